@@ -1,0 +1,86 @@
+"""Everything that stemsplit refuses, as one tree.
+
+    StemsplitError                  a problem the user can read and act upon; the CLI prints it as one line
+    ├── UsageError          exit 2  found while planning, before anything was written
+    │   ├── UnknownStemError        a stem that the model does not have
+    │   ├── UnknownModelError       a model name or reference that leads nowhere
+    │   ├── TargetCollisionError    two inputs would write the same files
+    │   └── DeviceError             a device or precision that is not to be had here
+    ├── AudioError          exit 1  one file that cannot be read, or holds nothing to separate
+    │   ├── DecodeError             corrupt, truncated, or of an unknown format
+    │   └── EmptyAudioError         no samples
+    ├── OutputError         exit 1  a target that cannot be written (folder, disk, format limits)
+    ├── ModelError          exit 1  a model that cannot be had or trusted
+    │   ├── CheckpointError         weights that do not fit their config, or are more than tensors
+    │   ├── HashError               bytes that are not the ones expected
+    │   └── DownloadError           no network, or a server that refused
+    └── OutOfMemoryError    exit 1  the last rung of the ladder did not fit either
+
+A message names the thing, the reason and, where there is one, the next command to try.
+"""
+
+from __future__ import annotations
+
+
+class StemsplitError(Exception):
+    """Base of every error that is shown without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(StemsplitError):
+    """The request itself cannot be carried out; nothing was started."""
+
+    exit_code = 2
+
+
+class UnknownStemError(UsageError):
+    """A stem that the model does not separate."""
+
+
+class UnknownModelError(UsageError):
+    """A model reference that names nothing."""
+
+
+class TargetCollisionError(UsageError):
+    """Two inputs that would write to the same place."""
+
+
+class DeviceError(UsageError):
+    """A device or precision that is not available here."""
+
+
+class AudioError(StemsplitError):
+    """A file that cannot be separated."""
+
+
+class DecodeError(AudioError):
+    """Audio that no decoder understands."""
+
+
+class EmptyAudioError(AudioError):
+    """A file without samples."""
+
+
+class OutputError(StemsplitError):
+    """A target that cannot be written."""
+
+
+class ModelError(StemsplitError):
+    """A model that cannot be had or trusted."""
+
+
+class CheckpointError(ModelError):
+    """Weights that do not fit their config, or that are not tensors."""
+
+
+class HashError(ModelError):
+    """Bytes that are not the expected ones."""
+
+
+class DownloadError(ModelError):
+    """A model that could not be fetched."""
+
+
+class OutOfMemoryError(StemsplitError):
+    """Every smaller batch, chunk and device ran out of memory too."""
