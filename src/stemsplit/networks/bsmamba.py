@@ -1,0 +1,212 @@
+"""TS-BSMamba2: a two-stage band-split Mamba-2 network (Bai et al. 2024, arXiv 2409.06245).
+
+waveform → STFT → band tokens → 8 blocks → mask ─┬→ masked spectrum ────────────────┐
+                  band tokens ────────── fusion ─┴→ 4 blocks → map (added) ──────────┴→ + → iSTFT → stems
+
+One block: Mamba-2 over time, Mamba-2 over bands, exchange between audio channels, each residual. Tokens keep one
+layout throughout, (B, C, K, T, D): batch, audio channel, band, frame, feature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
+from stemsplit.networks.ssd import Mamba2
+
+BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
+"""The paper's bands at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz wide, and the rest."""
+
+
+@dataclass(frozen=True)
+class BSMambaConfig:
+    """What a checkpoint needs to be built and run. The defaults are the published full model.
+
+    `chunk_samples` and `overlap` (a fraction of the chunk) are how its scores were measured. `normalize` divides the
+    input by its RMS and multiplies the output again: gain-equivariant, silence in gives silence out.
+    """
+
+    stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
+    sample_rate: int = 44100
+    channels: int = 2
+    chunk_samples: int = 132300
+    overlap: float = 0.5
+    n_fft: int = 2048
+    hop_length: int = 512
+    bands: tuple[int, ...] = BANDS_57
+    dim: int = 128
+    blocks_mask: int = 8
+    blocks_map: int = 4
+    d_state: int = 128
+    d_conv: int = 4
+    expand: int = 4
+    headdim: int = 64
+    head_expand: int = 4
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        if sum(self.bands) != self.n_fft // 2 + 1:
+            raise ValueError(f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}")
+        if not self.stems or len(set(self.stems)) != len(self.stems):
+            raise ValueError(f"stem names must be distinct and at least one: {self.stems}")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap {self.overlap} is not in [0, 1)")
+        if self.expand * self.dim % self.headdim:
+            raise ValueError(f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}")
+        if self.head_expand * self.dim % BandHeads.GROUPS:
+            raise ValueError(f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> BSMambaConfig:
+        """Build from JSON values. Unknown names raise ValueError: a config never holds what nobody reads."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown settings {', '.join(unknown)}")
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+CONFIGS = {
+    "ts-bsmamba2": BSMambaConfig(),
+    "l-ts-bsmamba2": BSMambaConfig(blocks_mask=4, blocks_map=2),
+}
+"""The published variants: 35,517,480 and 27,708,648 parameters."""
+
+
+class Estimates(NamedTuple):
+    """Both stages' waveforms, (B, S, C, samples) each. `masked` stems add up to the mixture, `two_stage` need not."""
+
+    two_stage: Tensor
+    masked: Tensor
+
+
+class BSMamba(nn.Module):
+    """The network: a mixture (B, C, samples) in, stems (B, S, C, samples) out, in the order of `config.stems`."""
+
+    def __init__(self, config: BSMambaConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.split_mask = BandSplit(c.bands, c.dim)
+        self.blocks_mask = nn.ModuleList(Block(c) for _ in range(c.blocks_mask))
+        self.heads_mask = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand)
+        self.split_map = BandSplit(c.bands, c.dim)
+        self.fusion = nn.Linear(2 * c.dim, c.dim)
+        self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
+        self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand)
+        self.register_buffer("window", torch.hann_window(c.n_fft), persistent=False)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Return the two-stage estimate (B, S, C, samples) of a mixture (B, C, samples)."""
+        spectrum, scale = self.analyse(mixture)
+        masked, mapped = self.spectra(spectrum)
+        return self.synthesise(masked + mapped, scale, mixture.shape[-1])
+
+    def estimates(self, mixture: Tensor) -> Estimates:
+        """Return the two-stage estimate and stage 1 alone, for training and comparison."""
+        spectrum, scale = self.analyse(mixture)
+        masked, mapped = self.spectra(spectrum)
+        length = mixture.shape[-1]
+        return Estimates(
+            self.synthesise(masked + mapped, scale, length), self.synthesise(masked, scale, length)
+        )
+
+    def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the masked stems and what stage 2 adds, (B, S, C, F, T) complex, of a mixture (B, C, F, T)."""
+        tokens = self.split_mask.encode(spectrum)
+        for block in self.blocks_mask:
+            tokens = block(tokens)
+        masks = sum_to_one(self.heads_mask.decode(tokens))
+        tokens = torch.tanh(self.fusion(torch.cat([self.split_map.encode(spectrum), tokens], dim=-1)))
+        for block in self.blocks_map:
+            tokens = block(tokens)
+        return masks * spectrum.unsqueeze(1), self.heads_map.decode(tokens)
+
+    def analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the STFT (B, C, F, T) of a mixture (B, C, samples), and the RMS it was divided by, if it was."""
+        scale = None
+        if self.config.normalize:
+            scale = mixture.square().mean(dim=(-2, -1), keepdim=True).sqrt()
+            mixture = mixture / scale.clamp_min(torch.finfo(mixture.dtype).tiny)
+        # The reflecting border of the STFT needs more than half a window.
+        short = self.config.n_fft // 2 + 1 - mixture.shape[-1]
+        padded = F.pad(mixture, (0, max(short, 0)))
+        spectrum = torch.stft(padded.flatten(0, 1), **self._stft_settings(padded), return_complex=True)
+        return spectrum.unflatten(0, mixture.shape[:2]), scale
+
+    def synthesise(self, spectra: Tensor, scale: Tensor | None, length: int) -> Tensor:
+        """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T)."""
+        settings = self._stft_settings(spectra.real)
+        padded = max(length, self.config.n_fft // 2 + 1)
+        waves = torch.istft(spectra.flatten(0, 2), **settings, length=padded)[..., :length]
+        waves = waves.unflatten(0, spectra.shape[:3])
+        return waves if scale is None else waves * scale.unsqueeze(1)
+
+    def _stft_settings(self, like: Tensor) -> dict[str, Any]:
+        window = self.window.to(like.dtype)
+        return {"n_fft": self.config.n_fft, "hop_length": self.config.hop_length, "window": window}
+
+
+def sum_to_one(masks: Tensor) -> Tensor:
+    """Shift complex masks (B, S, …) so that they add up to 1 at every bin: the masked stems add up to the mixture."""
+    excess = masks.sum(1, keepdim=True) - 1
+    return masks - excess / masks.shape[1]
+
+
+class Block(nn.Module):
+    """The paper's BSNet block: over time, over bands, across audio channels."""
+
+    def __init__(self, config: BSMambaConfig) -> None:
+        super().__init__()
+        self.time = ResidualBiMamba(config)
+        self.band = ResidualBiMamba(config)
+        self.channel = TransformAverageConcatenate(config.dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, C, K, T, D) → the same shape."""
+        tokens = self.time(tokens)
+        tokens = self.band(tokens.transpose(2, 3)).transpose(2, 3)
+        return self.channel(tokens)
+
+
+class ResidualBiMamba(nn.Module):
+    """x + linear([forward(n) + n ; backward(n) + n]) with n = GroupNorm(x), along the last axis but one."""
+
+    def __init__(self, config: BSMambaConfig) -> None:
+        super().__init__()
+        c = config
+        self.norm_weight = nn.Parameter(torch.ones(c.dim))
+        self.norm_bias = nn.Parameter(torch.zeros(c.dim))
+        self.forward_mamba2 = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
+        self.backward_mamba2 = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
+        self.proj = nn.Linear(2 * c.dim, c.dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (…, L, D) → the same shape; every sequence by itself."""
+        rows = tokens.reshape(-1, *tokens.shape[-2:])
+        normed = group_norm(rows, self.norm_weight, self.norm_bias)
+        ahead = self.forward_mamba2(normed) + normed
+        back = self.backward_mamba2(normed, reverse=True) + normed
+        return tokens + self.proj(torch.cat([ahead, back], dim=-1)).view(tokens.shape)
+
+
+class TransformAverageConcatenate(nn.Module):
+    """TAC (Luo et al. 2020, arXiv 1910.14104): what all audio channels share is told to each of them."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        hidden = 3 * dim
+        self.norm_weight = nn.Parameter(torch.ones(dim))
+        self.norm_bias = nn.Parameter(torch.zeros(dim))
+        self.transform = nn.Linear(dim, hidden)
+        self.average = nn.Linear(hidden, hidden)
+        self.concatenate = nn.Linear(2 * hidden, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, C, …, D) → the same shape, mixed across C."""
+        own = torch.tanh(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
+        shared = torch.tanh(self.average(own.mean(dim=1, keepdim=True)))
+        return tokens + torch.tanh(self.concatenate(torch.cat([own, shared.expand_as(own)], dim=-1)))
