@@ -1,0 +1,134 @@
+"""The folder where downloaded and converted models stay, and how to write into it safely.
+
+    <cache>/downloads/<hash of the remote folder>/<file>   files from URLs, each with a record of its SHA-256
+    <cache>/hub/                                           snapshots in the layout of huggingface_hub
+    <cache>/converted/<file>-<hash>/                       safetensors made once from a public checkpoint
+
+Two processes may use it at the same time: files appear whole, under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from stemsplit.errors import OutputError
+
+POLL_SECONDS = 0.1
+
+
+def cache_dir() -> Path:
+    """The cache folder: $STEMSPLIT_CACHE, or the system's place for caches. It need not exist yet."""
+    chosen = os.environ.get("STEMSPLIT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return Path(platformdirs.user_cache_dir("stemsplit", appauthor=False))
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder of the cache with its parents.
+
+    Raises: OutputError if the place is not writable.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return folder
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """The message for a cache that cannot be written, with the way out."""
+    reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    return OutputError(
+        f"Cannot write {path}: {reason}. Free some space, or set STEMSPLIT_CACHE to another folder."
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A small JSON object from the cache; empty if it is missing or was cut short."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a small JSON object whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on `path`, created if needed; wait while another process holds it.
+
+    The system drops the lock when a process dies, so none is ever left behind. Yields False where the file
+    system knows no locks: then the caller must not share its temporary files with other processes.
+    """
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise unwritable(path, error) from error
+    with file:
+        while (held := _try_lock(file.fileno())) is None:
+            time.sleep(POLL_SECONDS)
+        try:
+            yield held
+        finally:
+            if held:
+                _unlock(file.fileno())
+
+
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """True: held now. None: another process holds it. False: this file system has no locks."""
+    try:
+        if os.name == "nt":
+            windows = importlib.import_module("msvcrt")
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            windows.locking(descriptor, windows.LK_NBLCK, 1)
+        else:
+            posix = importlib.import_module("fcntl")
+            posix.flock(descriptor, posix.LOCK_EX | posix.LOCK_NB)
+    except OSError as error:
+        return None if error.errno in _BUSY else False
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    if os.name == "nt":
+        windows = importlib.import_module("msvcrt")
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        windows.locking(descriptor, windows.LK_UNLCK, 1)
+    else:
+        posix = importlib.import_module("fcntl")
+        posix.flock(descriptor, posix.LOCK_UN)
