@@ -1,0 +1,138 @@
+"""huggingface_hub's manners, made ours: one clear line per error, our progress, no endless wait."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
+
+from stemsplit.cache import cache_dir, unwritable
+from stemsplit.download import Progress
+from stemsplit.errors import DownloadError, UnknownModelError
+
+T = TypeVar("T")
+
+
+def endpoint_of(endpoint: str | None) -> str:
+    """The Hub's address. huggingface_hub reads HF_ENDPOINT at import only; here it counts at every call."""
+    return (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """The result of `call`, or TimeoutError: a name server that never answers knows no other limit."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # handed to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
+    return results[0]
+
+
+@contextlib.contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Keep huggingface_hub's own progress bars off stderr."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def reporting(call: Callable[..., Any], progress: Progress | None, total: int | None) -> dict[str, Any]:
+    """The argument that makes a download report its bytes, where this huggingface_hub has one."""
+    if progress is None or "tqdm_class" not in inspect.signature(call).parameters:
+        return {}
+    from huggingface_hub.utils.tqdm import tqdm
+
+    report: Progress = progress
+
+    class Reporter(tqdm):  # type: ignore[type-arg, misc, unused-ignore]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.done = int(kwargs.get("initial") or 0)
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.done += int(n or 0)
+            report(self.done, total)
+            return None
+
+    return {"tqdm_class": Reporter}
+
+
+@contextlib.contextmanager
+def translated(what: str, endpoint: str | None) -> Iterator[None]:
+    """Turn what huggingface_hub and its HTTP client raise into one clear line."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        yield
+    except HFValidationError as error:
+        raise UnknownModelError(f"{what}: {_one_line(error)}") from error
+    except HfHubHTTPError as error:
+        _refused(what, error, endpoint_of(endpoint))
+    except _client_errors() as error:
+        if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+            raise unwritable(cache_dir(), error) from error
+        raise DownloadError(
+            f"{what}: cannot reach {endpoint_of(endpoint)} ({_one_line(error)}). Check the network, "
+            "set HF_ENDPOINT to a mirror, or give a folder or file that you have."
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """OSError and the base exception of the HTTP client: requests in 0.x, httpx in 1.x, httpx2 in 2.4."""
+    clients = [sys.modules.get(name) for name in ("requests", "httpx", "httpx2")]
+    bases = [getattr(client, "RequestException", getattr(client, "HTTPError", None)) for client in clients]
+    return (OSError, *(base for base in bases if isinstance(base, type) and issubclass(base, Exception)))
+
+
+def _refused(what: str, error: Any, endpoint: str) -> NoReturn:
+    from huggingface_hub import errors
+
+    status = getattr(error.response, "status_code", None)
+    if isinstance(error, errors.GatedRepoError):
+        raise DownloadError(
+            f"{what} is gated: accept its terms at {endpoint}, then log in with `hf auth login`."
+        ) from error
+    if isinstance(error, errors.RepositoryNotFoundError):
+        raise UnknownModelError(
+            f"{what}: {endpoint} has no such repository, or it is private: then log in with `hf auth login`."
+        ) from error
+    if isinstance(error, errors.RevisionNotFoundError):
+        raise UnknownModelError(f"{what}: the repository has no such revision.") from error
+    if isinstance(error, errors.EntryNotFoundError):
+        raise UnknownModelError(f"{what}: the repository has no such file.") from error
+    if status in (401, 403):
+        raise DownloadError(
+            f"{what}: access refused ({status}). Log in with `hf auth login`; the token must allow this."
+        ) from error
+    raise DownloadError(f"{what}: {endpoint} answered {status}. Try again later.") from error
