@@ -1,0 +1,147 @@
+"""Blocks of samples → overlapping chunks → one overlap-added stream, in memory that does not grow with it.
+
+    source                0                                         length
+                          |--------------------------------------------|
+    chunks      [ border  |         )                                         each exactly `chunk_samples`
+                          [         |         )                               one every `step_samples`
+                                                     ...     [         |  border )
+
+Every chunk *finishes* at most `step_samples`: those that no later chunk covers. They are Σ w·y / Σ w over
+the chunks that do. `border_samples` are mirrored before the first sample and after the last one, as context
+that is computed and thrown away; a source of no more than twice the border gets none. What the last chunks
+still lack is filled, so that a network that normalises over its input (GroupNorm) always sees the length it
+was trained with.
+
+This is the chunking of ZFTurbo/Music-Source-Separation-Training, with which the public TS-BSMamba2 weights
+were measured (overlap 0.5), except that the batch size has no effect. Its rule "no fade-in on the first
+chunk, no fade-out on the last" needs no code: a ramp is never longer than a step, so no other chunk covers
+those samples, and the division undoes the ramp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemsplit.errors import UsageError
+
+RAMP_PARTS = 10  # a ramp is a tenth of the chunk
+SMALLEST_WEIGHT = 1e-8  # a ramp starts above zero: every sample has a weight, whatever the overlap
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a stream is cut.
+
+    Args:
+        chunk_samples: samples that the network sees at once, at least 1.
+        overlap: fraction of a chunk that the next one covers again, in [0, 1).
+        batch_size: chunks per call of the network; speed and memory only, never the result.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
+
+    chunk_samples: int
+    overlap: float = 0.5
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.chunk_samples < 1:
+            raise UsageError(f"a chunk of {self.chunk_samples} samples is empty: choose a longer one")
+        if not 0 <= self.overlap < 1:
+            raise UsageError(f"an overlap of {self.overlap} is not in [0, 1): 0.5 covers every sample twice")
+        if self.batch_size < 1:
+            raise UsageError(f"a batch of {self.batch_size} chunks is empty: choose 1 or more")
+
+    @property
+    def step_samples(self) -> int:
+        """From the start of one chunk to the start of the next."""
+        return max(1, round(self.chunk_samples * (1 - self.overlap)))
+
+    @property
+    def border_samples(self) -> int:
+        """What two neighbours share; also the length of the mirrored ends."""
+        return self.chunk_samples - self.step_samples
+
+    def window(self) -> np.ndarray:
+        """Weights (chunk_samples,): ones with a linear ramp at both ends, all above zero."""
+        ramp_samples = min(self.chunk_samples // RAMP_PARTS, self.step_samples)
+        ramp = np.maximum(np.linspace(0, 1, ramp_samples), SMALLEST_WEIGHT)
+        flat = np.ones(self.chunk_samples - 2 * ramp_samples)
+        return np.concatenate([ramp, flat, ramp[::-1]]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of the source: samples (channels, chunk_samples), the first of which is source sample `begin`.
+
+    `begin` is negative in the mirrored border. Once this chunk is added, its samples from `first` up to
+    `last` (exclusive) are finished.
+    """
+
+    samples: np.ndarray
+    begin: int
+    first: int
+    last: int
+
+
+def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
+    """Cut blocks (channels, n) of any sizes into chunks; holds about two chunks and one block at a time."""
+    chunk, step, border = chunking.chunk_samples, chunking.step_samples, chunking.border_samples
+    blocks = iter(blocks)
+    held = next(blocks, None)
+    if held is None:
+        return
+    held, begin = _fill(held, blocks, 2 * border + 1), 0
+    mirrored = held.shape[-1] > 2 * border
+    if mirrored:
+        held, begin = np.concatenate([held[:, border:0:-1], held], axis=-1), -border
+
+    # One sample more than a chunk: so what is held at the end contains all that the mirrored tail is made of.
+    while (held := _fill(held, blocks, chunk + 1)).shape[-1] > chunk:
+        yield Chunk(held[:, :chunk], begin, max(0, -begin), step)
+        held, begin = held[:, step:], begin + step
+
+    length = begin + held.shape[-1]
+    if mirrored:
+        held = np.concatenate([held, held[:, -2 : -2 - border : -1]], axis=-1)
+    while begin < length:
+        yield Chunk(_pad(held[:, :chunk], chunk), begin, max(0, -begin), min(step, length - begin))
+        held, begin = held[:, step:], begin + step
+
+
+def overlap_add(estimated: Iterable[tuple[Chunk, np.ndarray]], chunking: Chunking) -> Iterator[np.ndarray]:
+    """Join the estimates (..., chunk_samples) of consecutive chunks into blocks (..., n) of finished samples.
+
+    The blocks together are exactly as long as what went into `chunks`.
+    """
+    step, border, window = chunking.step_samples, chunking.border_samples, chunking.window()
+    tail = tail_weight = np.zeros(border, np.float32)
+    for chunk, estimate in estimated:
+        total, weight = estimate * window, window.copy()
+        total[..., :border] += tail
+        weight[:border] += tail_weight
+        if chunk.first < chunk.last:
+            finished = slice(chunk.first, chunk.last)
+            yield total[..., finished] / weight[finished]
+        tail, tail_weight = total[..., step:], weight[step:]
+
+
+def _fill(held: np.ndarray, blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
+    """Append blocks until `samples` are held; fewer only at the end of the stream."""
+    parts, missing = [held], samples - held.shape[-1]
+    while missing > 0 and (block := next(blocks, None)) is not None:
+        parts.append(block)
+        missing -= block.shape[-1]
+    return held if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _pad(samples: np.ndarray, chunk_samples: int) -> np.ndarray:
+    """The end filled to a whole chunk: mirrored where there is enough to mirror, else with silence."""
+    missing = chunk_samples - samples.shape[-1]
+    if samples.shape[-1] > chunk_samples // 2:
+        return np.pad(samples, ((0, 0), (0, missing)), mode="reflect")
+    return np.pad(samples, ((0, 0), (0, missing)))

@@ -1,0 +1,218 @@
+"""The stream against a whole-array truth: chunk by chunk, as MSST describes it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stemsplit.errors import UsageError
+from stemsplit.overlap_add import Chunking, chunks, overlap_add
+
+Estimate = Callable[[np.ndarray], np.ndarray]  # (channels, chunk) → (K, channels, chunk)
+
+
+def identity(samples: np.ndarray) -> np.ndarray:
+    return samples[None]
+
+
+def whole_chunk(samples: np.ndarray) -> np.ndarray:
+    """Like the real network in what matters here: a sample depends on the whole chunk and on its place."""
+    ramp = np.linspace(-1, 1, samples.shape[-1], dtype=np.float32)
+    return np.stack([samples * ramp + samples.mean(), np.flip(samples, axis=-1), np.abs(samples) + 0.1])
+
+
+def truth(mixture: np.ndarray, estimate: Estimate, chunk: int, step: int) -> np.ndarray:
+    """MSST's chunking with one chunk per batch, all at once: (channels, length) → (K, channels, length)."""
+    border, length, ramp = chunk - step, mixture.shape[-1], chunk // 10
+    mirrored = length > 2 * border and border > 0
+    if mirrored:
+        mixture = np.pad(mixture, ((0, 0), (border, border)), mode="reflect")
+    total = weight = 0.0
+    for start in range(0, mixture.shape[-1], step):
+        part = mixture[:, start : start + chunk]
+        size = part.shape[-1]
+        mode = "reflect" if size > chunk // 2 else "constant"
+        stems = estimate(np.pad(part, ((0, 0), (0, chunk - size)), mode=mode))
+        window = np.ones(chunk)
+        if start > 0:
+            window[:ramp] = np.maximum(
+                np.linspace(0, 1, ramp), 1e-8
+            )  # MSST divides by zero where nothing overlaps
+        if start + step < mixture.shape[-1]:
+            window[chunk - ramp :] = np.maximum(np.linspace(0, 1, ramp), 1e-8)[::-1]
+        after = mixture.shape[-1] - start - size
+        total = total + np.pad(stems[..., :size] * window[:size], ((0, 0), (0, 0), (start, after)))
+        weight = weight + np.pad(window[:size], (start, after))
+    result = total / weight
+    return result[..., border : border + length] if mirrored else result
+
+
+def stream(blocks: list[np.ndarray], estimate: Estimate, chunking: Chunking) -> np.ndarray:
+    estimated = ((chunk, estimate(chunk.samples)) for chunk in chunks(blocks, chunking))
+    return np.concatenate(list(overlap_add(estimated, chunking)), axis=-1)
+
+
+def noise(length: int, channels: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(length)
+    return rng.standard_normal((channels, length)).astype(np.float32)
+
+
+def cut(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    """Blocks of these sizes, over and over until nothing is left."""
+    blocks, position = [], 0
+    while position < samples.shape[-1]:
+        size = sizes[len(blocks) % len(sizes)]
+        blocks.append(samples[:, position : position + size])
+        position += size
+    return blocks
+
+
+lengths = st.integers(1, 150)
+chunk_samples = st.integers(1, 60)
+block_sizes = st.lists(st.integers(0, 90), min_size=1, max_size=5).filter(any)
+
+
+@given(lengths, chunk_samples, st.floats(0, 0.9), block_sizes)
+def test_equals_the_whole_array_truth(length: int, chunk: int, overlap: float, sizes: list[int]) -> None:
+    chunking, mixture = Chunking(chunk, overlap), noise(length)
+    expected = truth(mixture, whole_chunk, chunk, chunking.step_samples)
+    np.testing.assert_allclose(
+        stream(cut(mixture, sizes), whole_chunk, chunking), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_equals_the_truth_at_every_length_of_the_reference_overlap() -> None:
+    chunking = Chunking(40, 0.5)
+    for length in range(1, 140):
+        mixture = noise(length, channels=1)
+        expected = truth(mixture, whole_chunk, 40, 20)
+        np.testing.assert_allclose(
+            stream([mixture], whole_chunk, chunking),
+            expected,
+            rtol=1e-5,
+            atol=1e-5,
+            err_msg=f"length {length}",
+        )
+
+
+@given(lengths, chunk_samples, st.floats(0, 1, exclude_max=True), block_sizes, st.integers(1, 3))
+def test_identity_gives_the_input_back(
+    length: int, chunk: int, overlap: float, sizes: list[int], channels: int
+) -> None:
+    mixture = noise(length, channels)
+    stems = stream(cut(mixture, sizes), identity, Chunking(chunk, overlap))
+    assert stems.dtype == np.float32
+    np.testing.assert_allclose(stems, mixture[None], rtol=1e-5, atol=1e-6)
+
+
+@given(lengths, chunk_samples, st.floats(0, 0.99), block_sizes)
+def test_the_block_sizes_do_not_change_a_bit(
+    length: int, chunk: int, overlap: float, sizes: list[int]
+) -> None:
+    chunking, mixture = Chunking(chunk, overlap), noise(length)
+    at_once = stream([mixture], whole_chunk, chunking)
+    np.testing.assert_array_equal(stream(cut(mixture, sizes), whole_chunk, chunking), at_once)
+
+
+@given(lengths, chunk_samples, st.floats(0, 0.99))
+def test_chunks_tile_the_source(length: int, chunk: int, overlap: float) -> None:
+    chunking = Chunking(chunk, overlap)
+    pieces = list(chunks([noise(length)], chunking))
+    assert {piece.samples.shape for piece in pieces} == {(2, chunk)}
+    assert {b.begin - a.begin for a, b in pairwise(pieces)} <= {chunking.step_samples}
+    finished = [at for piece in pieces for at in range(piece.begin + piece.first, piece.begin + piece.last)]
+    assert finished == list(range(length))
+
+
+@pytest.mark.parametrize("blocks", [[], [np.zeros((2, 0), np.float32)] * 3])
+def test_nothing_in_nothing_out(blocks: list[np.ndarray]) -> None:
+    chunking = Chunking(10, 0.5)
+    assert list(overlap_add(((c, identity(c.samples)) for c in chunks(blocks, chunking)), chunking)) == []
+
+
+@pytest.mark.parametrize("length", [21, 30, 39, 40])
+def test_the_first_sample_of_a_short_file_is_kept(length: int) -> None:
+    """MSST returns 0 for it above half a chunk and up to a whole one, when one batch holds both chunks."""
+    mixture = noise(length) + 10
+    np.testing.assert_allclose(stream([mixture], identity, Chunking(40, 0.5))[0], mixture, rtol=1e-6)
+
+
+def test_the_mirrored_border_and_the_filled_end() -> None:
+    mixture = np.arange(10, dtype=np.float32)[None]
+    seen = [chunk.samples[0].astype(int).tolist() for chunk in chunks([mixture], Chunking(4, 0.5))]
+    assert seen == [[2, 1, 0, 1], [0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9], [8, 9, 8, 7]]
+    short = [chunk.samples[0].astype(int).tolist() for chunk in chunks([mixture[:, :7]], Chunking(8, 0.5))]
+    assert short == [[0, 1, 2, 3, 4, 5, 6, 5], [4, 5, 6, 0, 0, 0, 0, 0]]
+
+
+@given(chunk_samples, st.floats(0, 1, exclude_max=True))
+def test_every_weight_is_positive(chunk: int, overlap: float) -> None:
+    window = Chunking(chunk, overlap).window()
+    assert window.shape == (chunk,)
+    assert window.min() > 0
+    assert window.max() <= 1
+    np.testing.assert_array_equal(window, window[::-1])
+
+
+def test_the_window_of_the_reference() -> None:
+    window = Chunking(132300, 0.5).window()
+    np.testing.assert_allclose(window[:13230], np.linspace(0, 1, 13230), atol=1e-7)
+    assert (window[13230:-13230] == 1).all()
+
+
+@pytest.mark.parametrize("samples", [100_000, 1_000_000])
+def test_memory_does_not_grow_with_the_length(samples: int) -> None:
+    chunking, block = Chunking(2000, 0.75), noise(1024)
+    blocks: Iterator[np.ndarray] = (block for _ in range(samples // 1024))
+    tracemalloc.start()
+    for _ in overlap_add(((chunk, identity(chunk.samples)) for chunk in chunks(blocks, chunking)), chunking):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * 2000 * 2 * 4  # a dozen stereo chunks
+
+
+def test_reads_no_further_than_it_must() -> None:
+    """A live stream gets its stems two chunks late at most, not at its end."""
+    chunking, read, written = Chunking(100, 0.5), 0, 0
+
+    def source() -> Iterator[np.ndarray]:
+        nonlocal read
+        for _ in range(500):
+            read += 10
+            yield np.ones((1, 10), np.float32)
+
+    estimated = ((chunk, identity(chunk.samples)) for chunk in chunks(source(), chunking))
+    for stems in overlap_add(estimated, chunking):
+        assert read - written <= 2 * 100 + 10
+        written += stems.shape[-1]
+    assert written == 5000
+
+
+def test_one_block_may_be_the_whole_song() -> None:
+    """In linear time: it is copied once, every chunk is a view of the copy."""
+    pieces = list(islice(chunks([noise(100_000)], Chunking(100, 0.5)), 1000))
+    assert len({id(piece.samples.base) for piece in pieces}) == 1
+
+
+@pytest.mark.parametrize(
+    ("chunk", "overlap", "batch"),
+    [(0, 0.5, 1), (-1, 0.5, 1), (10, 1, 1), (10, -0.1, 1), (10, float("nan"), 1), (10, 0.5, 0)],
+)
+def test_impossible_numbers_are_refused(chunk: int, overlap: float, batch: int) -> None:
+    with pytest.raises(UsageError):
+        Chunking(chunk, overlap, batch)
+
+
+@settings(max_examples=30)
+@given(chunk_samples, st.floats(0, 1, exclude_max=True))
+def test_a_step_always_moves(chunk: int, overlap: float) -> None:
+    chunking = Chunking(chunk, overlap)
+    assert 1 <= chunking.step_samples <= chunk
+    assert chunking.step_samples + chunking.border_samples == chunk
