@@ -1,0 +1,69 @@
+"""Names of devices and precisions → what torch is to use."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from stemsplit.errors import DeviceError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def available_devices() -> tuple[str, ...]:
+    """What `choose_device` accepts here, the fastest first: ("cuda:0", …, "mps", "cpu")."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    return (*(f"cuda:{index}" for index in range(gpus)), *mps, "cpu")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called auto, cpu, cuda, cuda:N or mps; auto is the fastest one.
+
+    Raises:
+        DeviceError: no such name, or no such device here; an explicit choice is never replaced by another.
+    """
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[0])
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise DeviceError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in available:
+        raise DeviceError(
+            f"no {name} here, only {', '.join(available)}: "
+            "`stemsplit doctor` says why, --device auto takes what there is"
+        )
+    return torch.device(wanted)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
+    """The dtype for autocast on this device, None for plain fp32.
+
+    auto is fp32 on the CPU and on MPS; on CUDA it is bf16 from Ampere (compute capability 8) on, fp16 on
+    Volta and Turing, fp32 on what came before.
+
+    Raises:
+        DeviceError: no such name, or a precision that this device does not compute in.
+    """
+    if name not in PRECISIONS:
+        raise DeviceError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+    if name == "auto":
+        return _fastest_safe(device)
+    if name == "fp16" and device.type == "cpu":
+        raise DeviceError("no fp16 on the CPU: choose --precision bf16 or fp32")
+    if name == "bf16" and device.type == "cuda" and _generation(device) < 8:
+        raise DeviceError(f"no bf16 on {torch.cuda.get_device_name(device)}: choose --precision fp16 or fp32")
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _fastest_safe(device: torch.device) -> torch.dtype | None:
+    if device.type != "cuda" or _generation(device) < 7:
+        return None
+    return torch.bfloat16 if _generation(device) >= 8 else torch.float16
+
+
+def _generation(device: torch.device) -> int:
+    """Major compute capability: 7 Volta and Turing, 8 Ampere and Ada, 9 Hopper."""
+    return torch.cuda.get_device_capability(device)[0]
