@@ -1,0 +1,182 @@
+"""A network on a device: precision, silence, and what happens when memory runs out.
+
+The ladder, one rung per failure, kept for the rest of the stream: halve the batch, down to 1; halve the
+chunk, to no less than a quarter; move to the CPU in fp32. A chunk that is too long is itself separated as a
+short stream of smaller chunks, so the chunks around it never change and nothing that is done is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stemsplit.errors import ModelError, OutOfMemoryError
+from stemsplit.overlap_add import Chunking, chunks, overlap_add
+
+SMALLEST_CHUNK_PARTS = (
+    4  # below a quarter of the length it was trained with, a network has too little context
+)
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
+
+
+class NetworkConfig(Protocol):
+    """What a separator says about itself."""
+
+    @property
+    def stems(self) -> tuple[str, ...]: ...  # in the order of the network's output
+    @property
+    def sample_rate(self) -> int: ...  # Hz
+    @property
+    def channels(self) -> int: ...  # the most that one pass takes
+    @property
+    def chunk_samples(self) -> int: ...
+    @property
+    def overlap(self) -> float: ...  # fraction of a chunk
+
+
+class Network(Protocol):
+    """Mixture (B, C, S) float32 → stems (B, K, C, S)."""
+
+    @property
+    def config(self) -> NetworkConfig: ...
+    def __call__(self, mixture: Tensor, /) -> Tensor: ...
+
+
+class Inference:
+    """Mixtures (B, C, S) → stems (B, K, C, S), in numpy, within the memory there is.
+
+    Args:
+        network: moved to `device` and set to evaluation if it is a module; any callable otherwise.
+        chunking: its chunk and overlap are where the ladder starts.
+        device: where to run first.
+        precision: dtype of autocast, or None for fp32.
+        warn: told about every rung, in one line each.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        chunking: Chunking,
+        device: torch.device,
+        precision: torch.dtype | None,
+        warn: Callable[[str], object],
+    ) -> None:
+        self.network, self.chunking, self.warn = network, chunking, warn
+        self.device, self.precision = device, precision
+        self.most_chunks, self.most_samples = chunking.batch_size, chunking.chunk_samples
+        self._overflowed = False
+        try:
+            self._place(device)
+        except (RuntimeError, MemoryError) as error:
+            if device.type == "cpu" or not is_out_of_memory(error):
+                raise
+            self._move_to_cpu()
+
+    def __call__(self, mixture: np.ndarray) -> np.ndarray:
+        """Estimate, on a lower rung if need be.
+
+        Raises:
+            OutOfMemoryError: the last rung failed too.
+            ModelError: the network returned another shape than promised.
+        """
+        batch, _, samples = mixture.shape
+        if batch > self.most_chunks:
+            half = (batch + 1) // 2
+            return np.concatenate([self(mixture[:half]), self(mixture[half:])])
+        if samples > self.most_samples:
+            return np.stack([self._in_smaller_chunks(one) for one in mixture])
+        try:
+            return self._estimate(mixture)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._step_down(
+            batch, samples
+        )  # out here: inside the handler the traceback keeps failed tensors alive
+        return self(mixture)
+
+    def _estimate(self, mixture: np.ndarray) -> np.ndarray:
+        """One call for what is not silent: the stems of silence are silence, whatever the network says."""
+        batch, channels, samples = mixture.shape
+        stems = np.zeros((batch, len(self.network.config.stems), channels, samples), np.float32)
+        audible = mixture.any(axis=(1, 2))
+        if audible.any():
+            stems[audible] = self._run(mixture[audible], self.precision)
+        overflowed = ~np.isfinite(stems).all(axis=(1, 2, 3))
+        if self.precision is not None and overflowed.any():
+            self._warn_of_overflow()
+            stems[overflowed] = self._run(mixture[overflowed], None)
+        return stems
+
+    def _run(self, mixture: np.ndarray, precision: torch.dtype | None) -> np.ndarray:
+        autocast = nullcontext() if precision is None else torch.autocast(self.device.type, dtype=precision)
+        with torch.inference_mode(), autocast:
+            stems = self.network(torch.from_numpy(mixture).to(self.device))
+        batch, channels, samples = mixture.shape
+        expected = (batch, len(self.network.config.stems), channels, samples)
+        if tuple(stems.shape) != expected:
+            raise ModelError(f"the network returned {tuple(stems.shape)}, its config promises {expected}")
+        return stems.float().cpu().numpy()
+
+    def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
+        """Separate one chunk (C, S) as a stream of its own."""
+        smaller = Chunking(self.most_samples, self.chunking.overlap)
+        estimated = ((chunk, self(chunk.samples[None])[0]) for chunk in chunks([mixture], smaller))
+        return np.concatenate(list(overlap_add(estimated, smaller)), axis=-1)
+
+    def _step_down(self, batch: int, samples: int) -> None:
+        _release_cached_memory(self.device)
+        if batch > 1:
+            self.most_chunks = batch // 2
+            self.warn(f"out of memory on {self.device}: batches of {batch // 2} chunks from here on")
+        elif samples // 2 >= max(1, self.chunking.chunk_samples // SMALLEST_CHUNK_PARTS):
+            self.most_samples = samples // 2
+            self.warn(
+                f"out of memory on {self.device}: chunks of {self._seconds(samples // 2)} from here on, "
+                "which changes the stems a little"
+            )
+        elif self.device.type != "cpu":
+            self._move_to_cpu()
+        else:
+            raise OutOfMemoryError(
+                f"out of memory on the CPU, even with chunks of {self._seconds(samples)}: "
+                "free some memory, or choose shorter chunks with --chunk-seconds"
+            )
+
+    def _move_to_cpu(self) -> None:
+        self.warn(f"out of memory on {self.device}: going on with the CPU, which is slower")
+        self.device, self.precision = torch.device("cpu"), None
+        self.most_chunks, self.most_samples = 1, self.chunking.chunk_samples
+        self._place(self.device)
+
+    def _place(self, device: torch.device) -> None:
+        if isinstance(self.network, nn.Module):
+            self.network.to(device).eval()
+
+    def _warn_of_overflow(self) -> None:
+        if not self._overflowed:
+            name = str(self.precision).removeprefix("torch.")
+            self.warn(f"{name} overflowed in the network: such chunks are repeated in fp32")
+        self._overflowed = True
+
+    def _seconds(self, samples: int) -> str:
+        return f"{samples / self.network.config.sample_rate:.2f} s"
+
+
+def _release_cached_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA, MPS and CPU allocators each say it in their own way."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY)

@@ -1,0 +1,181 @@
+"""Blocks of a mixture → blocks of its stems, of any length in bounded memory.
+
+blocks (channels, n) → chunks (B, channels, S) → network, by channel groups → stems (B, K, channels, S)
+                     → overlap-add → blocks (K, channels, n)
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from stemsplit.errors import DecodeError, ModelError, UsageError
+from stemsplit.inference import Inference, Network, NetworkConfig
+from stemsplit.overlap_add import Chunk, Chunking, chunks, overlap_add
+
+__all__ = [
+    "Chunking",
+    "Network",
+    "NetworkConfig",
+    "channel_groups",
+    "chunking_for",
+    "separate_array",
+    "separate_blocks",
+]
+
+T = TypeVar("T")
+
+# Channels that belong together, in the order of WAV and FLAC: a left with its right, the others alone.
+LAYOUTS: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((0, 1),),  # FL FR
+    3: ((0, 1), (2,)),  # FL FR FC
+    4: ((0, 1), (2, 3)),  # FL FR BL BR
+    5: ((0, 1), (2,), (3, 4)),  # FL FR FC BL BR
+    6: ((0, 1), (2,), (3,), (4, 5)),  # FL FR FC LFE BL BR
+    7: ((0, 1), (2,), (3,), (4,), (5, 6)),  # FL FR FC LFE BC SL SR
+    8: ((0, 1), (2,), (3,), (4, 5), (6, 7)),  # FL FR FC LFE BL BR SL SR
+}
+
+
+def channel_groups(channels: int, *, widest: int = 2) -> tuple[tuple[int, ...], ...]:
+    """Which channels go through the network together, in ascending order.
+
+    Args:
+        channels: of the source; a count without a layout is separated channel by channel.
+        widest: channels that the network takes at once.
+    """
+    alone = tuple((channel,) for channel in range(channels))
+    return LAYOUTS.get(channels, alone) if widest >= 2 else alone
+
+
+def chunking_for(
+    config: NetworkConfig,
+    *,
+    chunk_seconds: float | None = None,
+    overlap: float | None = None,
+    batch_size: int = 1,
+) -> Chunking:
+    """The network's own chunking, with what the user chose in its place.
+
+    Raises:
+        UsageError: a number outside its range, or a chunk shorter than the network's analysis window.
+    """
+    if chunk_seconds is not None and not math.isfinite(chunk_seconds):
+        raise UsageError(f"chunks of {chunk_seconds} s have no length: choose a few seconds")
+    samples = config.chunk_samples if chunk_seconds is None else round(chunk_seconds * config.sample_rate)
+    shortest = getattr(config, "n_fft", 1)  # networks on waveforms have no window
+    if samples < shortest:
+        seconds = shortest / config.sample_rate
+        raise UsageError(f"chunks of {chunk_seconds} s are too short for this model: {seconds:.3f} s or more")
+    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size)
+
+
+def separate_blocks(
+    network: Network,
+    blocks: Iterable[np.ndarray],
+    *,
+    channels: int,
+    chunking: Chunking,
+    device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
+    on_progress: Callable[[int], object] | None = None,
+    on_warning: Callable[[str], object] = warnings.warn,
+) -> Iterator[np.ndarray]:
+    """Separate a stream.
+
+    Args:
+        network: see `Network`; a module is moved to `device`.
+        blocks: float32 (channels, n) at the network's rate, n ≥ 0 may vary.
+        channels: of every block; more than the network takes are separated in `channel_groups`.
+        chunking: see `Chunking`; `chunking_for(network.config)` is the network's own.
+        device: where to start; see `inference` for what happens when its memory runs out.
+        precision: dtype of autocast, None for fp32; see `device.choose_precision`.
+        on_progress: called with the count of samples finished so far.
+        on_warning: called with one line when memory runs out or half precision overflows.
+
+    Yields:
+        float32 (K, channels, n), in the order of `network.config.stems`; together as many samples as came in.
+
+    Raises:
+        DecodeError: the mixture holds NaN or infinity.
+        ModelError: the network returned NaN, infinity or another shape.
+        OutOfMemoryError: not even a short chunk fits on the CPU.
+    """
+    infer = Inference(network, chunking, torch.device(device), precision, on_warning)
+    cut = chunks(_checked(blocks, channels, network.config.sample_rate), chunking)
+    done = 0
+    for stems in overlap_add(_estimated(infer, cut, channels), chunking):
+        done += stems.shape[-1]
+        if on_progress is not None:
+            on_progress(done)
+        yield stems
+
+
+def separate_array(
+    network: Network,
+    mixture: np.ndarray,
+    *,
+    chunking: Chunking | None = None,
+    device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
+    on_progress: Callable[[int], object] | None = None,
+    on_warning: Callable[[str], object] = warnings.warn,
+) -> np.ndarray:
+    """Separate (channels, samples) at once into (K, channels, samples); see `separate_blocks`."""
+    channels = len(mixture)
+    stems = separate_blocks(
+        network,
+        [mixture],
+        channels=channels,
+        chunking=chunking or chunking_for(network.config),
+        device=device,
+        precision=precision,
+        on_progress=on_progress,
+        on_warning=on_warning,
+    )
+    nothing = np.zeros((len(network.config.stems), channels, 0), np.float32)
+    return np.concatenate([nothing, *stems], axis=-1)
+
+
+def _estimated(infer: Inference, cut: Iterable[Chunk], channels: int) -> Iterator[tuple[Chunk, np.ndarray]]:
+    """Pair every chunk with its stems (K, channels, S)."""
+    config = infer.network.config
+    groups = [list(group) for group in channel_groups(channels, widest=config.channels)]
+    for batch in _batched(cut, infer.chunking.batch_size):
+        mixture = np.stack([chunk.samples for chunk in batch])
+        stems = np.concatenate([infer(mixture[:, group]) for group in groups], axis=2)
+        for chunk, estimate in zip(batch, stems, strict=True):
+            if not np.isfinite(estimate).all():
+                seconds = max(0, chunk.begin) / config.sample_rate
+                raise ModelError(
+                    f"the network made NaN or infinity of the chunk at {seconds:.2f} s, in fp32: "
+                    "`stemsplit models verify` checks its weights"
+                )
+            yield chunk, estimate
+
+
+def _checked(blocks: Iterable[np.ndarray], channels: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """What the network may see: float32 (channels, n), all finite."""
+    position = 0
+    for block in blocks:
+        if block.ndim != 2 or len(block) != channels:
+            raise ValueError(f"a block of shape {block.shape} instead of ({channels}, samples)")
+        finite = np.isfinite(block).all(axis=0)
+        if not finite.all():
+            seconds = (position + int(finite.argmin())) / sample_rate
+            raise DecodeError(f"the audio holds NaN or infinity at {seconds:.2f} s: export it again")
+        position += block.shape[-1]
+        yield block.astype(np.float32, copy=False)
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter (itertools.batched of Python 3.12)."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
