@@ -1,0 +1,45 @@
+"""Audio in and out: files and pipes ⇄ float32 blocks (channels, samples), in bounded memory."""
+
+from stemsplit.audio.formats import (
+    FORMATS,
+    Format,
+    check_encodable,
+    choose_depth,
+    format_named,
+    output_rate,
+    shared_gain,
+)
+from stemsplit.audio.info import AUDIO_SUFFIXES, AudioInfo, is_audio
+from stemsplit.audio.pipe import RawFormat, parse_raw, spool_stdin, write_stream
+from stemsplit.audio.read import blocks, probe
+from stemsplit.audio.resample import exact_length, resample, resampled_length
+from stemsplit.audio.spool import Spool
+from stemsplit.audio.tags import Tags, copy_tags, read_tags
+from stemsplit.audio.write import StemWriter
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "FORMATS",
+    "AudioInfo",
+    "Format",
+    "RawFormat",
+    "Spool",
+    "StemWriter",
+    "Tags",
+    "blocks",
+    "check_encodable",
+    "choose_depth",
+    "copy_tags",
+    "exact_length",
+    "format_named",
+    "is_audio",
+    "output_rate",
+    "parse_raw",
+    "probe",
+    "read_tags",
+    "resample",
+    "resampled_length",
+    "shared_gain",
+    "spool_stdin",
+    "write_stream",
+]

@@ -1,0 +1,116 @@
+"""What can be written: one row per format, and the questions asked of it before any work starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stemsplit.audio.info import LOSSY
+from stemsplit.errors import OutputError, UsageError
+
+MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+FULL_SCALE = {"16": 2**15, "24": 2**23}
+"""Integer value of 1.0 at each bit depth; the largest that fits is one less."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of `FORMATS`.
+
+    ``depths``: bit depths, the first being what "auto" takes when the source's own is not among them.
+    ``rates``: the only sample rates (Hz) that the format knows; empty when it takes all up to ``max_rate``.
+    ``max_bytes``: the most that its header can count.
+    """
+
+    name: str
+    suffix: str
+    depths: tuple[str, ...]
+    max_channels: int
+    max_rate: int
+    rates: tuple[int, ...] = ()
+    max_bytes: int | None = None
+
+    @property
+    def lossy(self) -> bool:
+        """Whether samples come back changed."""
+        return self.depths == (LOSSY,)
+
+
+FORMATS: dict[str, Format] = {
+    row.name: row
+    for row in (
+        Format("wav", "wav", ("24", "16", "32f"), 1024, 2**31 - 1),
+        Format("flac", "flac", ("24", "16"), 8, 655350),
+        Format("mp3", "mp3", (LOSSY,), 2, 48000, MPEG_RATES),
+        Format("ogg", "ogg", (LOSSY,), 255, 200000),
+        Format("opus", "opus", (LOSSY,), 255, 48000, OPUS_RATES),
+        Format("aiff", "aiff", ("24", "16"), 1024, 2**31 - 1, max_bytes=2**32 - 1024),
+    )
+}
+
+
+def format_named(name: str) -> Format:
+    """A row of `FORMATS`; UsageError with the known names otherwise."""
+    if name.lower() not in FORMATS:
+        raise UsageError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
+    return FORMATS[name.lower()]
+
+
+def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOSSY) -> str:
+    """The bit depth to write: "16", "24", "32f", or "lossy" for mp3, ogg and opus.
+
+    "auto" keeps the source's depth where the format has it, else 24 bits. UsageError for one that it lacks.
+    """
+    row = format_named(format_name)
+    if wanted == "auto":
+        return source_depth if source_depth in row.depths else row.depths[0]
+    if wanted in row.depths:
+        return wanted
+    if row.lossy:
+        raise UsageError(f"{row.name} has no bit depth: leave out --bit-depth {wanted}, or write wav or flac")
+    fitting = ", ".join(row.depths)
+    raise UsageError(
+        f"{row.name} cannot hold bit depth {wanted!r}: choose auto, {fitting} or another --format"
+    )
+
+
+def output_rate(format_name: str, sample_rate: int) -> int:
+    """The rate (Hz) to write: ``sample_rate`` itself, or the one to convert to when the format lacks it.
+
+    That is the next higher rate that it has (48 kHz for Opus from 44.1 kHz), else its highest.
+    """
+    row = format_named(format_name)
+    if row.rates:
+        return min((rate for rate in row.rates if rate >= sample_rate), default=row.rates[-1])
+    if row.name == "flac" and sample_rate > 65535 and sample_rate % 10:  # counted in tens of Hz
+        return min(sample_rate + 10 - sample_rate % 10, row.max_rate)
+    return min(sample_rate, row.max_rate)
+
+
+def check_encodable(
+    format_name: str, sample_rate: int, channels: int, frames: int | None, bit_depth: str
+) -> None:
+    """Raise OutputError when the format cannot hold such audio; to be called before the work."""
+    row = format_named(format_name)
+    if channels > row.max_channels:
+        raise OutputError(f"{row.name} holds {row.max_channels} channels, not {channels}: use --format wav")
+    if bit_depth not in row.depths:
+        raise OutputError(f"{row.name} cannot hold bit depth {bit_depth!r}, only {', '.join(row.depths)}")
+    rate = output_rate(row.name, sample_rate)
+    if rate != sample_rate:
+        raise OutputError(f"{row.name} cannot hold {sample_rate} Hz: use --sample-rate {rate}")
+    size = (frames or 0) * channels * (int(bit_depth) // 8 if bit_depth.isdigit() else 4)
+    if row.max_bytes is not None and size > row.max_bytes:
+        raise OutputError(f"{row.name} holds 4 GiB, and this would be {size / 2**30:.1f}: use --format wav")
+
+
+def shared_gain(peak: float, bit_depth: str) -> float:
+    """The one gain for all stems of a track whose largest absolute sample is ``peak``, so that none clips.
+
+    1.0 when nothing clips, and always for "32f". A sample of exactly +1.0 counts as fitting, though integers
+    end one step below it. Lossy formats count as integers, since players decode them to integers.
+    """
+    if bit_depth == "32f" or peak <= 1.0:
+        return 1.0
+    full = FULL_SCALE.get(bit_depth, 2**15)
+    return (full - 1) / full / peak

@@ -1,0 +1,153 @@
+"""Standard input and output: any format in, WAV or raw samples out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from stemsplit.audio.refusal import reason
+from stemsplit.audio.wav import RIFF_LIMIT, wav_bytes, wav_header
+from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError
+
+_SAMPLE_TYPES = {
+    "u8": (1, 1), "s16le": (1, 2), "s24le": (1, 3), "s32le": (1, 4), "f32le": (3, 4), "f64le": (3, 8),
+}  # fmt: skip
+"""Name → (WAV format tag, bytes per sample). All are what a WAV holds, so a header is all that is missing."""
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """Headerless samples: rate in Hz, interleaved channels, sample type."""
+
+    sample_rate: int
+    channels: int
+    sample_type: str
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
+        return self.channels * _SAMPLE_TYPES[self.sample_type][1]
+
+
+def parse_raw(spec: str) -> RawFormat:
+    """``RATE:CHANNELS:FORMAT``, as in "44100:2:s16le". Raises UsageError."""
+    parts = spec.split(":")
+    if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+        raise UsageError(f"--raw {spec!r} is not RATE:CHANNELS:FORMAT, as in 44100:2:s16le")
+    rate, channels, sample_type = int(parts[0]), int(parts[1]), parts[2].lower()
+    if not 1 <= rate < 2**31 or not 1 <= channels <= 1024:
+        raise UsageError(f"--raw {spec!r}: needs a sample rate from 1 Hz and from 1 to 1024 channels")
+    if sample_type not in _SAMPLE_TYPES:
+        raise UsageError(f"--raw {spec!r}: unknown sample type; choose one of {', '.join(_SAMPLE_TYPES)}")
+    return RawFormat(rate, channels, sample_type)
+
+
+@contextmanager
+def spool_stdin(stream: BinaryIO, raw: RawFormat | None = None, folder: Path | None = None) -> Iterator[Path]:
+    """Copy a pipe into a temporary file that `probe` and `blocks` can read; deleted at the end.
+
+    With ``raw`` the samples get a WAV header. Decoders need to seek, so a pipe cannot be read as it comes.
+
+    Raises:
+        EmptyAudioError: nothing came. DecodeError: raw samples that end inside a frame. OutputError: full
+        disk.
+    """
+    descriptor, name = tempfile.mkstemp(prefix="stemsplit-stdin-", dir=folder)
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _copy(stream, file, raw, path)
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _copy(stream: BinaryIO, file: BinaryIO, raw: RawFormat | None, path: Path) -> None:
+    head = b"" if raw is None else _raw_header(raw, 0)
+    try:
+        file.write(head)
+        shutil.copyfileobj(stream, file, 1 << 20)
+        size = file.tell() - len(head)
+        if raw is not None:
+            file.seek(0)
+            file.write(_raw_header(raw, size))
+        file.flush()
+    except OSError as error:
+        raise OutputError(f"cannot keep standard input in {path}: {reason(error)}") from error
+    if size == 0:
+        raise EmptyAudioError("standard input: nothing came")
+    if raw is not None and size % raw.frame_bytes:
+        frame = f"{raw.frame_bytes}-byte frames ({raw.channels} × {raw.sample_type})"
+        raise DecodeError(f"standard input: cut off, or not --raw as said: {size} bytes do not fill {frame}")
+
+
+def _raw_header(raw: RawFormat, size: int) -> bytes:
+    """A WAV (or RF64) header around samples of any type that --raw knows."""
+    tag, sample_bytes = _SAMPLE_TYPES[raw.sample_type]
+    block = raw.frame_bytes
+    fmt = struct.pack("<HHIIHHH", tag, raw.channels, raw.sample_rate, raw.sample_rate * block & RIFF_LIMIT,
+                      block, 8 * sample_bytes, 0)  # fmt: skip
+    long = 72 + size > RIFF_LIMIT - 1
+    riff_size, data_size = (RIFF_LIMIT, RIFF_LIMIT) if long else (74 + size, size)
+    ds64 = struct.pack("<4sIQQQI", b"ds64" if long else b"JUNK", 28, 74 + size, size, size // block, 0)
+    head = struct.pack("<4sI4s", b"RF64" if long else b"RIFF", riff_size, b"WAVE")
+    head += ds64 + struct.pack("<4sI", b"fmt ", len(fmt)) + fmt
+    return head + struct.pack("<4sI", b"data", data_size)
+
+
+def write_stream(
+    stream: BinaryIO,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    bit_depth: str,
+    *,
+    frames: int | None = None,
+    raw: bool = False,
+) -> bool:
+    """Write blocks (channels, n) to a pipe as WAV, or as bare little-endian samples with ``raw``.
+
+    The header states the exact size when ``frames`` is known (RF64 from 4 GiB), else 0xFFFFFFFF, which
+    readers of pipes take for "until the end".
+
+    Returns:
+        True when all was written; False when the reader went away first (``| head``): no error of ours. The
+        stream then leads nowhere, so that Python's own flush at exit stays quiet.
+
+    Raises:
+        OutputError: the disk behind a redirection is full, and the like.
+    """
+    try:
+        if not raw:
+            stream.write(wav_header(sample_rate, channels, bit_depth, frames))
+        written = 0
+        for block in blocks:
+            data, _ = wav_bytes(np.ascontiguousarray(block.T), bit_depth)
+            stream.write(data)
+            written += len(data)
+        if written % 2 and not raw and frames is not None:
+            stream.write(b"\0")
+        stream.flush()
+    except BrokenPipeError:
+        _lead_nowhere(stream)
+        return False
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {reason(error)}") from error
+    return True
+
+
+def _lead_nowhere(stream: BinaryIO) -> None:
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

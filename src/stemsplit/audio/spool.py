@@ -1,0 +1,73 @@
+"""A stem on disk before it is encoded, so that one gain for the whole track can be known first."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from stemsplit.audio.refusal import reason
+from stemsplit.errors import OutputError
+
+
+class Spool:
+    """Raw float32 of one stem in a file without a name; a context manager. The system frees it even after a
+    crash.
+
+    ``peak``: largest absolute sample so far; ``frames``: samples per channel so far; ``energy``: sum of
+    squares. ``folder``: where the space is taken, the system's temporary folder by default.
+    """
+
+    def __init__(self, channels: int, folder: Path | None = None) -> None:
+        self.channels, self.frames = channels, 0
+        self.peak = self.energy = 0.0
+        self._folder = folder
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder, prefix=".stemsplit-")  # noqa: SIM115
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float32 (channels, n). Raises OutputError when the disk is full."""
+        if not block.shape[1]:
+            return
+        frames = np.ascontiguousarray(block.T, dtype=np.float32)
+        try:
+            self._file.seek(self.frames * self.channels * 4)
+            self._file.write(frames.data)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.frames += len(frames)
+        self.peak = max(self.peak, float(np.abs(frames).max()))
+        self.energy += float(np.square(frames, dtype=np.float64).sum())
+
+    def blocks(self, block_samples: int = 65536, gain: float = 1.0) -> Iterator[np.ndarray]:
+        """Read back from the start as (channels, n), times ``gain``; may be called again."""
+        for start in range(0, self.frames, block_samples):
+            count = min(block_samples, self.frames - start) * self.channels
+            try:
+                self._file.seek(start * self.channels * 4)
+                data = self._file.read(count * 4)
+            except OSError as error:
+                raise self._failed(error) from error
+            frames = np.frombuffer(data, dtype=np.float32).reshape(-1, self.channels)
+            yield np.ascontiguousarray(frames.T) * np.float32(gain)
+
+    def _failed(self, error: OSError) -> OutputError:
+        folder = self._folder or tempfile.gettempdir()
+        return OutputError(f"cannot keep stems in {folder}: {reason(error)}")
