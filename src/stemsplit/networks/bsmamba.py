@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
-from stemsplit.networks.ssd import Mamba2
+from stemsplit.networks.ssd import RMS_EPS, Mamba2
 
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
 """The paper's bands at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz wide, and the rest."""
@@ -51,15 +51,21 @@ class BSMambaConfig:
 
     def __post_init__(self) -> None:
         if sum(self.bands) != self.n_fft // 2 + 1:
-            raise ValueError(f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}")
+            raise ValueError(
+                f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}"
+            )
         if not self.stems or len(set(self.stems)) != len(self.stems):
             raise ValueError(f"stem names must be distinct and at least one: {self.stems}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap {self.overlap} is not in [0, 1)")
         if self.expand * self.dim % self.headdim:
-            raise ValueError(f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}")
+            raise ValueError(
+                f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}"
+            )
         if self.head_expand * self.dim % BandHeads.GROUPS:
-            raise ValueError(f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}")
+            raise ValueError(
+                f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}"
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BSMambaConfig:
@@ -185,7 +191,28 @@ class ResidualBiMamba(nn.Module):
         self.proj = nn.Linear(2 * c.dim, c.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (…, L, D) → the same shape; every sequence by itself."""
+        """tokens (…, L, D) → the same shape; every sequence by itself.
+
+        The maps that follow each other without a nonlinearity between them (norm weight, out_proj, proj) are folded
+        into one matrix per direction, and the norm's division, one number per row, comes after the product.
+        """
+        rows = tokens.reshape(-1, *tokens.shape[-2:])
+        normed = group_norm(rows, self.norm_weight, self.norm_bias)
+        directions = (self.forward_mamba2, self.backward_mamba2)
+        projected = F.linear(normed, torch.cat([mamba.in_proj.weight for mamba in directions]))
+        outward = self.proj.weight.chunk(2, dim=1)
+        total = F.linear(normed, outward[0] + outward[1], self.proj.bias)
+        for mamba, part, out, reverse in zip(
+            directions, projected.chunk(2, dim=-1), outward, (False, True), strict=True
+        ):
+            gated = mamba.gated(part, reverse=reverse)
+            folded = out @ (mamba.out_proj.weight * mamba.norm.weight)
+            scale = torch.rsqrt(gated.square().mean(-1, keepdim=True) + RMS_EPS)
+            total = torch.addcmul(total, F.linear(gated, folded), scale.to(total.dtype))
+        return tokens + total.view(tokens.shape)
+
+    def forward_unfused(self, tokens: Tensor) -> Tensor:
+        """The same, read off the paper: the truth that `forward` is tested against."""
         rows = tokens.reshape(-1, *tokens.shape[-2:])
         normed = group_norm(rows, self.norm_weight, self.norm_bias)
         ahead = self.forward_mamba2(normed) + normed

@@ -15,12 +15,17 @@ Shapes: N sequences, L steps, H heads, P channels per head, S state size, Q chun
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK_STEPS = 64
 """Longest chunk. 32 to 64 is fastest on CPUs: the work inside a chunk grows with its square."""
+
+RMS_EPS = 1e-5
 
 
 def ssd_recurrence(x: Tensor, a: Tensor, b: Tensor, c: Tensor, *, reverse: bool = False) -> Tensor:
@@ -135,7 +140,9 @@ class Mamba2(nn.Module):
         d_mixed = self.d_inner + 2 * d_state
         self.in_proj = nn.Linear(d_model, self.d_inner + d_mixed + self.heads, bias=False)
         self.conv1d = nn.Conv1d(d_mixed, d_mixed, d_conv, groups=d_mixed)
-        dt = torch.exp(torch.empty(self.heads).uniform_(-6.9, -2.3))  # 1e-3 … 1e-1 s⁻¹, as in the paper's code
+        dt = torch.exp(
+            torch.empty(self.heads).uniform_(-6.9, -2.3)
+        )  # 1e-3 … 1e-1 s⁻¹, as in the paper's code
         self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
         self.A_log = nn.Parameter(torch.log(torch.empty(self.heads).uniform_(1, 16)))
         self.D = nn.Parameter(torch.ones(self.heads))
@@ -144,10 +151,10 @@ class Mamba2(nn.Module):
 
     def forward(self, u: Tensor, *, reverse: bool = False) -> Tensor:
         """Map u (N, L, d_model) to (N, L, d_model); `reverse` equals flip(forward(flip(u))) without the flips."""
-        return self.mix(self.in_proj(u), reverse=reverse)
+        return self.out_proj(self.norm(self.gated(self.in_proj(u), reverse=reverse)))
 
-    def mix(self, projected: Tensor, *, reverse: bool = False) -> Tensor:
-        """Everything after in_proj; projected (N, L, z + x + B + C + dt) → (N, L, d_model)."""
+    def gated(self, projected: Tensor, *, reverse: bool = False) -> Tensor:
+        """What lies between in_proj and the norm; projected (N, L, z + x + B + C + dt) → (N, L, d_inner)."""
         n, length, _ = projected.shape
         d, s = self.d_inner, self.d_state
         z, mixed, dt = projected.split([d, d + 2 * s, self.heads], dim=-1)
@@ -157,9 +164,11 @@ class Mamba2(nn.Module):
         # Decays are exponentials of sums: they stay in float32 (or float64) whatever autocast chose for the products.
         wide = torch.float64 if projected.dtype == torch.float64 else torch.float32
         dt = F.softplus(dt.to(wide) + self.dt_bias)
-        y = ssd_chunked(x * dt.unsqueeze(-1).to(x.dtype), dt * -torch.exp(self.A_log.to(wide)), b, c, reverse=reverse)
-        y = y + self.D.unsqueeze(-1) * x
-        return self.out_proj(self.norm(y.reshape(n, length, d) * F.silu(z)))
+        y = ssd_chunked(
+            x * dt.unsqueeze(-1).to(x.dtype), dt * -torch.exp(self.A_log.to(wide)), b, c, reverse=reverse
+        )
+        y = torch.addcmul(y, x, self.D.unsqueeze(-1).to(x.dtype))
+        return y.reshape(n, length, d) * F.silu(z)
 
 
 class RMSNorm(nn.Module):
@@ -170,18 +179,47 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, 1e-5)
+        return F.rms_norm(x, self.weight.shape, self.weight, RMS_EPS)
 
 
-def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *, reverse: bool) -> Tensor:
+def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool) -> Tensor:
     """Causal (`reverse`: anti-causal) depthwise convolution of rows x (N, L, channels), weight (channels, 1, taps).
 
     A sum of shifted rows: the transposes that conv1d would need cost more than its arithmetic.
     """
-    taps, length = weight.shape[-1], x.shape[1]
-    x = F.pad(x, (0, 0, 0, taps - 1) if reverse else (0, 0, taps - 1, 0))
-    total = torch.zeros(()) if bias is None else bias
-    for k in range(taps):
-        start = taps - 1 - k if reverse else k
-        total = torch.addcmul(total, x[:, start : start + length], weight[:, 0, k])
-    return total
+    return _DepthwiseConvolution.apply(x, weight.squeeze(1).to(x.dtype), bias.to(x.dtype), reverse)
+
+
+class _DepthwiseConvolution(torch.autograd.Function):
+    """Autograd by itself would keep a padded copy of the rows for every tap; the gradient is one more convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.reverse = reverse
+        return _add_shifted(torch.addcmul(bias, x, weight[:, -1]), x, weight, reverse)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight = ctx.saved_tensors
+        grad_x = _add_shifted(grad * weight[:, -1], grad, weight, not ctx.reverse)
+        products = [(g * rows).sum((0, 1)) for g, rows in _shifted(grad, x, weight.shape[1], ctx.reverse)]
+        return grad_x, torch.stack(products, dim=1), grad.sum((0, 1)), None
+
+
+def _shifted(out: Tensor, x: Tensor, taps: int, reverse: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each tap, the steps of `out` that it reaches and the steps of `x` that it reads."""
+    length = x.shape[1]
+    for lag in range(taps - 1, -1, -1):
+        kept = max(length - lag, 0)
+        late, early = slice(length - kept, length), slice(0, kept)
+        yield (out[:, early], x[:, late]) if reverse else (out[:, late], x[:, early])
+
+
+def _add_shifted(out: Tensor, x: Tensor, weight: Tensor, reverse: bool) -> Tensor:
+    """Add every tap but the last, which reads its own step and is there already, to `out` in place."""
+    taps = weight.shape[1]
+    for tap, (target, rows) in enumerate(_shifted(out, x, taps, reverse)):
+        if tap < taps - 1:
+            target.addcmul_(rows, weight[:, tap])
+    return out

@@ -1,0 +1,1 @@
+"""Training: songs, data, losses, the loop."""

@@ -1,0 +1,36 @@
+"""The loss of Saijo & Bando (arXiv 2602.08671): a negative signal-to-noise ratio that silence does not break."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ACTIVE_DB = -60.0
+"""A reference below this level relative to its mixture counts as silent."""
+FLOOR = 1e-3
+"""The error's floor relative to the reference: past 30 dB there is little left to win."""
+SILENT_WEIGHT = 0.1
+
+
+def snr_loss(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
+    """Return the mean loss in dB, a scalar; lower is better, −30 dB is perfect for a sounding stem.
+
+    Args: estimate, reference (B, S, C, samples); mixture (B, C, samples).
+
+    Per channel and stem: 10 log10(‖ŝ−s‖² + 1e-3 P) − 10 log10 ‖s‖², where P = ‖s‖² of the reference. For a silent
+    reference P is the mixture's energy, the second term is left out and the whole weighs a tenth: what leaks into a
+    stem that should be silent costs something, but never infinitely much.
+    """
+    tiny = torch.finfo(estimate.dtype).tiny
+    error = (estimate - reference).square().sum(-1)
+    power = reference.square().sum(-1)
+    whole = mixture.square().sum(-1).unsqueeze(1).expand_as(power).clamp_min(1e-8)
+    active = 10 * torch.log10(power / whole + tiny) >= ACTIVE_DB
+    sounding = _decibel(error + FLOOR * power.clamp_min(tiny)) - _decibel(power.clamp_min(tiny))
+    # Relative to the mixture, so that the level of the song does not move the loss.
+    silent = SILENT_WEIGHT * (_decibel(error + FLOOR * whole) - _decibel(whole))
+    return torch.where(active, sounding, silent).mean()
+
+
+def _decibel(energy: Tensor) -> Tensor:
+    return 10 * torch.log10(energy)
