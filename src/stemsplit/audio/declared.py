@@ -7,8 +7,6 @@ Sizes that no file has (0, 0xFFFFFFFF and the like) are what programs write into
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,32 +68,3 @@ def _w64_data_end(file: BinaryIO) -> int:
             return 0
         file.seek((size - 24 + 7) // 8 * 8, os.SEEK_CUR)
     return 0
-
-
-@dataclass(frozen=True)
-class OggPages:
-    """``links``: streams in a row; ``ended``: the last page is marked as such; ``cut``: inside a page."""
-
-    links: int
-    ended: bool
-    cut: bool
-
-
-def read_ogg_pages(path: Path) -> OggPages:
-    """Walk the page headers of an Ogg file (RFC 3533) without reading what is between them."""
-    links, flags, in_head, cut = 0, 0, False, False
-    for flags, cut in _ogg_pages(path):  # noqa: B007  (the last page's are the answer)
-        first = bool(flags & 2)
-        links += first and not in_head  # the tracks of one link all begin together
-        in_head = first
-    return OggPages(links, bool(flags & 4), cut)
-
-
-def _ogg_pages(path: Path) -> Iterator[tuple[int, bool]]:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        while len(head := file.read(27)) == 27 and head[:4] == b"OggS":
-            lacing = file.read(head[26])
-            end = file.seek(sum(lacing), os.SEEK_CUR)
-            yield head[5], end > size or len(lacing) < head[26]

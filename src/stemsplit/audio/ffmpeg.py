@@ -6,7 +6,7 @@ that frame, which silently cuts joined files and files of variable bit rate with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +28,8 @@ _SAMPLES: dict[str, tuple[float, float]] = {  # FFmpeg sample format → (offset
     "u8": (128.0, 2.0**7), "s16": (0.0, 2.0**15), "s32": (0.0, 2.0**31), "s64": (0.0, 2.0**63),
     "flt": (0.0, 1.0), "dbl": (0.0, 1.0),
 }  # fmt: skip
-_MISSING_SECONDS = 0.5  # a file that ends this much before its own table of contents was cut off
+_MISSING_SECONDS = 0.5  # a file that ends this much before its own table of contents says was cut off
+_SLACK = 4096  # no encoder pads by more samples than this
 
 
 def probe(path: Path) -> AudioInfo:
@@ -44,13 +45,10 @@ def probe(path: Path) -> AudioInfo:
 
 
 def blocks(info: AudioInfo, block_samples: int, warn: Warn | None = None) -> Iterator[np.ndarray]:
-    """Yield float32 (channels, n), n ≤ block_samples, without encoder delay and padding where they are
-    stated."""
+    """Yield float32 (channels, n), n ≤ block_samples, without encoder delay and padding where stated."""
     with _opened(info.path) as (container, stream):
-        mpeg = read_mpeg_header(info.path) if container.format.name == "mp3" else None
-        end = _End(info.path, info.frames, 2 * mpeg.frame_samples if mpeg else 4096, warn)
-        decoded = _decoded(info, container, stream, end)
-        yield from _regroup(end.cut(decoded), block_samples)
+        track = _Track(info, container, stream, warn)
+        yield from _regroup(_ended(track), block_samples)
 
 
 @contextmanager
@@ -60,13 +58,12 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     with path.open("rb") as file:
         try:
             options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-            with av.open(_Nameless(file), "r", options=options) as container:
+            with av.open(_Nameless(file), "r", options=options, metadata_errors="replace") as container:
                 if not container.streams.audio:
                     raise DecodeError(f"{path}: no sound track in it")
                 yield container, container.streams.best("audio") or container.streams.audio[0]
         except av.error.FFmpegError as error:
-            reason = (error.strerror or type(error).__name__).lower()
-            raise DecodeError(f"{path}: not audio, damaged, or of an unknown format ({reason})") from error
+            raise DecodeError(f"{path}: not audio, damaged, or of an unknown format") from error
 
 
 class _Nameless:
@@ -76,58 +73,85 @@ class _Nameless:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
-class _End:
-    """Where the audio ends: the last samples wait until the container has told how many belong to it."""
+class _Track:
+    """One pass over the packets of a sound track; `samples` is final when `frames` is through."""
 
-    def __init__(self, path: Path, samples: int | None, slack: int, warn: Warn | None) -> None:
-        self.path, self.stated, self.slack, self.warn = path, samples, slack, warn
-        self.track: Callable[[], int | None] = lambda: None
+    def __init__(self, info: AudioInfo, container: Any, stream: Any, warn: Warn | None) -> None:
+        self.info, self.slack, self.warn = info, _SLACK, warn
+        self._container, self._stream = container, stream
+        self._mp4 = container.format.name.startswith("mov")
+        self._end = 0  # of the last packet, in the stream's own unit, from the first sample after the delay
+        self._packets = self._damaged = 0
 
-    def cut(self, decoded: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        held: list[np.ndarray] = []
-        waiting = total = 0
-        for block in decoded:
-            held.append(block)
-            waiting, total = waiting + block.shape[1], total + block.shape[1]
-            while held and waiting - held[0].shape[1] >= self.slack:
-                waiting -= held[0].shape[1]
-                yield held.pop(0)
-        surplus = self._surplus(total)
-        if held:
-            tail = np.concatenate(held, axis=1)
-            yield tail[:, : tail.shape[1] - surplus]
+    def frames(self) -> Iterator[np.ndarray]:
+        """Each codec frame as float32 (channels, n). A damaged packet becomes silence, a few of them at most."""
+        for packet in self._container.demux(self._stream):
+            self._packets += 1
+            if packet.pts is not None and packet.duration:
+                self._end = max(self._end, packet.pts + packet.duration)
+            yield from self._decode(packet)
+        if self._damaged and self.warn is not None:
+            self.warn(f"{self.info.path.name}: {self._damaged} damaged packets were read as silence")
 
-    def _surplus(self, total: int) -> int:
-        samples = self.stated if self.stated is not None else self.track()
-        if samples is None or total <= samples:
-            return 0
-        if total - samples < self.slack:
-            return total - samples
-        if self.warn is not None:
-            self.warn(
-                f"{self.path.name} is longer than it says ({total} samples, not {samples}): read to its end"
-            )
+    def samples(self) -> int | None:
+        """How many samples belong to the track, where the container says."""
+        if self.info.frames is not None:
+            return self.info.frames
+        return _mp4_samples(self._stream, self._end) if self._mp4 else None
+
+    def _decode(self, packet: Any) -> Iterator[np.ndarray]:
+        import av
+
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            self._damaged += 1
+            if self.info.bit_depth != LOSSY or self._damaged > 3 + self._packets // 100:
+                raise DecodeError(f"{self.info.path}: not audio, or damaged beyond use") from error
+            yield self._silence(packet)
+            return
+        for frame in frames:
+            yield _planar(self.info, frame)
+
+    def _silence(self, packet: Any) -> np.ndarray:
+        samples = round((packet.duration or 0) * self._stream.time_base * self.info.sample_rate)
+        return np.zeros((self.info.channels, samples), dtype=np.float32)
+
+
+def _ended(track: _Track) -> Iterator[np.ndarray]:
+    """The frames of a track up to its end: the last are held back until the container has told where that is."""
+    held: list[np.ndarray] = []
+    waiting = total = 0
+    for block in track.frames():
+        held.append(block)
+        waiting, total = waiting + block.shape[1], total + block.shape[1]
+        while waiting - held[0].shape[1] >= track.slack:
+            waiting -= held[0].shape[1]
+            yield held.pop(0)
+    surplus = _surplus(track, total)
+    if held:
+        tail = np.concatenate(held, axis=1)
+        yield tail[:, : max(0, waiting - surplus)]
+    if surplus < 0:
+        yield np.zeros((track.info.channels, -surplus), dtype=np.float32)
+
+
+def _surplus(track: _Track, total: int) -> int:
+    """How many decoded samples are the encoder's padding; negative when the file's last ones are missing."""
+    info, samples = track.info, track.samples()
+    if samples is None:
         return 0
-
-
-def _decoded(info: AudioInfo, container: Any, stream: Any, end: _End) -> Iterator[np.ndarray]:
-    last = 0  # end of the last packet, in samples after the encoder's delay
-
-    def track_samples() -> int | None:
-        return _track_samples(stream, last) if container.format.name.startswith("mov") else None
-
-    end.track = track_samples
-    total = 0
-    for packet in container.demux(stream):
-        if packet.pts is not None and packet.duration:
-            last = max(last, packet.pts + packet.duration)
-        for frame in packet.decode():
-            block = _planar(info, frame)
-            total += block.shape[1]
-            yield block
-    promised = info.frames if info.frames is not None else _promised(container, stream)
-    if promised is not None and promised - total > _MISSING_SECONDS * info.sample_rate:
-        raise DecodeError(f"{info.path}: cut off: {total} of {promised} samples are there")
+    if samples - total > _MISSING_SECONDS * info.sample_rate:
+        raise DecodeError(f"{info.path}: cut off: {total} of {samples} samples are there")
+    if 0 <= total - samples < track.slack:
+        return total - samples
+    if total > samples:
+        said = f"{info.path.name} is longer than it says ({total} samples, not {samples}): read to its end"
+    else:
+        said = f"{info.path.name}: the last {samples - total} samples are missing and were read as silence"
+    if track.warn is not None and (total > samples or info.frames is not None):
+        track.warn(said)
+    return total - samples if total < samples and info.frames is not None else 0
 
 
 def _planar(info: AudioInfo, frame: Any) -> np.ndarray:
@@ -183,15 +207,10 @@ def _gapless_samples(container: Any) -> int | None:
         return None
 
 
-def _promised(container: Any, stream: Any) -> int | None:
-    if container.format.name.startswith("mov") and stream.duration:
-        return int(stream.duration * stream.time_base * stream.rate)
-    return None
-
-
-def _track_samples(stream: Any, last: int) -> int | None:
-    """Samples in an MP4 track: its edit list says, but often in whole milliseconds; then the last packet
-    does."""
-    if stream.time_base != Fraction(1, stream.rate) or not stream.duration:
+def _mp4_samples(stream: Any, end: int) -> int | None:
+    """The length in the edit list; that is often in whole milliseconds, and then the end of the last packet."""
+    unit = stream.time_base * stream.rate
+    if not stream.duration or unit > 2:
         return None
-    return last if abs(last - stream.duration) <= stream.rate // 1000 + 1 else min(last, stream.duration)
+    rounded = abs(end - stream.duration) * stream.time_base <= Fraction(1, 900)
+    return round((end if rounded else min(end, stream.duration)) * unit)

@@ -69,9 +69,7 @@ def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOS
     if row.lossy:
         raise UsageError(f"{row.name} has no bit depth: leave out --bit-depth {wanted}, or write wav or flac")
     fitting = ", ".join(row.depths)
-    raise UsageError(
-        f"{row.name} cannot hold bit depth {wanted!r}: choose auto, {fitting} or another --format"
-    )
+    raise UsageError(f"{row.name} cannot hold bit depth {wanted!r}: choose auto, {fitting} or another --format")
 
 
 def output_rate(format_name: str, sample_rate: int) -> int:
@@ -87,9 +85,7 @@ def output_rate(format_name: str, sample_rate: int) -> int:
     return min(sample_rate, row.max_rate)
 
 
-def check_encodable(
-    format_name: str, sample_rate: int, channels: int, frames: int | None, bit_depth: str
-) -> None:
+def check_encodable(format_name: str, sample_rate: int, channels: int, frames: int | None, bit_depth: str) -> None:
     """Raise OutputError when the format cannot hold such audio; to be called before the work."""
     row = format_named(format_name)
     if channels > row.max_channels:

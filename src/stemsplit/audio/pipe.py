@@ -61,15 +61,23 @@ def spool_stdin(stream: BinaryIO, raw: RawFormat | None = None, folder: Path | N
         EmptyAudioError: nothing came. DecodeError: raw samples that end inside a frame. OutputError: full
         disk.
     """
-    descriptor, name = tempfile.mkstemp(prefix="stemsplit-stdin-", dir=folder)
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with _named_folder(folder) as path:
+        with path.open("wb") as file:
             _copy(stream, file, raw, path)
         yield path
+
+
+@contextmanager
+def _named_folder(folder: Path | None) -> Iterator[Path]:
+    """A file that is called "stdin", so that what is said about it is understood."""
+    try:
+        parent = Path(tempfile.mkdtemp(prefix="stemsplit-", dir=folder))
+    except OSError as error:
+        raise OutputError(f"cannot keep standard input in a temporary folder: {reason(error)}") from error
+    try:
+        yield parent / "stdin"
     finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def _copy(stream: BinaryIO, file: BinaryIO, raw: RawFormat | None, path: Path) -> None:
@@ -136,7 +144,7 @@ def write_stream(
             stream.write(data)
             written += len(data)
         if written % 2 and not raw and frames is not None:
-            stream.write(b"\0")
+            stream.write(b"\0")  # a chunk has an even length
         stream.flush()
     except BrokenPipeError:
         _lead_nowhere(stream)

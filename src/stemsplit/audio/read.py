@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from stemsplit.audio import ffmpeg, sndfile
-from stemsplit.audio.declared import missing_bytes, read_ogg_pages
+from stemsplit.audio.declared import missing_bytes
 from stemsplit.audio.info import AudioInfo, Warn
 from stemsplit.audio.mpeg import read_mpeg_header
+from stemsplit.audio.ogg import read_ogg_pages
 from stemsplit.audio.refusal import reason
 from stemsplit.errors import DecodeError, EmptyAudioError
 
 BLOCK_SAMPLES = 65536
+_BLOCK_VALUES = 1 << 22  # with hundreds of channels blocks get shorter, to stay below 16 MiB
+_HEADER_BYTES = 4096
+_SLOPPY_BYTES = 64  # some programs count their header as samples; that is no damage
 
 
 def probe(path: Path) -> AudioInfo:
@@ -49,6 +53,7 @@ def blocks(
         EmptyAudioError: the decoder found no samples.
     """
     info = source if isinstance(source, AudioInfo) else probe(source)
+    block_samples = max(1, min(block_samples, _BLOCK_VALUES // info.channels))
     total = broken = 0
     try:
         for block in _decode(info, block_samples, warn):
@@ -82,7 +87,9 @@ def _identify(path: Path) -> AudioInfo:
     info = sndfile.probe(path)
     if info is None or info.container == "MP3" or info.frames is None or _is_chained(info):
         return ffmpeg.probe(path)
-    if missing := missing_bytes(path):
+    if info.frames == 0 and path.stat().st_size > _HEADER_BYTES:
+        return ffmpeg.probe(path)  # a recorder that crashed leaves a length of 0 in front of its samples
+    if (missing := missing_bytes(path)) > _SLOPPY_BYTES:
         raise DecodeError(f"{path}: cut off: the last {missing} bytes are missing")
     return info
 
@@ -92,8 +99,8 @@ def _is_chained(info: AudioInfo) -> bool:
     if info.container != "OGG":
         return False
     pages = read_ogg_pages(info.path)
-    if pages.cut:
-        raise DecodeError(f"{info.path}: cut off in the middle of an Ogg page")
+    if not pages.whole:
+        raise DecodeError(f"{info.path}: damaged or cut off: not all of its Ogg pages are whole")
     return pages.links > 1
 
 

@@ -16,9 +16,7 @@ def resampled_length(frames: int, rate_in: int, rate_out: int) -> int:
     return int(Fraction(frames * rate_out, rate_in) + Fraction(1, 2))
 
 
-def resample(
-    blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels: int
-) -> Iterator[np.ndarray]:
+def resample(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels: int) -> Iterator[np.ndarray]:
     """Convert float32 blocks (channels, n) from one rate (Hz) to another; time zero stays time zero.
 
     The total length is `resampled_length`. Equal rates pass through untouched.
@@ -29,9 +27,7 @@ def resample(
     yield from _convert(blocks, rate_in, rate_out, channels)
 
 
-def _convert(
-    blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels: int
-) -> Iterator[np.ndarray]:
+def _convert(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels: int) -> Iterator[np.ndarray]:
     stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality=_QUALITY)
     taken = made = 0
     for block in blocks:

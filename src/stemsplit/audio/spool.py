@@ -14,11 +14,10 @@ from stemsplit.errors import OutputError
 
 
 class Spool:
-    """Raw float32 of one stem in a file without a name; a context manager. The system frees it even after a
-    crash.
+    """Raw float32 of one stem in a file without a name; a context manager. The system frees it even after a crash.
 
-    ``peak``: largest absolute sample so far; ``frames``: samples per channel so far; ``energy``: sum of
-    squares. ``folder``: where the space is taken, the system's temporary folder by default.
+    ``frames``: samples per channel so far; ``peak``: largest absolute sample so far, NaN once one was not a number;
+    ``energy``: sum of squares so far. ``folder``: where the space is taken, by default the system's temporary folder.
     """
 
     def __init__(self, channels: int, folder: Path | None = None) -> None:
@@ -53,7 +52,7 @@ class Spool:
         except OSError as error:
             raise self._failed(error) from error
         self.frames += len(frames)
-        self.peak = max(self.peak, float(np.abs(frames).max()))
+        self.peak = float(np.maximum(self.peak, np.abs(frames).max()))
         self.energy += float(np.square(frames, dtype=np.float64).sum())
 
     def blocks(self, block_samples: int = 65536, gain: float = 1.0) -> Iterator[np.ndarray]:

@@ -33,6 +33,7 @@ _OF_THE_MIX = (
     "length", "metadata_block_picture", "coverart", "wavexformatextensible_channel_mask", "md5", "rating",
     "fingerprint",
 )  # fmt: skip
+_ID3_LIMIT = 2**32 - 2**24  # sizes in WAV and AIFF end at 4 GiB; leaves room for the tag itself
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,28 @@ def read_tags(source: Path, warn: Warn | None = None) -> Tags:
     return Tags(MappingProxyType(kept))
 
 
-def write_tags(target: Path, tags: Tags, format: str) -> None:
-    """Put tags into a finished stem of a format of `FORMATS`. Bytes depend on the tags only.
+def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) -> None:
+    """Put tags into a finished stem of a format of `FORMATS`. The bytes depend on the tags only.
 
-    Raises OSError; a container that has no place for tags (RF64) stays without.
+    A container without a place for them (RF64) and a tag that cannot be said cost a sentence to ``warn``. Raises
+    OSError when the disk refuses.
     """
-    import mutagen
-
     if not tags.fields:
         return
     try:
         if format in ("flac", "ogg", "opus"):
             _write_comments(target, tags, format)
-        else:
+        elif target.stat().st_size < _ID3_LIMIT:
             _write_id3(target, tags, format)
-    except mutagen.MutagenError as error:
-        if isinstance(error.__cause__ or error.__context__, OSError):
-            raise (error.__cause__ or error.__context__) from None  # type: ignore[misc]
-        if not _is_rf64(target):
-            raise OSError(f"its tags could not be written ({_reason(error)})") from error
+        else:
+            raise ValueError("4 GiB files have no place for them")
+    except OSError:
+        raise
+    except Exception as error:
+        if isinstance(error.__context__, OSError):  # mutagen wraps the disk's own errors
+            raise error.__context__ from error
+        if warn is not None:
+            warn(f"{target.name}: tags could not be written ({_reason(error)})")
 
 
 def copy_tags(source: Path, target: Path, *, stem: str, warn: Warn | None = None) -> None:
@@ -92,10 +96,10 @@ def copy_tags(source: Path, target: Path, *, stem: str, warn: Warn | None = None
     tags = read_tags(source, warn).for_stem(stem, source.stem)
     if not tags.fields:
         return
-    partial = target.with_name(f".{target.name[:60]}.partial-tags")
+    partial = target.with_name(f".{target.name[:40]}.partial-tags")
     try:
         shutil.copyfile(target, partial)
-        write_tags(partial, tags, target.suffix[1:].lower())
+        write_tags(partial, tags, target.suffix[1:].lower(), warn)
         partial.replace(target)
     finally:
         with suppress(OSError):
@@ -173,11 +177,6 @@ def _write_id3(target: Path, tags: Tags, format: str) -> None:
         else:
             file.tags.add(id3.TXXX(encoding=id3.Encoding.UTF8, desc=name, text=list(values)))
     file.save()
-
-
-def _is_rf64(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"RF64"
 
 
 def _reason(error: Exception) -> str:

@@ -9,34 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
+from stemsplit.audio.encode import SndfileEncoder
 from stemsplit.audio.formats import check_encodable
-from stemsplit.audio.ogg import set_serial
+from stemsplit.audio.info import Warn
 from stemsplit.audio.refusal import reason
 from stemsplit.audio.tags import Tags, write_tags
-from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder, quantize
+from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder
 from stemsplit.errors import OutputError
-
-_ENCODER_FRAMES = 4096  # libsndfile's Vorbis encoder overruns the stack on very large writes
-_SNDFILE: dict[str, dict[str, Any]] = {
-    "flac": {"format": "FLAC"},
-    "aiff": {"format": "AIFF"},
-    # 320 kbit/s
-    "mp3": {
-        "format": "MP3",
-        "subtype": "MPEG_LAYER_III",
-        "compression_level": 0.0,
-        "bitrate_mode": "CONSTANT",
-    },
-    # quality 8, about 256 kbit/s for stereo
-    "ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.2},
-    # about 130 kbit/s a channel
-    "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.5},
-}
 
 
 class _Encoder(Protocol):
@@ -58,7 +42,7 @@ class StemWriter:
         sample_rate, channels: Hz, count; checked against the format.
         format: a key of `FORMATS`; ``bit_depth``: one that it has (`choose_depth`).
         frames: samples per channel when known, to refuse early what the format cannot hold.
-        tags: written before the file gets its name.
+        tags: written before the file gets its name; ``warn`` hears of what could not be.
         riff_limit: the size in bytes from which a WAV is an RF64.
 
     After the block ``frames`` and ``clamped`` (samples beyond ±1 that an integer or lossy format cut) are
@@ -78,11 +62,12 @@ class StemWriter:
         *,
         frames: int | None = None,
         tags: Tags | None = None,
+        warn: Warn | None = None,
         riff_limit: int = RIFF_LIMIT,
     ) -> None:
         check_encodable(format, sample_rate, channels, frames, bit_depth)
         self.target, self.sample_rate, self.channels = Path(target), sample_rate, channels
-        self.format, self.bit_depth, self.tags = format, bit_depth, tags
+        self.format, self.bit_depth, self.tags, self._warn = format, bit_depth, tags, warn
         self.frames = self.clamped = 0
         self._riff_limit = riff_limit
         self._partial: Path | None = None
@@ -128,7 +113,7 @@ class StemWriter:
         if self.format == "wav":
             return WavEncoder(file, self.sample_rate, self.channels, self.bit_depth, self._riff_limit)
         serial = zlib.crc32(self.target.name.encode("utf-8", "surrogateescape"))
-        return _SndfileEncoder(file, self.format, self.sample_rate, self.channels, self.bit_depth, serial)
+        return SndfileEncoder(file, self.format, self.sample_rate, self.channels, self.bit_depth, serial)
 
     def _commit(self) -> None:
         assert self._partial is not None
@@ -137,7 +122,7 @@ class StemWriter:
         self._encoder.finish()
         self._file.close()
         if self.tags is not None:
-            write_tags(self._partial, self.tags, self.format)
+            write_tags(self._partial, self.tags, self.format, self._warn)
         _flush_to_disk(self._partial)
         self._partial.replace(self.target)
         self._partial = None
@@ -163,84 +148,13 @@ class StemWriter:
         except OSError as error:
             raise OutputError(f"cannot write {self.target}: {reason(error)}") from error
         except soundfile.SoundFileError as error:
-            raise OutputError(f"cannot write {self.target}: {error}") from error
-
-
-class _SndfileEncoder:
-    """FLAC, AIFF, MP3, Ogg and Opus through libsndfile."""
-
-    def __init__(
-        self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, serial: int
-    ) -> None:
-        self._sink = _Sink(file)
-        self._depth, self._format, self._serial = bit_depth, format, serial
-        options = {"subtype": f"PCM_{bit_depth}"} | _SNDFILE[format]
-        self._sound = soundfile.SoundFile(self._sink, "w", rate, channels, **options)
-        self._sink.check()
-
-    def write(self, frames: np.ndarray) -> int:
-        if self._depth in ("16", "24"):
-            samples, clamped = quantize(frames, self._depth)
-            if self._depth == "24":
-                samples = samples << 8  # libsndfile keeps the upper 24 of 32 bits
-        else:
-            clamped = int(np.count_nonzero(np.abs(frames) > 1.0))
-            samples = np.clip(frames, -1.0, 1.0)
-        for start in range(0, len(samples), _ENCODER_FRAMES):
-            self._sound.write(samples[start : start + _ENCODER_FRAMES])
-            self._sink.check()
-        return clamped
-
-    def finish(self) -> None:
-        self._sound.close()
-        self._sink.check()
-        if self._format in ("ogg", "opus"):
-            set_serial(self._sink.file, self._serial)
-
-    def abandon(self) -> None:
-        self._sink.closed = True
-        self._sound.close()
-
-
-class _Sink:
-    """A file for libsndfile's callbacks. An exception cannot cross C: the first is kept, and `check` raises
-    it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.closed = False
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        if self.closed or self.error is not None:
-            return 0
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            return 0
-
-    def read(self, size: int = -1) -> bytes:
-        return self.file.read(size)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self.file.seek(offset, whence)  # a seek writes out what is buffered
-        except OSError as error:
-            self.error = self.error or error
-            return -1
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def check(self) -> None:
-        if self.error is not None:
-            raise self.error
+            text = getattr(error, "error_string", str(error))
+            raise OutputError(f"cannot write {self.target}: {text}") from error
 
 
 def _partial_path(target: Path) -> Path:
     """A hidden name in the same folder, short enough for any file system that holds the target's."""
-    return target.with_name(f".{target.name[:60]}.partial-{secrets.token_hex(4)}")
+    return target.with_name(f".{target.name[:40]}.partial-{secrets.token_hex(4)}")
 
 
 def _flush_to_disk(path: Path) -> None:
