@@ -51,9 +51,7 @@ def make_folder(folder: Path) -> Path:
 def unwritable(path: Path, error: OSError) -> OutputError:
     """The message for a cache that cannot be written, with the way out."""
     reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-    return OutputError(
-        f"Cannot write {path}: {reason}. Free some space, or set STEMSPLIT_CACHE to another folder."
-    )
+    return OutputError(f"Cannot write {path}: {reason}. Free some space, or set STEMSPLIT_CACHE to another folder.")
 
 
 def sha256_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,15 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is not a model's config: it holds no JSON object.")
     if not isinstance(config.get("weights", {}), dict) or not isinstance(config.get("network", {}), dict):
         raise CheckpointError(f'{path}: "weights" and "network" must be JSON objects.')
+    sha256 = config.get("weights", {}).get("sha256")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
+        raise CheckpointError(f'{path}: "sha256" must be 64 hexadecimal digits in lower case, or null.')
     return config
 
 
@@ -82,15 +86,22 @@ def read_card(folder: Path) -> ModelCard:
     Raises: CheckpointError if config.json is missing or malformed.
     """
     config = read_config(folder / CONFIG_NAME)
+    try:
+        return _card(folder, config)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / CONFIG_NAME} does not describe a model: {error}.") from error
+
+
+def _card(folder: Path, config: dict[str, Any]) -> ModelCard:
     weights, network = config.get("weights", {}), config.get("network", {})
-    file = weights_file(folder)
+    file = folder / weights_name(config, str(folder))
     present = file.is_file()
     return ModelCard(
         name=str(config.get("name", folder.name)),
         description=str(config.get("description", "")),
         architecture=str(config.get("architecture", "")),
         license=str(config.get("license", "not stated")),
-        stems=tuple(network.get("stems", ())),
+        stems=tuple(str(stem) for stem in network.get("stems", ())),
         sample_rate=network.get("sample_rate"),
         parameters=config.get("parameters"),
         size=file.stat().st_size if present else weights.get("size"),

@@ -140,7 +140,7 @@ def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint
     return ModelFolder(
         path=snapshot.path,
         reference=reference,
-        config=None,
+        config=snapshot.path / CONFIG_NAME if snapshot.path.is_dir() else None,
         sha256=snapshot.sha256,
         revision=snapshot.revision,
         source=snapshot.repository,
@@ -154,9 +154,7 @@ def _from_described(reference: str, folder: Path, offline: bool, progress: Progr
     if about.local == "shipped":
         return ModelFolder(folder, reference, config, about.sha256)
     if not about.url:
-        raise ModelError(
-            f"{reference}: {weights_file(folder)} is missing, and {config} states no URL for it."
-        )
+        raise ModelError(f"{reference}: {weights_file(folder)} is missing, and {config} states no URL for it.")
     target = _url_target(about.url)
     found = download(about.url, target, sha256=about.sha256, offline=offline, progress=progress)
     return ModelFolder(found.path, reference, config, found.sha256, source=about.url)
@@ -193,9 +191,7 @@ def _pin(reference: str, fragment: str) -> str | None:
         return None
     match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if not match:
-        raise UnknownModelError(
-            f"{reference}: after # only sha256= and 64 hexadecimal digits are understood."
-        )
+        raise UnknownModelError(f"{reference}: after # only sha256= and 64 hexadecimal digits are understood.")
     return match[1].lower()
 
 
@@ -234,15 +230,11 @@ def _from_file(reference: str, path: Path) -> ModelFolder:
         return ModelFolder(path, reference, config, _pin_in(config, path.name))
     if suffix in CHECKPOINT_SUFFIXES:
         return ModelFolder(path, reference, config)
-    raise UnknownModelError(
-        f"{path} is not a model: expected .safetensors, {', '.join(CHECKPOINT_SUFFIXES)}."
-    )
+    raise UnknownModelError(f"{path} is not a model: expected .safetensors, {', '.join(CHECKPOINT_SUFFIXES)}.")
 
 
 def _unknown(reference: str) -> UnknownModelError:
-    if re.search(r"[/\\]|^~", reference) or reference.lower().endswith(
-        (*CHECKPOINT_SUFFIXES, ".safetensors")
-    ):
+    if re.search(r"[/\\]|^~", reference) or reference.lower().endswith((*CHECKPOINT_SUFFIXES, ".safetensors")):
         hint = f" Did you mean hf:{reference}?" if re.fullmatch(r"[\w.-]+/[\w.-]+", reference) else ""
         return UnknownModelError(f"There is no file or folder {reference}.{hint}")
     near = difflib.get_close_matches(reference, model_names(), n=3, cutoff=0.4)

@@ -82,8 +82,7 @@ def download(
         return cached
     if offline:
         raise DownloadError(
-            f"{url} is not in the cache and downloads are off. Fetch it once while online, "
-            f"or put the file at {target}."
+            f"{url} is not in the cache and downloads are off. Fetch it once while online, or put the file at {target}."
         )
     make_folder(target.parent)
     before = _stamp(target)
@@ -226,9 +225,7 @@ def _attempt(url: str, partial: Path, progress: Progress | None) -> None:
             remote = _remote(response, have)
             _refuse_page(url, response.headers)
             _require_space(partial, remote)
-            write_record(
-                _beside(partial, ".json"), {"url": url, "validator": remote.validator, "total": remote.total}
-            )
+            write_record(_beside(partial, ".json"), {"url": url, "validator": remote.validator, "total": remote.total})
             _copy(response, partial, remote, progress)
     except urllib.error.HTTPError as error:
         _refused(url, partial, error, have)
@@ -327,12 +324,10 @@ def _require_space(partial: Path, remote: _Remote) -> None:
         )
 
 
-def _copy(
-    response: http.client.HTTPResponse, partial: Path, remote: _Remote, progress: Progress | None
-) -> None:
+def _copy(response: http.client.HTTPResponse, partial: Path, remote: _Remote, progress: Progress | None) -> None:
     done = remote.start
     with _open_at(partial, done) as file:
-        while block := response.read(BLOCK_BYTES):
+        while block := response.read1(BLOCK_BYTES):  # what has come, so that a break loses nothing
             _write(file, block, partial)
             done += len(block)
             if progress:

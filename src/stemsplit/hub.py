@@ -167,19 +167,33 @@ def _keep(wanted: HubReference, snapshot: Snapshot, files: list[Path]) -> None:
 
 def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
     """The commit and files behind a reference, in one request of at most ASK_SECONDS."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(endpoint=endpoint_of(endpoint), library_name="stemsplit")
-    with translated(str(wanted), endpoint):
-        info = within(
-            ASK_SECONDS,
-            lambda: api.model_info(
-                wanted.repository, revision=wanted.revision, files_metadata=True, timeout=ASK_SECONDS
-            ),
-        )
+
+    def ask() -> ModelInfo:
+        name, revision = wanted.repository, wanted.revision
+        return api.model_info(name, revision=revision, files_metadata=True, timeout=ASK_SECONDS)
+
+    with translated(str(wanted), wanted.repository, endpoint):
+        try:
+            info = within(ASK_SECONDS, ask)
+            entries = {entry.name: entry for entry in map(_entry, info.siblings or [])}
+        except (HfHubHTTPError, HFValidationError):
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _no_hub(wanted, endpoint) from error
     if not info.sha or not re.fullmatch(r"[0-9a-f]{40}", info.sha):
-        raise DownloadError(f"{endpoint_of(endpoint)} does not answer like a Hub: {wanted} has no commit.")
-    return _Listing(info.sha, {entry.name: entry for entry in map(_entry, info.siblings or [])})
+        raise _no_hub(wanted, endpoint)
+    return _Listing(info.sha, entries)
+
+
+def _no_hub(wanted: HubReference, endpoint: str | None) -> DownloadError:
+    return DownloadError(
+        f"{wanted}: {endpoint_of(endpoint)} does not answer like a Hub. "
+        "Check HF_ENDPOINT; on an open wireless network, log in first."
+    )
 
 
 def _entry(sibling: Any) -> _Entry:
@@ -187,9 +201,7 @@ def _entry(sibling: Any) -> _Entry:
     return _Entry(sibling.rfilename, sibling.size, lfs.get("sha256"), None if lfs else sibling.blob_id)
 
 
-def _fetch(
-    wanted: HubReference, listing: _Listing, progress: Progress | None, endpoint: str | None
-) -> Snapshot:
+def _fetch(wanted: HubReference, listing: _Listing, progress: Progress | None, endpoint: str | None) -> Snapshot:
     def bring(name: str, pin: str | None = None, report: Progress | None = None) -> _Fetched:
         return _bring(_Request(wanted, listing, endpoint), name, pin, report)
 
@@ -240,11 +252,7 @@ def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
     if lone:
         return f"{wanted} holds {len(lone)} checkpoints: name one, as in {base}:{sorted(lone)[0]}"
     inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *LONE_SUFFIXES)))
-    hint = (
-        f" It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}."
-        if inside
-        else ""
-    )
+    hint = f" It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}." if inside else ""
     return f"{wanted} holds no model: it has no {CONFIG_NAME} and no checkpoint.{hint}"
 
 
@@ -293,7 +301,7 @@ def _download(request: _Request, name: str, progress: Progress | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     size = request.listing.entries[name].size
-    with translated(f"{request.wanted}: {name}", request.endpoint), quiet_bars():
+    with translated(f"{request.wanted}: {name}", request.wanted.repository, request.endpoint), quiet_bars():
         path = hf_hub_download(
             request.wanted.repository,
             name,

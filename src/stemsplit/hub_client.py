@@ -85,8 +85,8 @@ def reporting(call: Callable[..., Any], progress: Progress | None, total: int | 
 
 
 @contextlib.contextmanager
-def translated(what: str, endpoint: str | None) -> Iterator[None]:
-    """Turn what huggingface_hub and its HTTP client raise into one clear line."""
+def translated(what: str, repository: str, endpoint: str | None) -> Iterator[None]:
+    """Turn what huggingface_hub and its HTTP client raise into one clear line about `what`."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
@@ -94,13 +94,13 @@ def translated(what: str, endpoint: str | None) -> Iterator[None]:
     except HFValidationError as error:
         raise UnknownModelError(f"{what}: {_one_line(error)}") from error
     except HfHubHTTPError as error:
-        _refused(what, error, endpoint_of(endpoint))
+        _refused(what, error, repository, endpoint_of(endpoint))
     except _client_errors() as error:
         if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
             raise unwritable(cache_dir(), error) from error
         raise DownloadError(
-            f"{what}: cannot reach {endpoint_of(endpoint)} ({_one_line(error)}). Check the network, "
-            "set HF_ENDPOINT to a mirror, or give a folder or file that you have."
+            f"{what}: cannot reach {endpoint_of(endpoint)} ({_one_line(error)}). "
+            "Check the network, or set HF_ENDPOINT to a mirror."
         ) from error
 
 
@@ -109,19 +109,21 @@ def _one_line(error: Exception) -> str:
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """OSError and the base exception of the HTTP client: requests in 0.x, httpx in 1.x, httpx2 in 2.4."""
+    """What a broken transfer raises: OSError, RuntimeError (hf_xet), and the base exception of the HTTP client,
+    which is requests in huggingface_hub 0.x, httpx in 1.x, httpx2 in 2.4."""
     clients = [sys.modules.get(name) for name in ("requests", "httpx", "httpx2")]
     bases = [getattr(client, "RequestException", getattr(client, "HTTPError", None)) for client in clients]
-    return (OSError, *(base for base in bases if isinstance(base, type) and issubclass(base, Exception)))
+    found = (base for base in bases if isinstance(base, type) and issubclass(base, Exception))
+    return (OSError, RuntimeError, *found)
 
 
-def _refused(what: str, error: Any, endpoint: str) -> NoReturn:
+def _refused(what: str, error: Any, repository: str, endpoint: str) -> NoReturn:
     from huggingface_hub import errors
 
     status = getattr(error.response, "status_code", None)
     if isinstance(error, errors.GatedRepoError):
         raise DownloadError(
-            f"{what} is gated: accept its terms at {endpoint}, then log in with `hf auth login`."
+            f"{what} is gated: accept its terms at {endpoint}/{repository}, then log in with `hf auth login`."
         ) from error
     if isinstance(error, errors.RepositoryNotFoundError):
         raise UnknownModelError(
