@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fake_hub import FakeServer
@@ -175,6 +176,14 @@ def test_a_wrong_pin_of_the_catalog_is_refused(shelf: Path, server: FakeServer) 
         locate("large")
 
 
+def test_a_described_pickle_is_named_itself(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", weights={"file": "old.ckpt", "sha256": SHA256})
+    (folder / "old.ckpt").write_bytes(WEIGHTS)
+    found = locate(folder)
+    assert found == ModelFolder(folder / "old.ckpt", str(folder), folder / "config.json", SHA256)
+    assert found.needs_conversion
+
+
 @pytest.mark.parametrize("suffix", [".ckpt", ".pth", ".pt", ".CKPT"])
 def test_a_lone_checkpoint_is_found_by_file_and_by_folder(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"poids ♫{suffix}"
@@ -232,6 +241,7 @@ def test_a_weights_name_cannot_leave_its_folder(tmp_path: Path) -> None:
         ("ftp://host/a.ckpt", "only https"),
         ("http://example.org/a.ckpt", "only https"),
         ("https://example.org/model.zip", r"does not end in \.safetensors"),
+        ("https://me:secret@example.org/a.ckpt", "no user name or password"),
         ("https://example.org/a.ckpt#md5=1", "after # only sha256="),
     ],
 )
@@ -286,7 +296,13 @@ def test_strange_names_in_a_url_stay_inside_the_cache(server: FakeServer, cache_
     server.add("/a/../../..x y*.ckpt", WEIGHTS)
     found = locate(f"{server.url}/a/..%2F..%2F..x%20y*.ckpt")
     assert found.path.parent.parent == cache_folder / "downloads"
-    assert found.path.name == "_.._..x_y_.ckpt"
+    assert found.path.name.endswith("-_.._..x_y_.ckpt")
+    long = "x" * 300 + ".ckpt"
+    for name in ("a b.ckpt", "a_b.ckpt", "a%b.ckpt", "é.ckpt", long):
+        server.add(f"/c/{name}", name.encode())
+        found = locate(f"{server.url}/c/{quote(name)}")
+        assert found.path.read_bytes() == name.encode()
+        assert found.path.suffix == ".ckpt"
 
 
 # ---- after locating ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from fake_hub import FakeHub, FakeServer
 
 from stemsplit import hub, hub_client
 from stemsplit.catalog import locate, verify
-from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
+from stemsplit.errors import DownloadError, HashError, ModelError, OutputError, UnknownModelError
 
 WEIGHTS = bytes(range(256)) * 2048  # 512 KiB
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -260,6 +261,32 @@ def test_a_silent_hub_fails_in_seconds(server: FakeHub, monkeypatch: pytest.Monk
         with pytest.raises(DownloadError, match="cannot reach"):
             locate("hf:me/model", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert time.monotonic() - start < 3
+
+
+def test_a_slow_hub_may_be_given_more_time(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add_model("me/model", MODEL)
+    monkeypatch.setattr(hub, "ASK_SECONDS", 0.0)
+    with pytest.raises(DownloadError):
+        locate("hf:me/model")
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "20")
+    assert locate("hf:me/model").sha256 == SHA256
+
+
+def test_a_full_disk_is_noticed_before(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add_model("me/model", MODEL)
+    usage = shutil.disk_usage(Path.cwd())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(OutputError, match="STEMSPLIT_CACHE"):
+        locate("hf:me/model")
+    assert server.asked("GET", "/resolve/") == []
+
+
+def test_a_cache_that_is_a_file_is_named(server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add_model("me/model", MODEL)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match="STEMSPLIT_CACHE"):
+        locate("hf:me/model")
 
 
 def test_a_call_that_never_returns_is_left_behind() -> None:

@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ import platformdirs
 from stemsplit.errors import OutputError
 
 POLL_SECONDS = 0.1
+SPARE_BYTES = 32 << 20  # left free on the disk
 
 
 def cache_dir() -> Path:
@@ -52,6 +54,19 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     """The message for a cache that cannot be written, with the way out."""
     reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
     return OutputError(f"Cannot write {path}: {reason}. Free some space, or set STEMSPLIT_CACHE to another folder.")
+
+
+def require_space(folder: Path, size: int) -> None:
+    """See that `size` more bytes fit into an existing folder.
+
+    Raises: OutputError.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE_BYTES:
+        raise OutputError(
+            f"{folder} has {free / 1e6:.0f} MB free, the download needs {size / 1e6:.0f} MB. "
+            "Free some space, or set STEMSPLIT_CACHE to another folder."
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
 from stemsplit import hub
 from stemsplit.cache import cache_dir, sha256_of
-from stemsplit.card import CONFIG_NAME, ModelCard, read_card, read_config, weights_file
+from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_file
 from stemsplit.download import Progress, download, is_cached, require_safe
 from stemsplit.errors import HashError, ModelError, UnknownModelError
 
@@ -53,13 +53,18 @@ class ModelFolder:
 
 
 def locate(
-    reference: str, *, offline: bool = False, progress: Progress | None = None, endpoint: str | None = None
+    reference: str | Path,
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
+    endpoint: str | None = None,
 ) -> ModelFolder:
     """Find or fetch the model that `reference` names.
 
     `endpoint` replaces the Hub's address for `hf:` references. `offline` takes what is on disk.
     Raises: UnknownModelError, DownloadError, HashError, OutputError (cache not writable), ModelError.
     """
+    reference = str(reference)
     if reference.startswith("hf:"):
         return _from_hub(reference, offline, progress, endpoint)
     if "://" in reference:
@@ -137,22 +142,18 @@ def verify(files: ModelFolder) -> str:
 
 def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint: str | None) -> ModelFolder:
     snapshot = hub.fetch(reference, offline=offline, progress=progress, endpoint=endpoint)
-    return ModelFolder(
-        path=snapshot.path,
-        reference=reference,
-        config=snapshot.path / CONFIG_NAME if snapshot.path.is_dir() else None,
-        sha256=snapshot.sha256,
-        revision=snapshot.revision,
-        source=snapshot.repository,
-    )
+    found = ModelFolder(snapshot.path, reference)
+    if snapshot.path.is_dir():
+        found = _on_disk(reference, snapshot.path)
+    return replace(found, sha256=snapshot.sha256, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
 
 
 def _from_described(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFolder:
     """A folder with a config.json: its weights lie there, or the config says where they come from."""
     about = read_card(folder)
-    config = folder / CONFIG_NAME
     if about.local == "shipped":
-        return ModelFolder(folder, reference, config, about.sha256)
+        return _on_disk(reference, folder)
+    config = folder / CONFIG_NAME
     if not about.url:
         raise ModelError(f"{reference}: {weights_file(folder)} is missing, and {config} states no URL for it.")
     target = _url_target(about.url)
@@ -160,10 +161,20 @@ def _from_described(reference: str, folder: Path, offline: bool, progress: Progr
     return ModelFolder(found.path, reference, config, found.sha256, source=about.url)
 
 
+def _on_disk(reference: str, folder: Path) -> ModelFolder:
+    """A folder whose weights are there; a pickle among them is named itself, so that it gets converted."""
+    weights, config = weights_file(folder), folder / CONFIG_NAME
+    path = weights if weights.suffix.lower() in CHECKPOINT_SUFFIXES else folder
+    return ModelFolder(path, reference, config, _pin_in(config, weights.name))
+
+
 def _url_target(url: str) -> Path:
     """Where the cache keeps the file of a URL. Siblings of one remote folder share one folder here."""
     parts = urlsplit(url)
-    name = re.sub(r"[^\w.+-]", "_", unquote(PurePosixPath(parts.path).name)).lstrip(".") or "weights"
+    remote_name = unquote(PurePosixPath(parts.path).name)
+    name = re.sub(r"[^\w.+-]", "_", remote_name)[-100:].lstrip(".")
+    if name != remote_name:  # two names must not become one
+        name = f"{hashlib.sha256(remote_name.encode()).hexdigest()[:8]}-{name}"
     remote_folder = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).parent), fragment=""))
     return cache_dir() / "downloads" / hashlib.sha256(remote_folder.encode()).hexdigest()[:16] / name
 
@@ -206,7 +217,7 @@ def _download_config(url: str, offline: bool) -> Path:
 def _pin_in(config: Path, file_name: str) -> str | None:
     """The hash that `config` states for a weights file, if it speaks of that file."""
     weights = read_config(config).get("weights", {})
-    return weights.get("sha256") if weights.get("file") == file_name else None
+    return weights.get("sha256") if weights.get("file", WEIGHTS_NAME) == file_name else None
 
 
 def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFolder:

@@ -13,7 +13,6 @@ import http.client
 import ipaddress
 import os
 import re
-import shutil
 import ssl
 import time
 import urllib.error
@@ -26,8 +25,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from stemsplit import __version__
-from stemsplit.cache import locked, make_folder, read_record, sha256_of, unwritable, write_record
-from stemsplit.errors import DownloadError, HashError, OutputError, UnknownModelError
+from stemsplit.cache import locked, make_folder, read_record, require_space, sha256_of, unwritable, write_record
+from stemsplit.errors import DownloadError, HashError, UnknownModelError
 
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes on disk so far and the total, None while unknown."""
@@ -35,7 +34,6 @@ Progress = Callable[[int, "int | None"], None]
 BLOCK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 15.0  # to connect, and between two blocks
 WAITS_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts that bring nothing new
-SPARE_BYTES = 32 << 20  # left free on the disk
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,8 @@ def require_safe(url: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise UnknownModelError(f"{url} is not a URL: {error}.") from error
+    if parts.username or parts.password:
+        raise UnknownModelError(f"The address of {host} must hold no user name or password.")
     if not host or re.search(r"[\s\x00-\x1f]", url):
         raise UnknownModelError(f"{url} is not a URL: it needs a host, and no spaces.")
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
@@ -224,7 +224,7 @@ def _attempt(url: str, partial: Path, progress: Progress | None) -> None:
         with _opener().open(request, timeout=TIMEOUT_SECONDS) as response:
             remote = _remote(response, have)
             _refuse_page(url, response.headers)
-            _require_space(partial, remote)
+            require_space(partial.parent, (remote.total or 0) - remote.start)
             write_record(_beside(partial, ".json"), {"url": url, "validator": remote.validator, "total": remote.total})
             _copy(response, partial, remote, progress)
     except urllib.error.HTTPError as error:
@@ -309,18 +309,6 @@ def _refuse_page(url: str, headers: Message) -> None:
         raise DownloadError(
             f"{url} is a web page, not a file. Give the address behind the page's download button; "
             "on an open wireless network, log in first."
-        )
-
-
-def _require_space(partial: Path, remote: _Remote) -> None:
-    if remote.total is None:
-        return
-    missing = remote.total - remote.start
-    free = shutil.disk_usage(partial.parent).free
-    if free < missing + SPARE_BYTES:
-        raise OutputError(
-            f"{partial.parent} has {free / 1e6:.0f} MB free, the download needs {missing / 1e6:.0f} MB. "
-            "Free some space, or set STEMSPLIT_CACHE to another folder."
         )
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stemsplit.cache import cache_dir, make_folder, read_record, sha256_of, write_record
+from stemsplit.cache import cache_dir, make_folder, read_record, require_space, sha256_of, write_record
 from stemsplit.card import CONFIG_NAME, read_config, weights_name
 from stemsplit.download import Progress
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
 from stemsplit.hub_client import endpoint_of, quiet_bars, reporting, translated, within
 
 ASK_SECONDS = 5.0
-"""How long the Hub may take to say what a repository holds."""
+"""How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
 
 LONE_SUFFIXES = (".ckpt", ".pth", ".pt")
 
@@ -166,19 +166,20 @@ def _keep(wanted: HubReference, snapshot: Snapshot, files: list[Path]) -> None:
 
 
 def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
-    """The commit and files behind a reference, in one request of at most ASK_SECONDS."""
+    """The commit and files behind a reference, in one request with a time limit."""
     from huggingface_hub import HfApi, ModelInfo
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(endpoint=endpoint_of(endpoint), library_name="stemsplit")
+    patience = _patience()
 
     def ask() -> ModelInfo:
         name, revision = wanted.repository, wanted.revision
-        return api.model_info(name, revision=revision, files_metadata=True, timeout=ASK_SECONDS)
+        return api.model_info(name, revision=revision, files_metadata=True, timeout=patience)
 
     with translated(str(wanted), wanted.repository, endpoint):
         try:
-            info = within(ASK_SECONDS, ask)
+            info = within(patience, ask)
             entries = {entry.name: entry for entry in map(_entry, info.siblings or [])}
         except (HfHubHTTPError, HFValidationError):
             raise
@@ -187,6 +188,14 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
     if not info.sha or not re.fullmatch(r"[0-9a-f]{40}", info.sha):
         raise _no_hub(wanted, endpoint)
     return _Listing(info.sha, entries)
+
+
+def _patience() -> float:
+    """Seconds."""
+    try:
+        return float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or ASK_SECONDS)
+    except ValueError:
+        return ASK_SECONDS
 
 
 def _no_hub(wanted: HubReference, endpoint: str | None) -> DownloadError:
@@ -301,14 +310,15 @@ def _download(request: _Request, name: str, progress: Progress | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     size = request.listing.entries[name].size
+    require_space(make_folder(hub_folder()), size or 0)
     with translated(f"{request.wanted}: {name}", request.wanted.repository, request.endpoint), quiet_bars():
         path = hf_hub_download(
             request.wanted.repository,
             name,
             revision=request.listing.revision,
-            cache_dir=make_folder(hub_folder()),
+            cache_dir=hub_folder(),
             endpoint=endpoint_of(request.endpoint),
-            etag_timeout=ASK_SECONDS,
+            etag_timeout=_patience(),
             **reporting(hf_hub_download, progress, size),
         )
     return Path(path)
