@@ -10,7 +10,7 @@ class CallbackFile:
     """Lends an open file to libsndfile. The first exception is kept for `check`, for none can cross C.
 
     That includes Ctrl-C, which would otherwise be printed and forgotten. There is no ``name``: knowing one,
-    libsndfile would take any ``.vox`` or ``.au`` for headerless samples. After ``abandoned`` nothing is written.
+    libsndfile would take any ``.vox`` or ``.au`` for headerless samples. Once ``abandoned``, the file is left alone.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -45,6 +45,8 @@ class CallbackFile:
             return 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if self.abandoned:
+            return 0
         try:
             return self.file.seek(offset, whence)
         except ValueError:  # a damaged header can send libsndfile before the start: its own complaint follows
@@ -54,4 +56,4 @@ class CallbackFile:
             return -1
 
     def tell(self) -> int:
-        return self.file.tell()
+        return 0 if self.abandoned else self.file.tell()

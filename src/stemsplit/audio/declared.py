@@ -15,7 +15,7 @@ _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 
 def missing_bytes(path: Path) -> int:
-    """Bytes of samples that a WAV, RF64, W64 or AIFF header promises beyond the end of the file (0: none)."""
+    """Bytes of samples that a WAV, RF64, W64, AIFF or CAF header promises beyond the end of the file (0: none)."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -26,6 +26,8 @@ def missing_bytes(path: Path) -> int:
             end = _aiff_data_end(file)
         elif head[:4] == b"riff":
             end = _w64_data_end(file)
+        elif head[:4] == b"caff":
+            end = _caf_data_end(file)
         else:
             end = 0
     return max(0, end - size)
@@ -67,4 +69,14 @@ def _w64_data_end(file: BinaryIO) -> int:
         if size < 24:
             return 0
         file.seek((size - 24 + 7) // 8 * 8, os.SEEK_CUR)
+    return 0
+
+
+def _caf_data_end(file: BinaryIO) -> int:
+    file.seek(8)
+    while len(head := file.read(12)) == 12:
+        size = int.from_bytes(head[4:], "big", signed=True)  # -1: until the end of the file
+        if head[:4] == b"data" or size < 0:
+            return file.tell() + max(size, 0)
+        file.seek(size, os.SEEK_CUR)
     return 0

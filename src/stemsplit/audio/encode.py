@@ -42,7 +42,7 @@ class SndfileEncoder:
         try:
             self._sound = soundfile.SoundFile(self._sink, "w", rate, channels, **options)
         finally:
-            self._sink.check()
+            self._check_or_abandon()
 
     def write(self, frames: np.ndarray) -> int:
         """Append float32 (n, channels); how many samples were clamped to ±1."""
@@ -67,6 +67,13 @@ class SndfileEncoder:
         """Free the codec without writing any more."""
         self._sink.abandoned = True
         self._sound.close()
+
+    def _check_or_abandon(self) -> None:
+        try:
+            self._sink.check()
+        except BaseException:
+            self._sink.abandoned = True  # the codec is freed later, when the file is closed already
+            raise
 
 
 def _encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:

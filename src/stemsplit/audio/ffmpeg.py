@@ -148,7 +148,7 @@ def _surplus(track: _Track, total: int) -> int:
     if total > samples:
         said = f"{info.path.name} is longer than it says ({total} samples, not {samples}): read to its end"
     else:
-        said = f"{info.path.name}: the last {samples - total} samples are missing and were read as silence"
+        said = f"{info.path.name}: {samples - total} samples are missing; silence stands at its end"
     if track.warn is not None and (total > samples or info.frames is not None):
         track.warn(said)
     return total - samples if total < samples and info.frames is not None else 0

@@ -40,7 +40,7 @@ def read_ogg_pages(path: Path) -> OggPages:
 
 
 def set_serial(file: BinaryIO, serial: int) -> None:
-    """Give every page of an open file that holds one stream another serial number, and the checksum that goes with it."""
+    """Give every page of an open file that holds one stream another serial number, and its checksum anew."""
     for page in _pages(file):
         page[_SERIAL] = serial.to_bytes(4, "little")
         page[_CHECKSUM] = page_checksum(page)
