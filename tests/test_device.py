@@ -75,9 +75,7 @@ def test_unknown_devices_are_refused(machine, name: str) -> None:
         ((12, 0), torch.bfloat16),
     ],
 )
-def test_auto_precision_by_generation(
-    machine, capability: tuple[int, int], expected: torch.dtype | None
-) -> None:
+def test_auto_precision_by_generation(machine, capability: tuple[int, int], expected: torch.dtype | None) -> None:
     machine(1, capability)
     assert choose_precision("auto", torch.device("cuda:0")) is expected
 

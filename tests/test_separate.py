@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError, UsageError
 from stemsplit.inference import is_out_of_memory
+from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.separate import Chunking, channel_groups, chunking_for, separate_array, separate_blocks
 
 
@@ -64,9 +65,7 @@ def oom() -> torch.OutOfMemoryError:
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def separate(
-    network: object, mixture: np.ndarray, warnings: list[str] | None = None, **options
-) -> np.ndarray:
+def separate(network: object, mixture: np.ndarray, warnings: list[str] | None = None, **options) -> np.ndarray:
     on_warning = pytest.fail if warnings is None else warnings.append
     return separate_array(network, mixture, on_warning=on_warning, **options)
 
@@ -86,9 +85,7 @@ def test_an_identity_network_gives_the_mixture_back(
     nothing = mixture[:, :0]
     blocks = [nothing, *(mixture[:, at : at + size] for at in range(0, length, size)), nothing]
     chunking = Chunking(chunk, overlap, batch)
-    stems = np.concatenate(
-        list(separate_blocks(Fake(), blocks, channels=channels, chunking=chunking)), axis=-1
-    )
+    stems = np.concatenate(list(separate_blocks(Fake(), blocks, channels=channels, chunking=chunking)), axis=-1)
     assert stems.dtype == np.float32
     np.testing.assert_allclose(stems, np.stack([mixture, mixture / 2]), rtol=1e-5, atol=1e-6)
 
@@ -114,6 +111,7 @@ def test_progress_ends_at_the_length() -> None:
     seen: list[int] = []
     separate(Fake(), noise(133), on_progress=seen.append)
     assert seen == sorted(set(seen))
+    assert seen[0] > 0
     assert seen[-1] == 133
 
 
@@ -189,6 +187,12 @@ def test_silent_chunks_are_skipped_among_others() -> None:
     assert sum(shape[0] for shape in fake.calls) == 21 - 9
 
 
+def test_a_channel_may_be_silent_next_to_another() -> None:
+    mixture = noise(100)
+    mixture[0] = 0
+    np.testing.assert_allclose(separate(Fake(), mixture)[0], mixture, atol=1e-6)
+
+
 def test_a_silent_channel_group_is_skipped() -> None:
     mixture, fake = noise(30, channels=6), Fake()
     mixture[3] = 0
@@ -200,8 +204,9 @@ def test_a_silent_channel_group_is_skipped() -> None:
 def test_a_mixture_with_nan_is_refused_with_its_time(bad: float) -> None:
     mixture = noise(400)
     mixture[1, 123] = bad
+    blocks = [mixture[:, :100], mixture[:, 100:]]
     with pytest.raises(DecodeError, match=r"12\.30 s"):
-        separate(Fake(), mixture)
+        list(separate_blocks(Fake(), blocks, channels=2, chunking=Chunking(40)))
 
 
 @dataclass
@@ -239,6 +244,13 @@ def test_nan_from_the_network_never_gets_out(precision: torch.dtype | None, valu
     assert len(warnings) == (precision is not None)
 
 
+def test_the_time_of_a_bad_chunk_is_never_before_the_song() -> None:
+    mixture = noise(400)
+    mixture[0, 0] = 7
+    with pytest.raises(ModelError, match=r"chunk at 0\.00 s"):
+        separate(Overflowing(), mixture)
+
+
 def test_half_precision_that_overflows_is_repeated_in_fp32() -> None:
     mixture, warnings = noise(400), []
     mixture[0, ::100] = 7
@@ -259,6 +271,18 @@ def test_precision_reaches_the_network() -> None:
     separate(Fake(fails=look), noise(10), precision=torch.bfloat16)
     separate(Fake(fails=look), noise(10))
     assert seen == [torch.bfloat16, None]
+
+
+def test_stems_are_float32_whatever_goes_in_and_comes_out() -> None:
+    class Half(Fake):
+        def __call__(self, mixture: Tensor) -> Tensor:
+            assert mixture.dtype == torch.float32
+            return super().__call__(mixture).bfloat16()
+
+    mixture = noise(100).astype(np.float64)
+    stems = separate(Half(), mixture)
+    assert stems.dtype == np.float32
+    np.testing.assert_allclose(stems[0], mixture, rtol=0.01)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 40), (1, 3, 2, 40), (1, 2, 2, 39), (1, 2, 1, 40)])
@@ -294,9 +318,7 @@ def test_a_smaller_batch_does_not_change_the_stems() -> None:
     expected = separate(network, mixture, chunking=Chunking(40, 0.5, 1))
     forward = network.forward
     network.forward = lambda x: (_ for _ in ()).throw(oom()) if len(x) > 3 else forward(x)
-    np.testing.assert_allclose(
-        separate(network, mixture, warnings, chunking=Chunking(40, 0.5, 8)), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(separate(network, mixture, warnings, chunking=Chunking(40, 0.5, 8)), expected, atol=1e-6)
     assert warnings
 
 
@@ -356,8 +378,12 @@ def test_a_network_that_does_not_even_fit_on_the_device_runs_on_the_cpu() -> Non
                 raise oom()
             return super().to(device)
 
+        def forward(self, mixture: Tensor) -> Tensor:
+            assert not torch.is_autocast_enabled("cpu")
+            return super().forward(mixture)
+
     mixture, warnings = noise(100), []
-    stems = separate(Heavy(), mixture, warnings, device="meta")
+    stems = separate(Heavy(), mixture, warnings, device="meta", precision=torch.float16)
     np.testing.assert_array_equal(stems, separate(Module(), mixture))
     assert len(warnings) == 1
     assert "the CPU" in warnings[0]
@@ -375,9 +401,7 @@ def test_when_nothing_fits_the_error_says_what_to_do() -> None:
     [
         oom(),
         MemoryError(),
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"
-        ),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 400000000000 bytes."),
         RuntimeError("MPS backend out of memory (MPS allocated: 5.05 GB, other allocations: 12.75 GB)"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -391,6 +415,19 @@ def test_a_real_allocation_that_fails_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.cuda
+def test_a_full_gpu_gives_smaller_batches() -> None:
+    class Greedy(Module):
+        def forward(self, mixture: Tensor) -> Tensor:
+            torch.empty(2 ** (46 if len(mixture) > 1 else 10), device=mixture.device)
+            return super().forward(mixture)
+
+    mixture, warnings = noise(400), []
+    stems = separate(Greedy(), mixture, warnings, device="cuda", chunking=Chunking(40, 0.5, 4))
+    np.testing.assert_allclose(stems, separate(Module(), mixture), rtol=1e-4, atol=1e-5)
+    assert [warning.split(": ")[1][:12] for warning in warnings] == ["batches of 2", "batches of 1"]
 
 
 def test_other_errors_are_not_swallowed() -> None:
@@ -422,3 +459,30 @@ def test_a_chunk_shorter_than_the_analysis_window_is_refused() -> None:
     with pytest.raises(UsageError, match=r"chunks of 2 s .* 3\.000 s"):
         chunking_for(Spectral(), chunk_seconds=2)
     assert chunking_for(Spectral(), chunk_seconds=3).chunk_samples == 30
+
+
+# The real network
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_the_real_network_runs_in_every_width(precision: torch.dtype | None) -> None:
+    config = BSMambaConfig(
+        stems=("drums", "vocals"),
+        chunk_samples=1200,
+        n_fft=64,
+        hop_length=32,
+        bands=(3, 10, 20),
+        dim=16,
+        blocks_mask=1,
+        blocks_map=1,
+        d_state=8,
+        headdim=16,
+    )
+    torch.manual_seed(0)
+    network = BSMamba(config)
+    mixture = noise(2999, channels=3)
+    stems = separate(network, mixture, chunking=chunking_for(config, batch_size=2), precision=precision)
+    assert stems.shape == (2, 3, 2999)
+    assert np.isfinite(stems).all()
+    exact = separate(network, mixture)
+    np.testing.assert_allclose(stems, exact, atol=1e-5 if precision is None else 0.2 * np.abs(exact).max())

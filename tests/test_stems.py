@@ -27,9 +27,7 @@ def test_all_stems_of_the_model_by_default() -> None:
     np.testing.assert_array_equal(mix_outputs(outputs, stems), stems)
 
 
-@pytest.mark.parametrize(
-    "request_", ["vocals,drums", " vocals , drums ", ["vocals", "drums"], ("vocals", "drums")]
-)
+@pytest.mark.parametrize("request_", ["vocals,drums", " vocals , drums ", ["vocals", "drums"], ("vocals", "drums")])
 def test_a_subset_keeps_the_order_asked_for_and_finds_stems_by_name(request_: str | list[str]) -> None:
     outputs, (stems, _) = select(MODEL, stems=request_), song()
     assert names(outputs) == ["vocals", "drums"]
@@ -138,13 +136,14 @@ def test_folding_works_on_integers() -> None:
 def test_folding_outputs_without_a_residual_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="exact_sum"):
         fold_residual(select(MODEL), np.zeros((4, 1, 1)), np.zeros((1, 1)))
+    twice = (Output("a", (1, 1), residual=True), Output("b", (0, 1)))
+    with pytest.raises(ValueError, match="exact_sum"):
+        fold_residual((Output("c", (0, 1)), *twice), np.zeros((3, 1, 1)), np.zeros((1, 1)))
     with pytest.raises(ValueError, match="mixture"):
         mix_outputs(select(MODEL, exact_sum=True), np.zeros((4, 1, 1), np.float32))
 
 
-@pytest.mark.parametrize(
-    "request_", [{"stems": "vocals,piano"}, {"two_stems": "piano"}, {"mix": ["m=drums+piano"]}]
-)
+@pytest.mark.parametrize("request_", [{"stems": "vocals,piano"}, {"two_stems": "piano"}, {"mix": ["m=drums+piano"]}])
 def test_an_unknown_stem_names_those_there_are(request_: dict) -> None:
     with pytest.raises(UnknownStemError, match=r"'piano'.*drums, bass, other, vocals"):
         select(MODEL, **request_)

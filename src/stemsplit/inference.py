@@ -1,8 +1,9 @@
 """A network on a device: precision, silence, and what happens when memory runs out.
 
-The ladder, one rung per failure, kept for the rest of the stream: halve the batch, down to 1; halve the
-chunk, to no less than a quarter; move to the CPU in fp32. A chunk that is too long is itself separated as a
-short stream of smaller chunks, so the chunks around it never change and nothing that is done is done again.
+The ladder, one rung per failure: halve the batch, down to 1; halve the chunk, to no less than a quarter; move
+to the CPU in fp32. A chunk that is too long is itself separated as a short stream of smaller chunks, so the
+chunks around it never change and nothing that is done is done again. A rung holds for the rest of the stream;
+the next stream starts at the top, where memory may be free again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from torch import Tensor, nn
 from stemsplit.errors import ModelError, OutOfMemoryError
 from stemsplit.overlap_add import Chunking, chunks, overlap_add
 
-SMALLEST_CHUNK_PARTS = (
-    4  # below a quarter of the length it was trained with, a network has too little context
-)
+SMALLEST_CHUNK_PARTS = 4  # below a quarter of the length it was trained with, a network has too little context
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
 
 
@@ -73,7 +72,7 @@ class Inference:
         try:
             self._place(device)
         except (RuntimeError, MemoryError) as error:
-            if device.type == "cpu" or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             self._move_to_cpu()
 
@@ -95,9 +94,7 @@ class Inference:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        self._step_down(
-            batch, samples
-        )  # out here: inside the handler the traceback keeps failed tensors alive
+        self._step_down(batch, samples)  # out here: inside the handler the traceback keeps failed tensors alive
         return self(mixture)
 
     def _estimate(self, mixture: np.ndarray) -> np.ndarray:

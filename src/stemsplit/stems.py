@@ -61,9 +61,7 @@ def select(
         raise UsageError(f"no stem was chosen: this model separates {', '.join(model_stems)}")
     _refuse_collisions(outputs)
     if exact_sum and not _is_partition(chosen):
-        raise UsageError(
-            "--exact-sum needs the whole song: write all stems, or --two-stems instead of --stems"
-        )
+        raise UsageError("--exact-sum needs the whole song: write all stems, or --two-stems instead of --stems")
     return outputs
 
 
@@ -72,9 +70,7 @@ def needs_mixture(outputs: Iterable[Output]) -> bool:
     return any(output.residual for output in outputs)
 
 
-def mix_outputs(
-    outputs: Sequence[Output], stems: np.ndarray, mixture: np.ndarray | None = None
-) -> np.ndarray:
+def mix_outputs(outputs: Sequence[Output], stems: np.ndarray, mixture: np.ndarray | None = None) -> np.ndarray:
     """Model stems (K, channels, n) and their mixture (channels, n) → outputs (len(outputs), channels, n)."""
     weights = np.array([output.weights for output in outputs], np.float32)
     mixed = np.tensordot(weights, stems, axes=1)
