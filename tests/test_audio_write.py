@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import signal
@@ -207,10 +208,15 @@ def test_an_error_leaves_nothing_behind(
 ) -> None:
     target = tmp_path / "a.x"
     target.write_text("the old one")
-    with pytest.raises(error), StemWriter(target, output_rate(format, 44100), 2, format, depth) as writer:
-        writer.write(sound(2, 50000))
-        assert target.read_text() == "the old one"
-        raise error
+
+    def interrupted() -> None:
+        with StemWriter(target, output_rate(format, 44100), 2, format, depth) as writer:
+            writer.write(sound(2, 50000))
+            assert target.read_text() == "the old one"
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert target.read_text() == "the old one"
     assert only_file(tmp_path, "a.x")
 
@@ -262,10 +268,19 @@ def test_a_folder_that_takes_no_files(sound: Sound) -> None:
 
 
 def test_blocks_of_the_wrong_shape_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="channels"), StemWriter(tmp_path / "a.wav", 44100, 2) as writer:
+    with StemWriter(tmp_path / "a.wav", 44100, 2) as writer, pytest.raises(ValueError, match="channels"):
         writer.write(np.zeros((100, 2), np.float32))
     with pytest.raises(ValueError, match="with block"):
-        StemWriter(tmp_path / "a.wav", 44100, 2).write(np.zeros((2, 100), np.float32))
+        StemWriter(tmp_path / "b.wav", 44100, 2).write(np.zeros((2, 100), np.float32))
+    assert only_file(tmp_path, "a.wav")
+
+
+def test_aiff_stops_at_4_gib(tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputError, match="aiff holds 4 GiB"):
+        StemWriter(tmp_path / "a.aiff", 44100, 2, "aiff", "24", frames=2**30)
+    monkeypatch.setitem(FORMATS, "aiff", dataclasses.replace(FORMATS["aiff"], max_bytes=5999))
+    with pytest.raises(OutputError, match="aiff holds"):  # the length was not known beforehand
+        write(tmp_path / "a.aiff", sound(2, 1000), "aiff", "24")
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from stemsplit.audio.refusal import reason
-from stemsplit.audio.wav import RIFF_LIMIT, wav_bytes, wav_header
+from stemsplit.audio.wav import RIFF_LIMIT, odd_size, wav_bytes, wav_header
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError
 
 _SAMPLE_TYPES = {
@@ -129,32 +129,47 @@ def write_stream(
     readers of pipes take for "until the end".
 
     Returns:
-        True when all was written; False when the reader went away first (``| head``): no error of ours. The
-        stream then leads nowhere, so that Python's own flush at exit stays quiet.
+        True when all was written; False when the reader went away first (``| head``), which is no error of ours.
 
     Raises:
         OutputError: the disk behind a redirection is full, and the like.
+        ValueError: the blocks were not ``frames`` long, so that the header is wrong; an error in the program.
     """
     try:
+        total = 0
         if not raw:
-            stream.write(wav_header(sample_rate, channels, bit_depth, frames))
-        written = 0
+            _send(stream, wav_header(sample_rate, channels, bit_depth, frames))
         for block in blocks:
-            data, _ = wav_bytes(np.ascontiguousarray(block.T), bit_depth)
-            stream.write(data)
-            written += len(data)
-        if written % 2 and not raw and frames is not None:
-            stream.write(b"\0")  # a chunk has an even length
-        stream.flush()
-    except BrokenPipeError:
-        _lead_nowhere(stream)
+            total += block.shape[1]
+            _send(stream, wav_bytes(np.ascontiguousarray(block.T), bit_depth)[0])
+        _send(stream, b"\0" if odd_size(total, channels, bit_depth) and not raw and frames is not None else b"")
+    except _ReaderGoneError:
         return False
-    except OSError as error:
-        raise OutputError(f"cannot write to standard output: {reason(error)}") from error
+    if frames not in (None, total):
+        raise ValueError(f"{total} samples came where {frames} were announced")
     return True
 
 
+class _ReaderGoneError(Exception):
+    """The other end of the pipe was closed."""
+
+
+def _send(stream: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[stream.write(rest) :]  # an unbuffered stream may take a part only
+        stream.flush()
+    except BrokenPipeError as error:
+        _lead_nowhere(stream)
+        raise _ReaderGoneError from error
+    except OSError as error:
+        _lead_nowhere(stream)
+        raise OutputError(f"cannot write to standard output: {reason(error)}") from error
+
+
 def _lead_nowhere(stream: BinaryIO) -> None:
+    """Point a broken stream at the null device: what is left in its buffer would fail again at exit."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -72,6 +72,11 @@ def quantize(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
     return scaled.astype(np.int16 if bit_depth == "16" else np.int32), int(np.count_nonzero(beyond))
 
 
+def odd_size(frames: int, channels: int, bit_depth: str) -> bool:
+    """Whether so many samples need a byte of padding after them: chunks have even lengths."""
+    return frames * channels * _SAMPLE_BYTES[bit_depth] % 2 == 1
+
+
 def wav_bytes(frames: np.ndarray, bit_depth: str) -> tuple[bytes, int]:
     """Samples (n, channels) float32 → little-endian bytes, and how many samples were clamped."""
     if bit_depth == "32f":
@@ -106,7 +111,7 @@ class WavEncoder:
 
     def finish(self) -> None:
         """Pad to an even length and write the sizes."""
-        if self._frames * self._channels * _SAMPLE_BYTES[self._depth] % 2:
+        if odd_size(self._frames, self._channels, self._depth):
             self._file.write(b"\0")
         self._file.seek(0)
         self._file.write(wav_header(self._rate, self._channels, self._depth, self._frames, limit=self._limit))

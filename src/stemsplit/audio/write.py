@@ -92,9 +92,11 @@ class StemWriter:
             raise ValueError(f"a block of shape {block.shape} for {self.channels} channels")
         if self._encoder is None:
             raise ValueError("write() outside of the with block")
+        frames = self.frames + block.shape[1]
+        check_encodable(self.format, self.sample_rate, self.channels, frames, self.bit_depth)
         with self._reported():
             self.clamped += self._encoder.write(np.ascontiguousarray(block.T))
-        self.frames += block.shape[1]
+        self.frames = frames
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
