@@ -51,21 +51,18 @@ class BSMambaConfig:
 
     def __post_init__(self) -> None:
         if sum(self.bands) != self.n_fft // 2 + 1:
-            raise ValueError(
-                f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}"
-            )
+            raise ValueError(f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}")
         if not self.stems or len(set(self.stems)) != len(self.stems):
             raise ValueError(f"stem names must be distinct and at least one: {self.stems}")
+        for name in ("sample_rate", "channels", "chunk_samples", "hop_length", "dim", "d_state", "d_conv", "headdim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap {self.overlap} is not in [0, 1)")
         if self.expand * self.dim % self.headdim:
-            raise ValueError(
-                f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}"
-            )
+            raise ValueError(f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}")
         if self.head_expand * self.dim % BandHeads.GROUPS:
-            raise ValueError(
-                f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}"
-            )
+            raise ValueError(f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BSMambaConfig:
@@ -73,7 +70,8 @@ class BSMambaConfig:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown settings {', '.join(unknown)}")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**settings)
 
 
 CONFIGS = {
@@ -103,7 +101,6 @@ class BSMamba(nn.Module):
         self.fusion = nn.Linear(2 * c.dim, c.dim)
         self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
         self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand)
-        self.register_buffer("window", torch.hann_window(c.n_fft), persistent=False)
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Return the two-stage estimate (B, S, C, samples) of a mixture (B, C, samples)."""
@@ -116,9 +113,7 @@ class BSMamba(nn.Module):
         spectrum, scale = self.analyse(mixture)
         masked, mapped = self.spectra(spectrum)
         length = mixture.shape[-1]
-        return Estimates(
-            self.synthesise(masked + mapped, scale, length), self.synthesise(masked, scale, length)
-        )
+        return Estimates(self.synthesise(masked + mapped, scale, length), self.synthesise(masked, scale, length))
 
     def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masked stems and what stage 2 adds, (B, S, C, F, T) complex, of a mixture (B, C, F, T)."""
@@ -152,7 +147,8 @@ class BSMamba(nn.Module):
         return waves if scale is None else waves * scale.unsqueeze(1)
 
     def _stft_settings(self, like: Tensor) -> dict[str, Any]:
-        window = self.window.to(like.dtype)
+        # Rounded to float32 in every precision, as in the published network.
+        window = torch.hann_window(self.config.n_fft, device=like.device).to(like.dtype)
         return {"n_fft": self.config.n_fft, "hop_length": self.config.hop_length, "window": window}
 
 

@@ -15,6 +15,7 @@ Shapes: N sequences, L steps, H heads, P channels per head, S state size, Q chun
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,9 +97,7 @@ def decay_matrix(a: Tensor, clock: Tensor, reverse: bool) -> Tensor:
     return span.masked_fill(~keep, -torch.inf).exp()
 
 
-def _between_chunks(
-    x: Tensor, a: Tensor, b: Tensor, c: Tensor, clock: Tensor, chunks: int, reverse: bool
-) -> Tensor:
+def _between_chunks(x: Tensor, a: Tensor, b: Tensor, c: Tensor, clock: Tensor, chunks: int, reverse: bool) -> Tensor:
     """What earlier (in `reverse`: later) chunks add to each step, through the state; (N·M, H, Q, P)."""
     total = clock[..., -1:]
     if reverse:
@@ -120,7 +119,7 @@ def _carry(states: Tensor, decays: Tensor, reverse: bool) -> Tensor:
     if reverse:
         order.reverse()
     entering: dict[int, Tensor] = {order[0]: torch.zeros_like(states[:, 0])}
-    for previous, current in zip(order[:-1], order[1:], strict=True):
+    for previous, current in itertools.pairwise(order):
         entering[current] = decays[:, previous, :, None] * entering[previous] + states[:, previous]
     return torch.stack([entering[m] for m in range(len(order))], dim=1)
 
@@ -140,9 +139,7 @@ class Mamba2(nn.Module):
         d_mixed = self.d_inner + 2 * d_state
         self.in_proj = nn.Linear(d_model, self.d_inner + d_mixed + self.heads, bias=False)
         self.conv1d = nn.Conv1d(d_mixed, d_mixed, d_conv, groups=d_mixed)
-        dt = torch.exp(
-            torch.empty(self.heads).uniform_(-6.9, -2.3)
-        )  # 1e-3 … 1e-1 s⁻¹, as in the paper's code
+        dt = torch.exp(torch.empty(self.heads).uniform_(-6.9, -2.3))  # 1e-3 … 1e-1 s⁻¹, as in the paper's code
         self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
         self.A_log = nn.Parameter(torch.log(torch.empty(self.heads).uniform_(1, 16)))
         self.D = nn.Parameter(torch.ones(self.heads))
@@ -164,9 +161,7 @@ class Mamba2(nn.Module):
         # Decays are exponentials of sums: they stay in float32 (or float64) whatever autocast chose for the products.
         wide = torch.float64 if projected.dtype == torch.float64 else torch.float32
         dt = F.softplus(dt.to(wide) + self.dt_bias)
-        y = ssd_chunked(
-            x * dt.unsqueeze(-1).to(x.dtype), dt * -torch.exp(self.A_log.to(wide)), b, c, reverse=reverse
-        )
+        y = ssd_chunked(x * dt.unsqueeze(-1).to(x.dtype), dt * -torch.exp(self.A_log.to(wide)), b, c, reverse=reverse)
         y = torch.addcmul(y, x, self.D.unsqueeze(-1).to(x.dtype))
         return y.reshape(n, length, d) * F.silu(z)
 
@@ -182,11 +177,12 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, RMS_EPS)
 
 
-def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool) -> Tensor:
+def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *, reverse: bool) -> Tensor:
     """Causal (`reverse`: anti-causal) depthwise convolution of rows x (N, L, channels), weight (channels, 1, taps).
 
     A sum of shifted rows: the transposes that conv1d would need cost more than its arithmetic.
     """
+    bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
     return _DepthwiseConvolution.apply(x, weight.squeeze(1).to(x.dtype), bias.to(x.dtype), reverse)
 
 

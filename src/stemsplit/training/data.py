@@ -37,9 +37,7 @@ def find_songs(folder: Path, stems: Sequence[str]) -> list[Path]:
     songs = sorted(path.parent for path in folder.glob(f"*/{stems[0]}.npy"))
     songs = [song for song in songs if all((song / f"{stem}.npy").is_file() for stem in stems)]
     if not songs:
-        raise UsageError(
-            f"no songs with {', '.join(stems)} in {folder}; render some: recipes/render_songs.py --help"
-        )
+        raise UsageError(f"no songs with {', '.join(stems)} in {folder}; render some: recipes/render_songs.py --help")
     return songs
 
 
@@ -63,7 +61,7 @@ def _draw_example(
     songs: Sequence[Path], stems: Sequence[str], samples: int, mixing: Mixing, rng: np.random.Generator
 ) -> np.ndarray:
     if rng.random() < mixing.in_song:
-        song = songs[rng.integers(len(songs))]
+        song = songs[int(rng.integers(len(songs)))]
         start = rng.random()
         crops = np.stack([_crop(song / f"{stem}.npy", start, samples) for stem in stems])
     else:
@@ -81,7 +79,7 @@ def _independent_crop(
 ) -> np.ndarray:
     """A crop of `stem` from anywhere, preferably a sounding one, at a random level."""
     for _ in range(4):
-        crop = _crop(songs[rng.integers(len(songs))] / f"{stem}.npy", rng.random(), samples)
+        crop = _crop(songs[int(rng.integers(len(songs)))] / f"{stem}.npy", rng.random(), samples)
         rms = float(np.sqrt(np.mean(crop**2)))
         if rms > 1e-3:
             return crop * (0.05 / rms * 10 ** (rng.uniform(-mixing.gain_db, mixing.gain_db) / 20))

@@ -49,14 +49,15 @@ def train(
     """
     keep_freed_memory()
     songs = find_songs(recipe.songs, recipe.network.stems)
-    held, songs = songs[len(songs) - recipe.dev_songs :], songs[: len(songs) - recipe.dev_songs]
+    held, songs = songs[: recipe.dev_songs], songs[recipe.dev_songs :]  # a folder that grows keeps its first songs
     recipe.output.mkdir(parents=True, exist_ok=True)
     last = recipe.output / "last.pt"
     state = resume(recipe, last, torch.device(device))
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
     saved = time.monotonic()
     with (recipe.output / "log.jsonl").open("a", encoding="utf-8") as log:
-        for event, state in _steps(recipe, state, songs, held, torch.device(device)):
+        for event, now in _steps(recipe, state, songs, held, torch.device(device)):
+            state = now
             if event:
                 log.write(json.dumps(event) + "\n")
                 log.flush()
@@ -81,7 +82,7 @@ def _steps(
         batch = draw_batch(songs, network.stems, schedule.batch_size, recipe.mixing, network.sample_rate, rng)
         losses.append(take_step(state, schedule, torch.from_numpy(batch).to(device), step))
         state = state._replace(step=step + 1)
-        event = None
+        event: Event | None = None
         if state.step % recipe.log_steps == 0:
             seconds = time.monotonic() - since
             audio = recipe.log_steps * schedule.batch_size * recipe.mixing.crop_seconds
@@ -101,7 +102,8 @@ def take_step(state: State, schedule: Schedule, stems: Tensor, step: int) -> flo
     for group in state.optimizer.param_groups:
         group["lr"] = schedule.learning_rate_at(step)
     mixture = stems.sum(1)
-    estimates = state.network.estimates(mixture)
+    with torch.autocast(stems.device.type, torch.bfloat16, enabled=schedule.precision == "bf16"):
+        estimates = state.network.estimates(mixture)
     share = schedule.masked_weight
     loss = (1 - share) * snr_loss(estimates.two_stage, stems, mixture)
     loss = loss + share * snr_loss(estimates.masked, stems, mixture)
@@ -142,8 +144,8 @@ def start(recipe: Recipe, device: torch.device) -> State:
     """A fresh state, the same for the same seed."""
     torch.manual_seed(recipe.schedule.seed)
     network = BSMamba(recipe.network).to(device)
-    settings = {"lr": recipe.schedule.learning_rate, "weight_decay": recipe.schedule.weight_decay}
-    optimizer = torch.optim.AdamW(network.parameters(), **settings)
+    schedule = recipe.schedule
+    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     return State(network, copy.deepcopy(network).requires_grad_(False), optimizer, 0)
 
 
@@ -162,9 +164,14 @@ def resume(recipe: Recipe, path: Path, device: torch.device) -> State:
 def save(state: State, path: Path) -> None:
     """Write the state to `path`, whole or not at all."""
     partial = path.with_suffix(".partial")
-    modules = {"network": state.network, "average": state.average, "optimizer": state.optimizer}
+    values = {
+        "step": state.step,
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+    }
     with partial.open("wb") as file:
-        torch.save({"step": state.step, **{name: item.state_dict() for name, item in modules.items()}}, file)
+        torch.save(values, file)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

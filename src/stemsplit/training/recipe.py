@@ -32,7 +32,13 @@ class Schedule:
     """Decay per step of the averaged weights, the ones that are kept."""
     masked_weight: float = 0.5
     """Share of stage 1's estimate in the loss."""
+    precision: str = "fp32"
+    """"bf16" computes products in bfloat16 (autocast); weights, decays, transforms and the loss stay in float32."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -52,7 +58,7 @@ class Recipe:
     schedule: Schedule
     output: Path
     dev_songs: int = 4
-    """Songs at the end of the list that are kept from training, for the development score in the log."""
+    """Songs at the head of the list that are kept from training, for the development score in the log."""
     save_minutes: float = 3.0
     log_steps: int = 10
     dev_steps: int = 200

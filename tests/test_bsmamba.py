@@ -1,0 +1,149 @@
+"""The network against the authors' outputs, and against what the paper says of it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from seeded_state import seeded_audio, seeded_tensor
+from torch import Tensor
+
+from stemsplit.networks import ssd
+from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba
+from stemsplit.published import from_published, published_config, published_shapes
+
+DATA = Path(__file__).parent / "data"
+TINY = BSMambaConfig(
+    n_fft=128, hop_length=32, bands=(2, 3, 10, 50), dim=16, blocks_mask=1, blocks_map=1, d_state=4, expand=2, headdim=8
+)
+
+
+def tiny(**settings: object) -> BSMamba:
+    torch.manual_seed(0)
+    return BSMamba(BSMambaConfig(**{**vars(TINY), **settings})).eval()
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def golden(name: str) -> tuple[BSMamba, Tensor, dict[str, Tensor]]:
+    """The network under the seeded weights, the seeded mixture, and the authors' outputs."""
+    stored = np.load(DATA / f"{name}.npz")
+    meta = ast.literal_eval(str(stored["meta"]))
+    config = BSMambaConfig(blocks_mask=meta["num_repeat_mask"], blocks_map=meta["num_repeat_map"])
+    shapes = published_shapes(config)
+    state = {key: torch.from_numpy(seeded_tensor(key, shape, meta["seed"])) for key, shape in shapes.items()}
+    assert published_config(state) == config
+    network = BSMamba(config).eval()
+    network.load_state_dict(from_published(state, config))
+    mixture = torch.from_numpy(seeded_audio(meta["seconds"], meta["channels"], seed=meta["seed"]))[None]
+    return network, mixture, {key: torch.from_numpy(stored[key]).double()[None] for key in ("final", "masked")}
+
+
+@pytest.mark.parametrize("name", ["ts_bsmamba2_2x2", "l_ts_bsmamba2"])
+@torch.inference_mode()
+def test_the_authors_outputs_are_met(name: str) -> None:
+    network, mixture, expected = golden(name)
+    found = network.estimates(mixture)
+    assert _relative(found.two_stage.double(), expected["final"]) < 1e-5
+    assert _relative(found.masked.double(), expected["masked"]) < 1e-5
+
+
+@torch.inference_mode()
+def test_float64_meets_the_authors_to_the_golden_files_rounding() -> None:
+    network, mixture, expected = golden("ts_bsmamba2_2x2")
+    found = network.double().estimates(mixture.double())
+    assert _relative(found.two_stage, expected["final"]) < 5e-8
+    assert _relative(found.masked, expected["masked"]) < 5e-8
+
+
+@torch.inference_mode()
+def test_float64_agrees_with_the_recurrence(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, mixture, _ = golden("ts_bsmamba2_2x2")
+    network, mixture = network.double(), mixture[..., :2100].double()
+    fast = network.estimates(mixture)
+    monkeypatch.setattr(ssd, "ssd_chunked", ssd.ssd_recurrence)
+    monkeypatch.setattr(ResidualBiMamba, "forward", ResidualBiMamba.forward_unfused)
+    slow = network.estimates(mixture)
+    assert not torch.equal(fast.two_stage, slow.two_stage)  # really another way
+    assert _relative(fast.two_stage, slow.two_stage) < 1e-10
+    assert _relative(fast.masked, slow.masked) < 1e-10
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("ts-bsmamba2", 35_517_480), ("l-ts-bsmamba2", 27_708_648)])
+def test_published_parameter_counts(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = BSMamba(CONFIGS[name])
+    assert sum(value.numel() for value in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("samples", [1, 31, 64, 65, 1000])
+@torch.inference_mode()
+def test_masked_stems_add_up_to_the_mixture_at_any_length(samples: int, channels: int) -> None:
+    mixture = torch.randn(2, channels, samples, dtype=torch.float64)
+    found = tiny().double().estimates(mixture)
+    assert found.two_stage.shape == found.masked.shape == (2, 4, channels, samples)
+    torch.testing.assert_close(found.masked.sum(1), mixture)
+
+
+@torch.inference_mode()
+def test_one_channel_is_two_equal_channels() -> None:
+    network, mono = tiny().double(), torch.randn(1, 1, 700, dtype=torch.float64)
+    stereo = network(mono.expand(1, 2, -1))
+    torch.testing.assert_close(stereo[:, :, :1], network(mono))
+    torch.testing.assert_close(stereo[:, :, 0], stereo[:, :, 1])
+
+
+@torch.inference_mode()
+def test_examples_of_a_batch_do_not_touch_each_other() -> None:
+    network, mixtures = tiny().double(), torch.randn(3, 2, 900, dtype=torch.float64)
+    alone = torch.cat([network(mixture[None]) for mixture in mixtures])
+    torch.testing.assert_close(network(mixtures), alone)
+
+
+@torch.inference_mode()
+def test_a_normalising_network_scales_with_its_input_and_keeps_silence() -> None:
+    network, mixture = tiny(normalize=True).double(), torch.randn(1, 2, 900, dtype=torch.float64)
+    torch.testing.assert_close(network(1e-3 * mixture), 1e-3 * network(mixture))
+    assert not network(torch.zeros(1, 2, 900, dtype=torch.float64)).any()
+    assert torch.isfinite(network.float()(torch.full((1, 2, 900), 1e-30))).all()
+
+
+def test_every_parameter_learns() -> None:
+    network = tiny()
+    found = network.estimates(torch.randn(1, 2, 900))
+    (found.two_stage.square().sum() + found.masked.square().sum()).backward()
+    idle = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    assert idle == []
+
+
+@torch.inference_mode()
+def test_bfloat16_autocast_is_close() -> None:
+    network, mixture = tiny(), torch.randn(1, 2, 2000)
+    expected = network(mixture)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(mixture)
+    assert found.dtype == torch.float32
+    assert _relative(found, expected) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"bands": (1, 2)}, "bands hold 3 bins"),
+        ({"stems": ("a", "a")}, "distinct"),
+        ({"overlap": 1.0}, "overlap"),
+        ({"headdim": 5}, "headdim 5"),
+        ({"dim": 3, "expand": 8, "head_expand": 1}, "head_expand"),
+        ({"chunk_samples": 0}, "chunk_samples"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_a_config_that_makes_no_network_is_refused(settings: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        BSMambaConfig.from_dict({**vars(TINY), **settings})
