@@ -257,7 +257,8 @@ class FakeHub(FakeServer):
         if repository in self.forbidden:
             handler.answer(403, X_Error_Message="Your token may not do this.")
             return
-        self.repositories.setdefault(repository, {})
+        if repository not in self.repositories:
+            self.add_model(repository, {".gitattributes": b"*.safetensors filter=lfs\n"})
         handler.json({"url": f"{self.url}/{repository}", "name": repository})
 
     def _validate_yaml(self, handler: _Handler, body: bytes, _: str) -> None:
@@ -285,7 +286,7 @@ class FakeHub(FakeServer):
         handler.answer(200)
 
     def _commit(self, handler: _Handler, body: bytes, repository: str, branch: str) -> None:
-        files: dict[str, bytes] = {}
+        files = dict(self.repositories[repository][self.branches[repository, branch]])
         for line in body.splitlines():
             entry = json.loads(line)
             value = entry["value"]

@@ -275,7 +275,7 @@ def test_a_disk_that_is_too_full_is_noticed_before(
     usage = shutil.disk_usage(Path.cwd())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=500_000))
     with pytest.raises(OutputError, match=r"0 MB free.*needs 1 MB.*STEMSPLIT_CACHE"):
-        download(server.add("/weights.ckpt", BODY), target)
+        download(server.add("/weights.ckpt", BODY, delay=0.05), target)
     assert server.bytes_sent < len(BODY)
     assert not target.with_name("weights.ckpt.partial").exists()
 

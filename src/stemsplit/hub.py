@@ -18,7 +18,7 @@ from stemsplit.cache import cache_dir, make_folder, read_record, require_space, 
 from stemsplit.card import CONFIG_NAME, read_config, weights_name
 from stemsplit.download import Progress
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
-from stemsplit.hub_client import endpoint_of, quiet_bars, reporting, translated, within
+from stemsplit.hub_client import endpoint_of, persistent, quiet_bars, reporting, translated, within
 
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
@@ -309,19 +309,26 @@ def _on_disk(request: _Request, name: str) -> Path | None:
 def _download(request: _Request, name: str, progress: Progress | None) -> Path:
     from huggingface_hub import hf_hub_download
 
-    size = request.listing.entries[name].size
+    wanted, size = request.wanted, request.listing.entries[name].size
     require_space(make_folder(hub_folder()), size or 0)
-    with translated(f"{request.wanted}: {name}", request.wanted.repository, request.endpoint), quiet_bars():
-        path = hf_hub_download(
-            request.wanted.repository,
-            name,
-            revision=request.listing.revision,
-            cache_dir=hub_folder(),
-            endpoint=endpoint_of(request.endpoint),
-            etag_timeout=_patience(),
-            **reporting(hf_hub_download, progress, size),
-        )
-    return Path(path)
+    reports = reporting(hf_hub_download, progress, size)
+
+    def attempt() -> str:
+        with translated(f"{wanted}: {name}", wanted.repository, request.endpoint), quiet_bars():
+            return hf_hub_download(
+                wanted.repository,
+                name,
+                revision=request.listing.revision,
+                cache_dir=hub_folder(),
+                endpoint=endpoint_of(request.endpoint),
+                etag_timeout=_patience(),
+                **reports,
+            )
+
+    path = Path(persistent(attempt))
+    if progress and not reports:
+        progress(path.stat().st_size, size)
+    return path
 
 
 def _damage(path: Path, entry: _Entry, pin: str | None) -> tuple[str | None, str]:

@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -16,6 +17,11 @@ from stemsplit.download import Progress
 from stemsplit.errors import DownloadError, UnknownModelError
 
 T = TypeVar("T")
+WAITS_SECONDS = (0.5, 2.0)  # between attempts at one file
+
+
+class BrokenConnectionError(DownloadError):
+    """Nobody answered, or the answer broke off: another attempt may help."""
 
 
 def endpoint_of(endpoint: str | None) -> str:
@@ -42,6 +48,16 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     if not results:
         raise TimeoutError(f"no answer within {seconds:.0f} seconds")
     return results[0]
+
+
+def persistent(call: Callable[[], T]) -> T:
+    """The result of `call`, tried again when its connection breaks: not every huggingface_hub does so itself."""
+    for seconds in WAITS_SECONDS:
+        try:
+            return call()
+        except BrokenConnectionError:
+            time.sleep(seconds)
+    return call()
 
 
 @contextlib.contextmanager
@@ -87,10 +103,14 @@ def reporting(call: Callable[..., Any], progress: Progress | None, total: int | 
 @contextlib.contextmanager
 def translated(what: str, repository: str, endpoint: str | None) -> Iterator[None]:
     """Turn what huggingface_hub and its HTTP client raise into one clear line about `what`."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    failed = f"{what}: the connection to {endpoint_of(endpoint)} failed"
+    advice = "Check the network, or set HF_ENDPOINT to a mirror."
     try:
         yield
+    except LocalEntryNotFoundError as error:  # after retries of its own
+        raise DownloadError(f"{failed} ({_one_line(error.__cause__ or error)}). {advice}") from error
     except HFValidationError as error:
         raise UnknownModelError(f"{what}: {_one_line(error)}") from error
     except HfHubHTTPError as error:
@@ -98,13 +118,10 @@ def translated(what: str, repository: str, endpoint: str | None) -> Iterator[Non
     except _client_errors() as error:
         if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
             raise unwritable(cache_dir(), error) from error
-        raise DownloadError(
-            f"{what}: cannot reach {endpoint_of(endpoint)} ({_one_line(error)}). "
-            "Check the network, or set HF_ENDPOINT to a mirror."
-        ) from error
+        raise BrokenConnectionError(f"{failed} ({_one_line(error)}). {advice}") from error
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -162,6 +162,5 @@ def _upload(
         except ValueError as error:
             if isinstance(error, OSError):  # an HTTP status, which `translated` knows
                 raise
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"The Hub does not take the {CARD_NAME} of {repository}: {reason}") from error
+            raise CheckpointError(f"hf:{repository}: not published: {' '.join(str(error).split())}") from error
     return str(commit.oid)
