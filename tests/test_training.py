@@ -1,0 +1,190 @@
+"""Losses, random mixes, recipes and the loop, on songs made of tones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stemsplit.errors import UsageError
+from stemsplit.networks.bsmamba import BSMambaConfig
+from stemsplit.training import loop
+from stemsplit.training.data import Mixing, draw_batch, find_songs
+from stemsplit.training.losses import snr_loss
+from stemsplit.training.recipe import Recipe, Schedule, load_recipe
+
+STEMS = ("low", "high")
+RATE = 2000
+NETWORK = BSMambaConfig(
+    stems=STEMS, sample_rate=RATE, n_fft=64, hop_length=16, bands=(3, 5, 25), dim=8, blocks_mask=1, blocks_map=1,
+    d_state=4, expand=1, headdim=8, head_expand=2, normalize=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    time = np.arange(2 * RATE) / RATE
+    for number in range(4):
+        folder = tmp_path / "songs" / f"{number:04d}"
+        folder.mkdir(parents=True)
+        for stem, (lowest, highest) in zip(STEMS, ((50, 150), (400, 800)), strict=True):
+            tone = np.sin(2 * np.pi * rng.uniform(lowest, highest) * time)
+            stereo = 8000 * tone[:, None] * rng.uniform(0.3, 1, 2)
+            np.save(folder / f"{stem}.npy", stereo.astype(np.int16))
+    return tmp_path / "songs"
+
+
+def recipe_for(songs: Path, steps: int = 8, **settings: object) -> Recipe:
+    schedule = Schedule(steps=steps, batch_size=2, warmup_steps=2, decay_steps=2, learning_rate=5e-3)
+    mixing = Mixing(crop_seconds=0.5, stereo=0.5)
+    base = Recipe("test", songs, NETWORK, mixing, schedule, songs.parent / "run", dev_songs=1, log_steps=2, dev_steps=4)
+    return dataclasses.replace(base, **settings)  # type: ignore[arg-type]
+
+
+def test_the_loss_of_a_scaled_estimate_is_its_snr() -> None:
+    reference = torch.randn(2, 3, 2, 500, dtype=torch.float64)
+    found = snr_loss(1.1 * reference, reference, reference.sum(1))
+    assert found.item() == pytest.approx(10 * np.log10(0.1**2 + 1e-3), abs=1e-6)
+
+
+def test_the_loss_does_not_depend_on_the_level_and_is_finite_in_silence() -> None:
+    reference = torch.randn(1, 2, 2, 500, dtype=torch.float64)
+    reference[:, 1] = 0
+    estimate = reference + 0.1 * torch.randn_like(reference)
+    loud = snr_loss(estimate, reference, reference.sum(1))
+    quiet = snr_loss(estimate / 50, reference / 50, reference.sum(1) / 50)
+    torch.testing.assert_close(loud, quiet)
+    nothing = torch.zeros(1, 2, 2, 500, requires_grad=True)
+    loss = snr_loss(nothing, torch.zeros(1, 2, 2, 500), torch.zeros(1, 2, 500))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(nothing.grad).all()
+
+
+def test_leaking_into_a_silent_stem_costs_more_than_silence() -> None:
+    reference = torch.randn(1, 2, 1, 500)
+    reference[:, 1] = 0
+    mixture = reference.sum(1)
+    leaking = reference + 0.3 * mixture.unsqueeze(1)
+    assert snr_loss(leaking[:, 1:], reference[:, 1:], mixture) > snr_loss(reference[:, 1:], reference[:, 1:], mixture)
+
+
+def test_batches_are_mixes_of_the_right_shape_and_repeatable(songs: Path) -> None:
+    found = find_songs(songs, STEMS)
+    assert [song.name for song in found] == ["0000", "0001", "0002", "0003"]
+    first = draw_batch(found, STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(1))
+    again = draw_batch(found, STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(1))
+    other = draw_batch(found, STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(2))
+    assert first.shape == (3, 2, 2, RATE // 2)
+    assert first.dtype == np.float32
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_mono_batches_dropout_and_songs_shorter_than_a_crop(songs: Path) -> None:
+    found = find_songs(songs, STEMS)
+    rng = np.random.default_rng(0)
+    mono = draw_batch(found, STEMS, 2, Mixing(crop_seconds=0.5, stereo=0.0), RATE, rng)
+    assert mono.shape == (2, 2, 1, RATE // 2)
+    assert not draw_batch(found, STEMS, 2, Mixing(crop_seconds=0.5, dropout=1.0), RATE, rng).any()
+    longer = draw_batch(found, STEMS, 1, Mixing(crop_seconds=3.0, dropout=0.0), RATE, rng)
+    assert longer.shape[-1] == 3 * RATE
+    assert longer[..., : 2 * RATE].any()
+    assert not longer[..., 2 * RATE :].any()
+
+
+def test_in_song_examples_keep_the_songs_own_levels(songs: Path) -> None:
+    mixing = Mixing(crop_seconds=2.0, in_song=1.0, dropout=0.0, swap=0.0)
+    batch = draw_batch(find_songs(songs, STEMS)[2:3], STEMS, 1, mixing, RATE, np.random.default_rng(0))
+    stored = np.load(songs / "0002" / "low.npy").T / 32768
+    np.testing.assert_allclose(batch[0, 0], stored, atol=1e-6)
+
+
+def test_no_songs_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no songs with low, high"):
+        find_songs(tmp_path, STEMS)
+
+
+def test_training_learns_to_tell_low_from_high(songs: Path) -> None:
+    events: list[dict[str, object]] = []
+    recipe = recipe_for(songs, steps=60)
+    loop.train(recipe, on_event=events.append)
+    losses = [float(str(event["loss"])) for event in events if "loss" in event]
+    assert losses[-1] < losses[0] - 4
+    assert set(events[-1]["dev"]) == set(STEMS)  # type: ignore[call-overload]
+    lines = (recipe.output / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == events
+
+
+def test_a_run_that_was_broken_off_ends_where_the_unbroken_one_ends(songs: Path) -> None:
+    whole = recipe_for(songs, output=songs.parent / "whole")
+    loop.train(whole)
+    broken = recipe_for(songs, output=songs.parent / "broken")
+
+    class Kill(Exception):
+        pass
+
+    def kill(event: dict[str, object]) -> None:
+        if event["step"] == 4:
+            raise Kill
+
+    with pytest.raises(Kill):
+        loop.train(dataclasses.replace(broken, save_minutes=0), on_event=kill)
+    assert 0 < torch.load(broken.output / "last.pt", weights_only=True)["step"] < 8
+    loop.train(broken)
+    ends = [torch.load(run.output / "last.pt", weights_only=True) for run in (whole, broken)]
+    assert ends[0]["step"] == ends[1]["step"] == 8
+    for name in ("network", "average"):
+        for key, value in ends[0][name].items():
+            assert torch.equal(value, ends[1][name][key]), key
+
+
+def test_a_loss_that_is_not_finite_does_not_spoil_the_weights(songs: Path) -> None:
+    recipe = recipe_for(songs)
+    state = loop.start(recipe, torch.device("cpu"))
+    before = {key: value.clone() for key, value in state.network.state_dict().items()}
+    loop.take_step(state, recipe.schedule, torch.full((1, 2, 2, 500), torch.nan), 0)
+    for key, value in state.network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
+    schedule = Schedule(steps=100, warmup_steps=10, decay_steps=20, learning_rate=1.0)
+    rates = [schedule.learning_rate_at(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:80] == [1.0] * 70
+    assert rates[90] == pytest.approx(0.5)
+    assert rates[100] == 0.0
+
+
+def test_the_recipes_of_the_repository_are_valid() -> None:
+    recipes = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+    assert recipes
+    for path in recipes:
+        assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "not valid TOML"),
+        ('name = "x"\nsongs = "s"\n', "output"),
+        ('name = "x"\nsongs = "s"\noutput = "o"\nspeed = 3\n', "unknown settings speed"),
+        ('name = "x"\nsongs = "s"\noutput = "o"\n[schedule]\nprecision = "fp8"\n', "fp32 or bf16"),
+        ('name = "x"\nsongs = "s"\noutput = "o"\n[network]\nbands = [1]\n', "bands hold 1 bins"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_recipe(tmp_path / "r.toml")
+
+
+def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        load_recipe(tmp_path / "none.toml")
