@@ -71,11 +71,13 @@ def cut(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
     return blocks
 
 
+in_its_own_time = settings(deadline=None)  # a busy machine is no failure
 lengths = st.integers(1, 150)
 chunk_samples = st.integers(1, 60)
 block_sizes = st.lists(st.integers(0, 90), min_size=1, max_size=5).filter(any)
 
 
+@in_its_own_time
 @given(lengths, chunk_samples, st.floats(0, 1, exclude_max=True), block_sizes)
 def test_equals_the_whole_array_truth(length: int, chunk: int, overlap: float, sizes: list[int]) -> None:
     chunking, mixture = Chunking(chunk, overlap), noise(length)
@@ -97,6 +99,7 @@ def test_equals_the_truth_at_every_length_of_the_reference_overlap(size: int) ->
         )
 
 
+@in_its_own_time
 @given(lengths, chunk_samples, st.floats(0, 1, exclude_max=True), block_sizes, st.integers(1, 3))
 def test_identity_gives_the_input_back(
     length: int, chunk: int, overlap: float, sizes: list[int], channels: int
@@ -107,6 +110,7 @@ def test_identity_gives_the_input_back(
     np.testing.assert_allclose(stems, mixture[None], rtol=1e-5, atol=1e-6)
 
 
+@in_its_own_time
 @given(lengths, chunk_samples, st.floats(0, 0.99), block_sizes)
 def test_the_block_sizes_do_not_change_a_bit(length: int, chunk: int, overlap: float, sizes: list[int]) -> None:
     chunking, mixture = Chunking(chunk, overlap), noise(length)
@@ -114,6 +118,7 @@ def test_the_block_sizes_do_not_change_a_bit(length: int, chunk: int, overlap: f
     np.testing.assert_array_equal(stream(cut(mixture, sizes), whole_chunk, chunking), at_once)
 
 
+@in_its_own_time
 @given(lengths, chunk_samples, st.floats(0, 0.99))
 def test_chunks_tile_the_source(length: int, chunk: int, overlap: float) -> None:
     chunking = Chunking(chunk, overlap)
@@ -145,6 +150,7 @@ def test_the_mirrored_border_and_the_filled_end() -> None:
     assert short == [[0, 1, 2, 3, 4, 5, 6, 5], [4, 5, 6, 0, 0, 0, 0, 0]]
 
 
+@in_its_own_time
 @given(chunk_samples, st.floats(0, 1, exclude_max=True))
 def test_every_weight_is_positive(chunk: int, overlap: float) -> None:
     window = Chunking(chunk, overlap).window()
@@ -204,7 +210,7 @@ def test_impossible_numbers_are_refused(chunk: int, overlap: float, batch: int) 
         Chunking(chunk, overlap, batch)
 
 
-@settings(max_examples=30)
+@in_its_own_time
 @given(chunk_samples, st.floats(0, 1, exclude_max=True))
 def test_a_step_always_moves(chunk: int, overlap: float) -> None:
     chunking = Chunking(chunk, overlap)

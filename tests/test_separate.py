@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -57,6 +57,15 @@ class Module(nn.Module):
         return (mixture * scale)[:, None] * self.gain[:, None, None] + 0.1
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small gain nothing from threads, and lose seconds to them on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def noise(length: int, channels: int = 2) -> np.ndarray:
     return np.random.default_rng(length).standard_normal((channels, length)).astype(np.float32)
 
@@ -70,6 +79,7 @@ def separate(network: object, mixture: np.ndarray, warnings: list[str] | None = 
     return separate_array(network, mixture, on_warning=on_warning, **options)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     length=st.integers(1, 300),
     chunk=st.integers(1, 50),
