@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from stemsplit.checkpoint import load_network
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
@@ -126,22 +127,24 @@ def test_a_run_that_was_broken_off_ends_where_the_unbroken_one_ends(songs: Path)
     loop.train(whole)
     broken = recipe_for(songs, output=songs.parent / "broken")
 
-    class Kill(Exception):
+    class KillError(Exception):
         pass
 
     def kill(event: dict[str, object]) -> None:
         if event["step"] == 4:
-            raise Kill
+            raise KillError
 
-    with pytest.raises(Kill):
+    with pytest.raises(KillError):
         loop.train(dataclasses.replace(broken, save_minutes=0), on_event=kill)
     assert 0 < torch.load(broken.output / "last.pt", weights_only=True)["step"] < 8
-    loop.train(broken)
+    model = loop.train(broken)
     ends = [torch.load(run.output / "last.pt", weights_only=True) for run in (whole, broken)]
     assert ends[0]["step"] == ends[1]["step"] == 8
     for name in ("network", "average"):
         for key, value in ends[0][name].items():
             assert torch.equal(value, ends[1][name][key]), key
+    exported = load_network(model).state_dict()
+    assert all(torch.equal(value, ends[1]["average"][key].half().float()) for key, value in exported.items())
 
 
 def test_a_loss_that_is_not_finite_does_not_spoil_the_weights(songs: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stemsplit import checkpoint
 from stemsplit.memory import keep_freed_memory
 from stemsplit.networks.bsmamba import BSMamba
 from stemsplit.training.data import draw_batch, find_songs
@@ -43,9 +44,10 @@ def train(
     minutes: float | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Path:
-    """Run `recipe` to its last step, or for `minutes`; return the file of the last save, `{output}/last.pt`.
+    """Run `recipe` to its last step, or for `minutes`; return the model folder that it leaves, `{output}/model`.
 
-    Events are dicts with `step` and `loss` or `dev` figures; they also go to `{output}/log.jsonl`.
+    The run itself is in `{output}/last.pt`, from which the next call goes on. Events are dicts with `step` and
+    `loss` or `dev` figures; they also go to `{output}/log.jsonl`.
     """
     keep_freed_memory()
     songs = find_songs(recipe.songs, recipe.network.stems)
@@ -68,7 +70,7 @@ def train(
                 save(state, last)
                 saved = time.monotonic()
     save(state, last)
-    return last
+    return export(recipe, state)
 
 
 def _steps(
@@ -159,6 +161,12 @@ def resume(recipe: Recipe, path: Path, device: torch.device) -> State:
     state.average.load_state_dict(saved["average"])
     state.optimizer.load_state_dict(saved["optimizer"])
     return state._replace(step=saved["step"])
+
+
+def export(recipe: Recipe, state: State) -> Path:
+    """Write the averaged weights as a model folder, in half precision, and return it."""
+    about = {"name": recipe.name, **recipe.about}
+    return checkpoint.save(state.average, recipe.output / "model", dtype=torch.float16, **about)
 
 
 def save(state: State, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Recipe:
     mixing: Mixing
     schedule: Schedule
     output: Path
+    about: dict[str, Any] = field(default_factory=dict)
+    """What the exported model's config.json says of it: description, license, trained_on."""
     dev_songs: int = 4
     """Songs at the head of the list that are kept from training, for the development score in the log."""
     save_minutes: float = 3.0
@@ -83,7 +85,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _build(kind: type[Any], values: dict[str, Any]) -> Any:
-    known = {field.name for field in fields(kind)}
+    known = {item.name for item in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"unknown settings {', '.join(unknown)} for {kind.__name__.lower()}")
     return kind(**values)
