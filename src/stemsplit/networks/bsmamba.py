@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
 from stemsplit.networks.ssd import RMS_EPS, Mamba2
 
+QUIETEST = 1e-8
+"""Spectra with a lower RMS are not brought up: they are silence but for rounding."""
+
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
 """The paper's bands at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz wide, and the rest."""
 
@@ -28,7 +31,7 @@ class BSMambaConfig:
     """What a checkpoint needs to be built and run. The defaults are the published full model.
 
     `chunk_samples` and `overlap` (a fraction of the chunk) are how its scores were measured. `normalize` divides the
-    input by its RMS and multiplies the output again: gain-equivariant, silence in gives silence out.
+    spectrum by its RMS and multiplies the output again (arXiv 2602.08671): gain-equivariant, and silent for silence.
     """
 
     stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -127,16 +130,17 @@ class BSMamba(nn.Module):
         return masks * spectrum.unsqueeze(1), self.heads_map.decode(tokens)
 
     def analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the STFT (B, C, F, T) of a mixture (B, C, samples), and the RMS it was divided by, if it was."""
-        scale = None
-        if self.config.normalize:
-            scale = mixture.square().mean(dim=(-2, -1), keepdim=True).sqrt()
-            mixture = mixture / scale.clamp_min(torch.finfo(mixture.dtype).tiny)
+        """Return the STFT (B, C, F, T) of a mixture (B, C, samples), and what it was divided by, (B, 1, 1, 1)."""
         # The reflecting border of the STFT needs more than half a window.
         short = self.config.n_fft // 2 + 1 - mixture.shape[-1]
         padded = F.pad(mixture, (0, max(short, 0)))
         spectrum = torch.stft(padded.flatten(0, 1), **self._stft_settings(padded), return_complex=True)
-        return spectrum.unflatten(0, mixture.shape[:2]), scale
+        spectrum = spectrum.unflatten(0, mixture.shape[:2])
+        if not self.config.normalize:
+            return spectrum, None
+        # Over all bins, not samples: what stage 2 adds is an absolute value, and should be of order 1.
+        scale = torch.view_as_real(spectrum).square().mean(dim=(1, 2, 3, 4)).sqrt().view(-1, 1, 1, 1)
+        return spectrum / scale.clamp_min(QUIETEST), scale
 
     def synthesise(self, spectra: Tensor, scale: Tensor | None, length: int) -> Tensor:
         """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T)."""
@@ -144,7 +148,7 @@ class BSMamba(nn.Module):
         padded = max(length, self.config.n_fft // 2 + 1)
         waves = torch.istft(spectra.flatten(0, 2), **settings, length=padded)[..., :length]
         waves = waves.unflatten(0, spectra.shape[:3])
-        return waves if scale is None else waves * scale.unsqueeze(1)
+        return waves if scale is None else waves * scale
 
     def _stft_settings(self, like: Tensor) -> dict[str, Any]:
         # Rounded to float32 in every precision, as in the published network.
