@@ -1,0 +1,257 @@
+"""Score a model on songs that it has not seen, beside a classical baseline, an oracle and no separation at all.
+
+    python benchmarks/separation_quality.py --songs DIR --model REF [--json OUT] [--threads N] [--device NAME]
+
+DIR holds one folder per song with drums, bass, other and vocals as .npy (int16, (samples, 2), 44.1 kHz) or as audio
+files; a `mixture` beside them is the mixture (MUSDB), else their sum is. The table goes to stdout, progress to stderr.
+Every figure is the median over the songs in which the stem sounds; leakage is the median over those in which it does
+not. Without --model only the other three are scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from baseline import ideal_ratio_masks, separate_classically
+
+from stemsplit import __version__, audio
+from stemsplit.checkpoint import load_network
+from stemsplit.device import choose_device
+from stemsplit.evaluate import MIXTURE_NAMES, SongScore, StemScore, median_scores, score_stems, stem_files
+from stemsplit.separate import separate_array
+
+STEMS = ("drums", "bass", "other", "vocals")
+RATE = 44100
+METRICS = {"sdr_db": "SDR", "si_sdr_db": "SI-SDR", "si_sdr_improvement_db": "SI-SDRi"}
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song in memory, float32 (2, samples)."""
+
+    name: str
+    stems: dict[str, np.ndarray]
+    mixture: np.ndarray
+
+
+Method = Callable[[Song], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one method scored, song by song, and how long it took."""
+
+    songs: tuple[SongScore, ...]
+    medians: tuple[StemScore, ...]
+    seconds_per_second: float
+
+
+def main() -> None:
+    options = parse_options()
+    torch.set_num_threads(options.threads)
+    methods = comparison()
+    if options.model:
+        methods = {"model": model_method(options.model, options.device), **methods}
+    results = run(methods, song_folders(options.songs)[: options.limit])
+    print_results(results)
+    if options.json:
+        report = report_of(results, options)
+        options.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--songs", type=Path, required=True, help="folder with one folder per song")
+    parser.add_argument("--model", help="any model reference that `stemsplit separate --model` takes")
+    parser.add_argument("--json", type=Path, help="also write every song's scores here")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network (1)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, auto (cpu)")
+    parser.add_argument("--limit", type=int, help="only the first N songs")
+    return parser.parse_args()
+
+
+# --- songs
+
+
+def song_folders(root: Path) -> list[Path]:
+    """The folders that hold stems, by name."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and stem_paths(path)]
+    if not folders:
+        sys.exit(f"{root}: no folder in it holds {', '.join(STEMS)} as .npy or audio")
+    return folders
+
+
+def stem_paths(folder: Path) -> dict[str, Path]:
+    """The four stems' files, and the mixture's if there is one; empty unless all four are there."""
+    files = stem_files(folder) | {path.stem: path for path in sorted(folder.glob("*.npy"))}
+    return {name: files[name] for name in (*STEMS, *MIXTURE_NAMES) if name in files} if files.keys() >= {*STEMS} else {}
+
+
+def read_song(folder: Path) -> Song:
+    """Read a song's stems and mixture."""
+    sounds = {name: read_sound(path) for name, path in stem_paths(folder).items()}
+    stems = {name: sounds[name] for name in STEMS}
+    mixtures = [sounds[name] for name in MIXTURE_NAMES if name in sounds]
+    return Song(folder.name, stems, mixtures[0] if mixtures else sum_of(stems))
+
+
+def read_sound(path: Path) -> np.ndarray:
+    """A stem as float32 (2, samples)."""
+    if path.suffix == ".npy":
+        return np.load(path).T.astype(np.float32) / 2**15
+    info = audio.probe(path)
+    if (info.sample_rate, info.channels) != (RATE, 2):
+        sys.exit(f"{path}: {info.sample_rate} Hz and {info.channels} channels; this benchmark takes 44100 Hz stereo")
+    return np.concatenate(list(audio.blocks(info)), axis=1)
+
+
+def sum_of(stems: dict[str, np.ndarray]) -> np.ndarray:
+    return np.stack(list(stems.values())).sum(axis=0)
+
+
+# --- methods
+
+
+def comparison() -> dict[str, Method]:
+    """What a model is compared with."""
+    return {
+        "baseline": lambda song: separate_classically(song.mixture, RATE),
+        "oracle mask": lambda song: ideal_ratio_masks(song.stems, song.mixture, RATE),
+        "mixture": lambda song: dict.fromkeys(STEMS, song.mixture),
+    }
+
+
+def model_method(reference: str, device_name: str) -> Method:
+    """The model as a method, with its own chunking."""
+    network = load_network(reference)
+    if network.config.sample_rate != RATE:
+        sys.exit(f"{reference}: works at {network.config.sample_rate} Hz; this benchmark's songs are at {RATE}")
+    device = choose_device(device_name)
+
+    def separate(song: Song) -> dict[str, np.ndarray]:
+        stems = separate_array(network, song.mixture, device=device)
+        return dict(zip(network.config.stems, stems, strict=True))
+
+    return separate
+
+
+def run(methods: dict[str, Method], folders: list[Path]) -> dict[str, Result]:
+    """Score all methods, song by song."""
+    scores: dict[str, list[SongScore]] = {name: [] for name in methods}
+    spent = dict.fromkeys(methods, 0.0)
+    length = 0.0
+    for position, folder in enumerate(folders, start=1):
+        song = read_song(folder)
+        length += song.mixture.shape[1] / RATE
+        for name, (scored, seconds) in scored_methods(methods, song):
+            scores[name].append(scored)
+            spent[name] += seconds
+        print(f"[{position}/{len(folders)}] {folder.name}", progress_of(scores), file=sys.stderr, flush=True)
+    return {name: Result(tuple(songs), median_scores(songs), spent[name] / length) for name, songs in scores.items()}
+
+
+def scored_methods(methods: dict[str, Method], song: Song) -> Iterator[tuple[str, tuple[SongScore, float]]]:
+    """(method, (scores, seconds it took)) of one song."""
+    for name, separate in methods.items():
+        start = time.perf_counter()
+        estimates = separate(song)
+        seconds = time.perf_counter() - start
+        yield name, (SongScore(song.name, score_stems(song.stems, estimates, song.mixture)), seconds)
+
+
+def progress_of(scores: dict[str, list[SongScore]]) -> str:
+    """The SDRs of the first method's last song."""
+    last = next(iter(scores.values()))[-1]
+    return " ".join(f"{stem.stem} {number(stem.sdr_db)}" for stem in last.stems)
+
+
+# --- report
+
+
+def print_results(results: dict[str, Result]) -> None:
+    """One table per metric, stems across, methods down."""
+    stems = [stem for stem in STEMS if all(stem in by_stem(result) for result in results.values())]
+    for metric, title in METRICS.items():
+        print_table(f"median {title}, dB", stems, {name: row(result, metric) for name, result in results.items()})
+        if "model" in results and metric != "si_sdr_improvement_db":
+            print_row("over the baseline", [f"{value:+.2f}" for value in margins(results, metric, stems)])
+    if any(value is not None for result in results.values() for value in row(result, "leakage_db").values()):
+        print_table(
+            "median leakage where the stem is silent, dB of the mixture", stems,
+            {name: row(result, "leakage_db") for name, result in results.items()},
+        )  # fmt: skip
+    print("\nseconds of work per second of audio")
+    for name, result in results.items():
+        print_row(name, [f"{result.seconds_per_second:.3f}"])
+
+
+def print_table(title: str, stems: list[str], rows: dict[str, dict[str, float | None]]) -> None:
+    print()
+    print_row(title, stems)
+    for name, values in rows.items():
+        known = [values[stem] for stem in stems]
+        print_row(name, [number(value) for value in known])
+
+
+def print_row(title: str, cells: list[str]) -> None:
+    print(f"{title:60}" + "".join(f"{cell:>9}" for cell in cells))
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def by_stem(result: Result) -> dict[str, StemScore]:
+    return {score.stem: score for score in result.medians}
+
+
+def row(result: Result, metric: str) -> dict[str, float | None]:
+    """A metric's medians by stem."""
+    return {stem: getattr(score, metric) for stem, score in by_stem(result).items()}
+
+
+def margins(results: dict[str, Result], metric: str, stems: list[str]) -> list[float]:
+    """How far the model's medians lie over the baseline's, dB; nan where there is nothing to compare."""
+    model, baseline = (row(results[name], metric) for name in ("model", "baseline"))
+    return [difference(model[stem], baseline[stem]) for stem in stems]
+
+
+def difference(left: float | None, right: float | None) -> float:
+    return math.nan if left is None or right is None else left - right
+
+
+def report_of(results: dict[str, Result], options: argparse.Namespace) -> dict[str, object]:
+    """Everything as JSON: settings, medians, every song."""
+    return {
+        "stemsplit": __version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "model": options.model,
+        "device": options.device,
+        "threads": options.threads,
+        "songs": len(next(iter(results.values())).songs),
+        "methods": {name: finite(asdict(result)) for name, result in results.items()},
+    }
+
+
+def finite(value: object) -> object:
+    """The same structure with infinities and NaN as strings, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    main()
