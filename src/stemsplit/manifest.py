@@ -1,0 +1,84 @@
+"""stemsplit.json: what was made of a track, from what and how; and whether that still holds.
+
+    {"format": 1, "stemsplit": version,
+     "input": {"path", "sha256", "bytes", "sample_rate", "channels", "samples", "codec"},
+     "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu",
+     "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
+     "gain": one for all stems, "seconds": it took, "warnings": […]}
+
+Paths of outputs are relative to the manifest, so that a folder can be moved. A peak is the largest absolute
+sample as written, 1 being full scale.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from stemsplit.cache import sha256_of
+from stemsplit.errors import OutputError
+
+FORMAT = 1
+MANIFEST_NAME = "stemsplit.json"
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """A manifest of this format, or None."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest whole or not at all.
+
+    Raises: OutputError.
+    """
+    text = json.dumps({"format": FORMAT, **manifest}, indent=2, ensure_ascii=False) + "\n"
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file name need not be Unicode
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def output_record(manifest: Path, target: Path, peak: float) -> dict[str, Any]:
+    """What a manifest says of a finished stem."""
+    path = Path(os.path.relpath(target, manifest.parent)).as_posix()
+    return {"path": path, "sha256": sha256_of(target), "peak": round(peak, 6)}
+
+
+def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
+    """Stem → file, as a manifest at `path` names them."""
+    return {stem: Path(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
+
+
+def still_holds(
+    path: Path, *, source: Path, model_sha256: str, settings: Mapping[str, Any], targets: Mapping[str, Path]
+) -> bool:
+    """Whether the manifest at `path` is of this very work, and its input and outputs are unchanged since."""
+    manifest = read_manifest(path)
+    if manifest is None:
+        return False
+    try:
+        if manifest["settings"] != settings or manifest["model"]["sha256"] != model_sha256:
+            return False
+        made = output_paths(path, manifest)
+        if made != {stem: Path(os.path.normpath(target)) for stem, target in targets.items()}:
+            return False
+        hashes = {source: manifest["input"]["sha256"]}
+        hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
+        return all(sha256_of(file) == expected for file, expected in hashes.items())
+    except (OSError, KeyError, TypeError, AttributeError):  # a file is gone, or somebody wrote into the manifest
+        return False
