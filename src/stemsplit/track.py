@@ -1,0 +1,162 @@
+"""One song → its stems on disk, and the manifest that says how."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from stemsplit import __version__
+from stemsplit.audio import AudioInfo, blocks, check_encodable, choose_depth, output_rate, probe, read_tags
+from stemsplit.audio.info import Warn
+from stemsplit.cache import sha256_of
+from stemsplit.manifest import output_record, still_holds, write_manifest
+from stemsplit.options import SeparateOptions
+from stemsplit.separator import Separator, Source, render
+from stemsplit.stem_files import Form, Levels, write_files, write_pipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """One track to separate: `targets` are stem → file, in the order of the outputs."""
+
+    source: Path
+    track: str
+    name: str  # the source as the user knows it
+    targets: Mapping[str, Path]
+    manifest: Path
+
+
+def separate_track(
+    job: Job,
+    separator: Separator,
+    options: SeparateOptions,
+    *,
+    on_progress: Callable[[float], object] | None = None,
+    on_warning: Warn,
+) -> dict[str, Any]:
+    """Separate one file, and return its manifest, which is written last.
+
+    Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
+    """
+    started = time.monotonic()
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        on_warning(text)
+
+    info = probe(job.source)
+    digest = sha256_of(job.source)
+    form = form_for(info, options, warn)
+    tags = read_tags(job.source, warn)
+    rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=warn)
+    levels = write_files(
+        rendered,
+        separator.outputs,
+        job.targets,
+        form,
+        tags={stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets},
+        on_warning=warn,
+    )
+    about = _about(job, separator, options, info, form, levels)
+    about["input"]["sha256"] = digest
+    manifest = about | {"seconds": round(time.monotonic() - started, 3), "warnings": warnings}
+    write_manifest(job.manifest, manifest)
+    return manifest
+
+
+def pipe_track(
+    source: Path,
+    stream: BinaryIO,
+    separator: Separator,
+    options: SeparateOptions,
+    *,
+    raw: bool = False,
+    on_progress: Callable[[float], object] | None = None,
+    on_warning: Warn,
+) -> bool:
+    """Separate one file into the only output of `separator` on a pipe; False if its reader went away."""
+    info = probe(source)
+    form = form_for(info, options, on_warning)
+    rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
+    return write_pipe(stream, rendered, separator.outputs, form, raw=raw, on_warning=on_warning)
+
+
+def is_finished(job: Job, separator: Separator, options: SeparateOptions) -> bool:
+    """Whether the stems of this very job are on disk already, unchanged."""
+    return still_holds(
+        job.manifest,
+        source=job.source,
+        model_sha256=separator.model.sha256,
+        settings=track_settings(separator, options),
+        targets=job.targets,
+    )
+
+
+def file_source(info: AudioInfo) -> Source:
+    """A file as something to separate."""
+
+    def read(warn: Warn | None) -> Iterator[np.ndarray]:
+        return blocks(info, warn=warn)
+
+    return Source(read, info.sample_rate, info.channels)
+
+
+def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> Form:
+    """How the stems of this file are written.
+
+    Raises: OutputError if the format cannot hold them.
+    """
+    depth = choose_depth(options.format, options.bit_depth, info.bit_depth)
+    wanted = options.sample_rate or info.sample_rate
+    rate = output_rate(options.format, wanted)
+    if rate != wanted:
+        on_warning(f"{options.format} cannot hold {wanted} Hz: the stems have {rate} Hz")
+    frames = info.frames if rate == info.sample_rate else None
+    check_encodable(options.format, rate, info.channels, frames, depth)
+    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum)
+
+
+def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, Any]:
+    """What, next to input and model, decides over the written bytes."""
+    stems = separator.model.network.config.stems
+    outputs = {
+        output.name: {
+            "stems": [stem for stem, weight in zip(stems, output.weights, strict=True) if weight],
+            "residual": output.residual,
+        }
+        for output in separator.outputs
+    }
+    chunking = {"chunk_samples": separator.chunking.chunk_samples, "overlap": separator.chunking.overlap}
+    return {"outputs": outputs, **chunking, **options.settings()}
+
+
+def _about(
+    job: Job, separator: Separator, options: SeparateOptions, info: AudioInfo, form: Form, levels: Levels
+) -> dict[str, Any]:
+    return {
+        "stemsplit": __version__,
+        "input": {
+            "path": job.name,
+            "sha256": "",
+            "bytes": job.source.stat().st_size,
+            "sample_rate": info.sample_rate,
+            "channels": info.channels,
+            "codec": info.subtype,
+        },
+        "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
+        "settings": track_settings(separator, options),
+        "device": str(separator.device),
+        "outputs": {
+            stem: output_record(job.manifest, target, levels.peaks[stem]) for stem, target in job.targets.items()
+        },
+        "sample_rate": form.sample_rate,
+        "bit_depth": form.bit_depth,
+        "samples": levels.frames,
+        "gain": levels.gain,
+    }
