@@ -1,3 +1,83 @@
-"""stemsplit: split a song into vocals, bass, drums and other."""
+"""stemsplit: split a song into vocals, bass, drums and other.
+
+    separation = stemsplit.separate("song.mp3")
+    separation.stems["vocals"]          # float32 (channels, samples)
+    separation.save("stems")
+
+The names below are bound when they are first used: importing this package loads nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stemsplit.api import Separation, load_network, separate
+    from stemsplit.catalog import DEFAULT_MODEL, list_models
+    from stemsplit.errors import (
+        AudioError,
+        ModelError,
+        OutOfMemoryError,
+        OutputError,
+        StemsplitError,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "AudioError",
+    "ModelError",
+    "OutOfMemoryError",
+    "OutputError",
+    "Separation",
+    "StemsplitError",
+    "UsageError",
+    "__version__",
+    "list_models",
+    "load_network",
+    "separate",
+]
+
+_HOMES = {
+    "Separation": "api",
+    "load_network": "api",
+    "separate": "api",
+    "DEFAULT_MODEL": "catalog",
+    "list_models": "catalog",
+    "AudioError": "errors",
+    "ModelError": "errors",
+    "OutOfMemoryError": "errors",
+    "OutputError": "errors",
+    "StemsplitError": "errors",
+    "UsageError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stemsplit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"stemsplit.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """`stemsplit.separate` is the function also after the submodule of that name was imported."""
+
+    @property
+    def separate(self) -> Any:
+        return __getattr__("separate")
+
+    @separate.setter
+    def separate(self, submodule: ModuleType) -> None:
+        """The import system binds a submodule to its package; this one stays unbound."""
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,168 @@
+"""Separation from Python: a file or an array in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stemsplit.audio import choose_depth, format_named, probe
+from stemsplit.audio.info import Warn
+from stemsplit.catalog import DEFAULT_MODEL
+from stemsplit.device import choose_device
+from stemsplit.errors import EmptyAudioError, UsageError
+from stemsplit.inference import Network
+from stemsplit.naming import stem_path
+from stemsplit.options import Clip, SeparateOptions
+from stemsplit.separator import Model, Rendered, Source, load_model, make_separator, render
+from stemsplit.stem_files import Form, write_files
+from stemsplit.stems import Output
+from stemsplit.track import file_source
+
+MOST_CHANNELS = 64  # more rows than this and fewer columns: the array is (samples, channels)
+BLOCK_SAMPLES = 65536
+
+
+@dataclass(frozen=True)
+class Separation:
+    """The stems of a song.
+
+    `stems`: name → float32 (channels, samples), as long as the source and at its rate, `sample_rate` in Hz.
+    `bit_depth`: the source's, "32f" for an array. `warnings`: what was put right on the way.
+    """
+
+    stems: Mapping[str, np.ndarray]
+    sample_rate: int
+    model: str
+    bit_depth: str = "32f"
+    warnings: tuple[str, ...] = ()
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        format: str = "wav",
+        bit_depth: str = "auto",
+        clip: Clip = "rescale",
+        on_warning: Warn = lambda text: None,
+    ) -> dict[str, Path]:
+        """Write `folder`/{stem}.{format} and return the paths: all of them appear, or none.
+
+        Raises: UsageError, OutputError.
+        """
+        depth = choose_depth(format, bit_depth, self.bit_depth)
+        targets = {
+            stem: stem_path(Path(folder), "{stem}.{ext}", "", stem, format_named(format).suffix) for stem in self.stems
+        }
+        channels, samples = next(iter(self.stems.values())).shape
+        form = Form(format, depth, self.sample_rate, channels, samples, clip)
+        outputs = [Output(stem, ()) for stem in self.stems]
+        write_files(self._blocks(), outputs, targets, form, on_warning=on_warning)
+        return targets
+
+    def _blocks(self) -> Iterator[Rendered]:
+        samples = next(iter(self.stems.values())).shape[1]
+        for start in range(0, samples, BLOCK_SAMPLES):
+            stop = start + BLOCK_SAMPLES
+            yield Rendered(np.stack([stem[:, start:stop] for stem in self.stems.values()]), None)
+
+
+def separate(
+    source: str | Path | np.ndarray,
+    sample_rate: int | None = None,
+    *,
+    model: str | Path | Network = DEFAULT_MODEL,
+    stems: str | Sequence[str] | None = None,
+    two_stems: str | None = None,
+    mix: Sequence[str] = (),
+    exact_sum: bool = False,
+    chunk_seconds: float | None = None,
+    overlap: float | None = None,
+    batch_size: int = 1,
+    device: str = "auto",
+    precision: str = "auto",
+    on_progress: Callable[[float], object] | None = None,
+) -> Separation:
+    """Separate a song into its stems, in memory.
+
+    Args:
+        source: a file, or float samples at ±1, (channels, samples) or (samples,).
+        sample_rate: Hz, of an array; a file says it itself.
+        model: a reference as for `stemsplit separate --model`, or a network from `load_network`, to load it once.
+        stems: only these, ["vocals", "drums"] or "vocals,drums".
+        two_stems: this stem, and all others together as "no_<stem>".
+        mix: more outputs, each as "NAME=drums+bass".
+        exact_sum: let the stems add up to the source, by giving `other` what is left.
+        chunk_seconds, overlap: the network's own by default; overlap is a fraction of a chunk.
+        batch_size: chunks at once: speed and memory only.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        on_progress: told the seconds of audio that are done.
+
+    Raises:
+        StemsplitError: see `stemsplit.errors`.
+    """
+    options = SeparateOptions(
+        stems=stems if stems is None or isinstance(stems, str) else tuple(stems),
+        two_stems=two_stems,
+        mix=tuple(mix),
+        exact_sum=exact_sum,
+        chunk_seconds=chunk_seconds,
+        overlap=overlap,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+    )
+    audio, bit_depth = _source(source, sample_rate)
+    separator = make_separator(_model(model), options)
+    warnings: list[str] = []
+    rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
+    joined = np.concatenate([block.outputs for block in rendered], axis=-1)
+    named = {output.name: stem for output, stem in zip(separator.outputs, joined, strict=True)}
+    return Separation(named, audio.sample_rate, separator.model.reference, bit_depth, tuple(warnings))
+
+
+def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") -> Network:
+    """The network that a reference names, on a device; for `separate(model=…)`.
+
+    Raises: UnknownModelError, ModelError, DeviceError.
+    """
+    chosen = choose_device(device)
+    network = load_model(str(reference)).network
+    return network.to(chosen) if isinstance(network, torch.nn.Module) else network
+
+
+def _model(model: str | Path | Network) -> Model:
+    if isinstance(model, (str, Path)):
+        return load_model(str(model))
+    return Model(type(model).__name__, "", model)
+
+
+def _source(source: str | Path | np.ndarray, sample_rate: int | None) -> tuple[Source, str]:
+    if isinstance(source, (str, Path)):
+        if sample_rate is not None:
+            raise UsageError("sample_rate is for arrays: a file says its own")
+        info = probe(Path(source))
+        return file_source(info), info.bit_depth
+    return _array_source(np.asarray(source), sample_rate), "32f"
+
+
+def _array_source(samples: np.ndarray, sample_rate: int | None) -> Source:
+    if sample_rate is None or sample_rate < 1:
+        raise UsageError("an array needs its sample_rate, in Hz")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise UsageError(f"samples of type {samples.dtype}: floats at ±1 are needed")
+    samples = np.atleast_2d(samples)
+    if samples.ndim != 2 or samples.shape[0] > max(MOST_CHANNELS, samples.shape[1]):
+        raise UsageError(f"an array of shape {samples.shape}: (channels, samples) is needed")
+    if not samples.size:
+        raise EmptyAudioError(f"an array of shape {samples.shape} holds no samples")
+
+    def read(warn: Warn | None) -> Iterator[np.ndarray]:
+        for start in range(0, samples.shape[1], BLOCK_SAMPLES):
+            yield samples[:, start : start + BLOCK_SAMPLES].astype(np.float32)
+
+    return Source(read, sample_rate, samples.shape[0])
