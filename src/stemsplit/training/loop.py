@@ -87,7 +87,7 @@ def _steps(
         event: Event | None = None
         if state.step % recipe.log_steps == 0:
             seconds = time.monotonic() - since
-            audio = recipe.log_steps * schedule.batch_size * recipe.mixing.crop_seconds
+            audio = len(losses) * schedule.batch_size * recipe.mixing.crop_seconds
             event = {
                 "step": state.step,
                 "loss": round(float(np.mean(losses)), 4),
