@@ -70,6 +70,18 @@ def test_a_cut_connection_goes_on_from_the_byte_reached(server: FakeServer, targ
     assert server.bytes_sent == len(BODY)
 
 
+def test_a_connection_that_breaks_often_still_arrives(server: FakeServer, target: Path) -> None:
+    url = server.add("/weights.ckpt", BODY, cuts=[100_000] * 10)
+    assert download(url, target).sha256 == SHA256
+    assert server.bytes_sent == len(BODY)
+
+
+def test_bytes_of_another_address_are_not_continued(server: FakeServer, target: Path) -> None:
+    with pytest.raises(DownloadError):
+        download(server.add("/old.ckpt", BODY, cuts=[300_000] + [0] * 5), target)
+    assert download(server.add("/new.ckpt", BODY[::-1]), target).path.read_bytes() == BODY[::-1]
+
+
 def test_a_later_call_resumes_what_an_earlier_one_left(
     server: FakeServer, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 from fake_hub import FakeHub, FakeServer
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
 from stemsplit import hub, hub_client
 from stemsplit.catalog import locate, verify
@@ -200,6 +203,13 @@ def test_a_corrupt_body_of_the_right_length_is_refused_and_not_kept(server: Fake
     assert (found.path / name).read_bytes() == MODEL[name]
 
 
+def test_a_corrupt_lone_checkpoint_is_refused(server: FakeHub) -> None:
+    server.add_model("me/old", {"best.ckpt": WEIGHTS})
+    server.corrupt["best.ckpt"] = WEIGHTS[::-1]
+    with pytest.raises(HashError, match=f"the repository says {SHA256}"):
+        hub.fetch("hf:me/old")
+
+
 def test_the_pin_in_config_json_is_compared(server: FakeHub) -> None:
     server.add_model("me/model", {**MODEL, "model.safetensors": WEIGHTS[::-1]})
     with pytest.raises(HashError, match=rf"config\.json says {SHA256}"):
@@ -323,11 +333,45 @@ def test_the_endpoint_of_a_call_wins(server: FakeHub, monkeypatch: pytest.Monkey
     assert locate("hf:me/model", endpoint=server.url + "/").sha256 == SHA256
 
 
-def test_progress_bars_stay_off_the_terminal(server: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_bars_stay_off_the_terminal(
+    server: FakeHub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     server.add_model("me/model", MODEL)
+    disabled: list[bool] = []
+    plain = huggingface_hub.hf_hub_download
+
+    def watched(*args: Any, **how: Any) -> Any:
+        disabled.append(are_progress_bars_disabled())
+        return plain(*args, **how)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", watched)
     hub.fetch("hf:me/model")
-    hub.fetch("hf:me/model", progress=lambda *_: None)
+    assert disabled == [True] * 3
+    assert not are_progress_bars_disabled()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_broken_connection_is_tried_again_and_a_refusal_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_client, "WAITS_SECONDS", (0.01, 0.01))
+    answers: list[Exception | str] = [hub_client.BrokenConnectionError("a"), hub_client.BrokenConnectionError("b")]
+    asked = 0
+
+    def call() -> str:
+        nonlocal asked
+        answer = answers[asked]
+        asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    answers.append("done")
+    assert hub_client.persistent(call) == "done"
+    answers[:], asked = [hub_client.BrokenConnectionError(name) for name in "abc"], 0
+    with pytest.raises(DownloadError, match="c"):
+        hub_client.persistent(call)
+    answers[:], asked = [HashError("final")], 0
+    with pytest.raises(HashError):
+        hub_client.persistent(call)
 
 
 def test_threads_get_the_same_snapshot(server: FakeHub) -> None:
