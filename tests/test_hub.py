@@ -147,11 +147,13 @@ def test_of_several_checkpoints_one_has_to_be_named(server: FakeHub) -> None:
         ("hf:me/gated", DownloadError, "is gated: accept its terms at http://.*/me/gated"),
         ("hf:me/forbidden", DownloadError, r"access refused \(403\)"),
         ("hf:me/empty", UnknownModelError, "holds no model"),
+        ("hf:me/void", UnknownModelError, "hf:me/void holds no model"),
     ],
 )
 def test_each_refusal_has_its_words(server: FakeHub, reference: str, error: type[Exception], says: str) -> None:
     server.add_model("me/model", MODEL)
     server.add_model("me/empty", {"README.md": b""})
+    server.add_model("me/void", {})
     server.gated.add("me/gated")
     server.forbidden.add("me/forbidden")
     with pytest.raises(error, match=says) as caught:

@@ -8,6 +8,7 @@ repository's listing and config.json say. What was checked is recorded, and serv
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from stemsplit.hub_client import endpoint_of, persistent, quiet_bars, reporting,
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
 
+logger = logging.getLogger(__name__)
 LONE_SUFFIXES = (".ckpt", ".pth", ".pt")
 
 
@@ -107,10 +109,11 @@ def fetch(
         )
     try:
         listing = _ask(wanted, endpoint)
-    except DownloadError:
-        if kept:
-            return kept
-        raise
+    except DownloadError as error:
+        if kept is None:
+            raise
+        logger.info("%s Using commit %s, which is on disk.", error, kept.revision)
+        return kept
     if kept and kept.revision == listing.revision:
         return kept
     return _fetch(wanted, listing, progress, endpoint)
@@ -256,7 +259,7 @@ def _place(wanted: HubReference, listing: _Listing) -> tuple[str, str | None]:
 
 def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
     base = HubReference(wanted.repository, wanted.revision, "")
-    if not here:
+    if not here and wanted.subfolder:
         return f"{base} has no folder or file {wanted.subfolder}."
     if lone:
         return f"{wanted} holds {len(lone)} checkpoints: name one, as in {base}:{sorted(lone)[0]}"
