@@ -70,7 +70,7 @@ def save(network: BSMamba, folder: Path, *, dtype: torch.dtype = torch.float32, 
     state = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
     target, partial = folder / WEIGHTS_NAME, folder / f".{WEIGHTS_NAME}.partial"
     try:
-        safetensors.torch.save_file(state, partial)
+        partial.write_bytes(safetensors.torch.save(state))  # save_file would make it private to its owner
         old = read_config(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
         weights = {"file": WEIGHTS_NAME, "size": partial.stat().st_size, "sha256": sha256_of(partial)}
         weights |= {"dtype": str(dtype).removeprefix("torch."), **about.pop("weights", {})}
