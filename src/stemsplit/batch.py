@@ -188,8 +188,8 @@ def skipped(job: Job) -> Outcome:
 
 
 def known_seconds(source: Path) -> float | None:
-    """Length of a file, where it says; whatever is wrong with it shows when it is separated."""
+    """Length of a file: None if it does not say, 0 if it cannot be read, which shows when it is separated."""
     try:
         return probe(source).seconds
     except (AudioError, OSError):
-        return None
+        return 0.0

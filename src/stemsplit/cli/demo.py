@@ -1,0 +1,46 @@
+"""`stemsplit demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose
+from stemsplit.cli.screen import Screen, put
+from stemsplit.errors import UsageError
+from stemsplit.options import SeparateOptions
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the song and its stems.")
+    ] = Path("demo"),
+    seconds: Annotated[float, typer.Option(metavar="S", help="Length of the song in seconds.")] = 20.0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another number is another song.")] = 0,
+    model: ModelReference = DEFAULT_MODEL,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> int:
+    """Write a short song and split it with the weights that ship.
+
+    The paths of the song and its stems go to stdout. The song is made on the spot and free for any use.
+    """
+    from stemsplit.cli.separate import to_files
+    from stemsplit.demo import write_demo_song
+
+    if not 0 < seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: choose more than 0, and at most 3600")
+    screen = Screen(quiet=quiet, verbose=verbose)
+    song = output / "song.wav"
+    screen.note(f"writing a song of {seconds:g} s to {song}")
+    write_demo_song(song, seconds=seconds, seed=seed)
+    options = SeparateOptions(output=output, device=device, force=True)
+    code = to_files([song], options, model, screen, debug=debug)
+    if code == 0:
+        for path in (song, *sorted((output / "song").glob("*.wav"))):
+            put(str(path))
+    return code

@@ -1,0 +1,40 @@
+"""`stemsplit doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, Json
+from stemsplit.cli.screen import one_line, put, put_json
+
+
+def doctor(
+    model: Annotated[
+        str, typer.Option("-m", "--model", metavar="REF", help="Model to measure; it is not downloaded for that.")
+    ] = DEFAULT_MODEL,
+    device: Device = "auto",
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Say what works on this machine and why: decoders, devices, memory, cache, and how fast it separates.
+
+    The exit code is 1 if something is broken that every machine should have.
+    """
+    from stemsplit.doctor import examine
+
+    findings = []
+    section = ""
+    for finding in examine(model, device):
+        findings.append(finding)
+        if json:
+            continue
+        if finding.section != section:
+            put(f"{chr(10) if section else ''}{finding.section}")
+            section = finding.section
+        mark = {"ok": "ok", "info": "  ", "missing": "- ", "broken": "!!"}[finding.state]
+        put(f"  {mark} {finding.name:20} {one_line(finding.value)}")
+    if json:
+        put_json([finding.as_json() for finding in findings], indent=2)
+    return int(any(finding.state == "broken" for finding in findings))

@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
+
+
+def _model_names() -> list[str]:
+    from stemsplit.catalog import model_names
+
+    return model_names()
+
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=TALK_PANEL)]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say more: model, device, chunks.", rich_help_panel=TALK_PANEL)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=TALK_PANEL)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=TALK_PANEL)]
+ModelReference = Annotated[
+    str,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="REF",
+        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address.",
+        autocompletion=_model_names,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL),
+]
+DEFAULT_MODEL = "ts-bsmamba2-mini"  # as in `catalog`, which --help does not need to import

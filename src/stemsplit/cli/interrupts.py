@@ -1,0 +1,56 @@
+"""Ctrl-C, SIGTERM and SIGHUP as exceptions, so that temporary files are removed on the way out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+CTRL_C = 130
+_ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_pending: list[BaseException] = []
+
+
+class Terminated(BaseException):
+    """Another process asked this one to end."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class ReaderGone(BaseException):
+    """Whoever read our stdout has closed it."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn signals into exceptions inside the block; afterwards they do what they did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python delivers signals to the main thread only
+        return
+    _pending.clear()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDINGS)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup, or a script's background job
+            signal.signal(number, _raise)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def check() -> None:
+    """Raise again what a C callback has swallowed: libsndfile's cannot pass an exception on."""
+    if _pending:
+        raise _pending[0]
+
+
+def _raise(number: int, frame: FrameType | None) -> Any:
+    error = KeyboardInterrupt() if number == signal.SIGINT else Terminated(128 + number)
+    _pending.append(error)
+    raise error

@@ -1,0 +1,189 @@
+"""`stemsplit models …`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Json, Quiet
+from stemsplit.cli.screen import Screen, print_table, put, put_json
+from stemsplit.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from stemsplit.card import ModelCard
+    from stemsplit.catalog import ModelFolder
+
+models = typer.Typer(help="Which models there are, and what to do with them.", no_args_is_help=False)
+
+
+def _names() -> list[str]:
+    from stemsplit.catalog import model_names
+
+    return model_names()
+
+
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address.",
+        autocompletion=_names,
+    ),
+]
+
+
+@models.callback(invoke_without_command=True)
+def overview(context: typer.Context) -> None:
+    """Which models there are, and what to do with them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@models.command("list")
+def list_models(json: Json = False, debug: Debug = False) -> None:
+    """List the models of the catalog."""
+    from stemsplit.catalog import list_models as cards
+
+    if json:
+        put_json([_card_json(card) for card in cards()])
+        return
+    rows = [
+        (
+            card.name + (" (default)" if card.name == DEFAULT_MODEL else ""),
+            card.local,
+            _size(card.size),
+            ",".join(card.stems),
+            card.license,
+            card.description,
+        )
+        for card in cards()
+    ]
+    print_table(("name", "where", ">size", "stems", "license", "description"), rows)
+
+
+@models.command()
+def info(reference: Reference, json: Json = False, debug: Debug = False) -> None:
+    """Show what is known of a model."""
+    card = _card(reference)
+    if json:
+        put_json(_card_json(card), indent=2)
+        return
+    lines = {
+        "name": card.name,
+        "description": card.description,
+        "architecture": card.architecture,
+        "stems": ", ".join(card.stems),
+        "sample rate": f"{card.sample_rate} Hz" if card.sample_rate else "",
+        "parameters": f"{card.parameters:,}" if card.parameters else "",
+        "size": _size(card.size),
+        "license": card.license,
+        "trained on": card.trained_on or "",
+        "source": card.source or "",
+        "address": card.url or "",
+        "SHA-256": card.sha256 or "",
+        "where": card.local,
+        "folder": str(card.path),
+    }
+    for name, value in lines.items():
+        if value:
+            put(f"{name + ':':14}{value}")
+    for score in card.scores:
+        put(f"{'score:':14}{score.stem} {score.value:.2f} ({score.metric}, {score.dataset})")
+
+
+@models.command()
+def download(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Fetch a model into the cache and check its hash; print where it lies."""
+    put(str(_located(reference, quiet).path))
+
+
+@models.command()
+def path(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Print where a model lies on disk; fetches it if it has to."""
+    put(str(_located(reference, quiet).path))
+
+
+@models.command()
+def verify(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Hash a model's weights again, load them, and print their SHA-256."""
+    from stemsplit.catalog import verify as hashed
+    from stemsplit.checkpoint import load_network
+
+    files = _located(reference, quiet)
+    digest = hashed(files)
+    load_network(files)
+    put(f"{digest}  {files.path}")
+
+
+@models.command()
+def convert(
+    reference: Reference,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write config.json and safetensors to.")],
+    force: Annotated[bool, typer.Option("--force", help="Write over a model that is there.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a public checkpoint (.ckpt, .pth, .pt) as a folder of our format. Nothing in it is run."""
+    from stemsplit.checkpoint import convert as write
+
+    if not force and (target / "config.json").exists():
+        raise UsageError(f"{target} holds a model already: choose another folder, or --force")
+    files = _located(reference, quiet)
+    put(str(write(files.path, target, config=files.config, origin=files.source)))
+
+
+@models.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a model in our format.")],
+    repository: Annotated[str, typer.Argument(metavar="hf:OWNER/REPO", help="Where to on the Hugging Face Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Only you can see a repository made now.")] = False,
+    message: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Commit message.", show_default="says what it is")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, upload nothing.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Upload a model folder to the Hugging Face Hub; the token is HF_TOKEN, or that of `hf auth login`."""
+    from stemsplit.publish import publish as upload
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    done = upload(folder, repository, private=private, message=message, dry_run=dry_run)
+    Screen(quiet=quiet).note(f"{'would upload' if dry_run else 'uploaded'} {', '.join(done.files)}")
+    put(done.reference)
+
+
+def _located(reference: str, quiet: bool) -> ModelFolder:
+    from stemsplit.catalog import locate
+
+    with Screen(quiet=quiet).downloading(reference) as progress:
+        return locate(reference, progress=progress)
+
+
+def _card(reference: str) -> ModelCard:
+    """The card of a catalog name without a download, or of anything that can be located."""
+    from stemsplit.card import CONFIG_NAME, read_card
+    from stemsplit.catalog import card, locate
+
+    if reference in _names():
+        return card(reference)
+    files = locate(reference)
+    folder = files.path if files.path.is_dir() else files.path.parent
+    if not (folder / CONFIG_NAME).is_file():
+        hint = f"stemsplit models convert {reference} DIR"
+        raise CheckpointError(f"{reference} is a bare checkpoint, without a card: convert it with {hint}")
+    return replace(read_card(folder), local="on disk")
+
+
+def _card_json(card: ModelCard) -> dict[str, Any]:
+    return asdict(card) | {"path": str(card.path)}
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"

@@ -1,0 +1,75 @@
+"""Outcomes of a batch, for programs and for people."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stemsplit.cli.screen import Screen, duration, is_watched, speed
+from stemsplit.errors import StemsplitError
+from stemsplit.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from stemsplit.batch import Outcome
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a JSON object."""
+    error = outcome.error
+    manifest = outcome.manifest or {}
+    return {
+        "source": outcome.source,
+        "track": outcome.track,
+        "status": outcome.status,
+        "outputs": {stem: str(path) for stem, path in outcome.outputs.items()},
+        "manifest": str(outcome.target / MANIFEST_NAME) if manifest else None,
+        "gain": manifest.get("gain"),
+        "audio_seconds": round(outcome.audio_seconds, 3),
+        "seconds": round(outcome.seconds, 3),
+        "warnings": list(outcome.warnings),
+        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+    }
+
+
+def tell(outcome: Outcome, screen: Screen) -> None:
+    """One line, unless it failed."""
+    if outcome.status == "skipped":
+        screen.note(f"{outcome.source}: done already in {outcome.target} (--force separates it again)")
+    elif outcome.status == "done":
+        how = f"{duration(outcome.seconds)}, {speed(outcome.audio_seconds, outcome.seconds)}"
+        screen.note(f"{outcome.source} → {outcome.target}: {', '.join(outcome.outputs)} ({how})")
+
+
+def tell_failure(outcome: Outcome, screen: Screen, debug: bool) -> None:
+    """One line on what went wrong; with `debug` how the program got there."""
+    error = outcome.error
+    if debug and error is not None:
+        traceback.print_exception(error)
+    message = str(error)
+    if not isinstance(error, StemsplitError):
+        message = f"unexpected {type(error).__name__}: {error}; run it with --debug for the whole story"
+    screen.error(message if outcome.source in message else f"{outcome.source}: {message}")
+
+
+def summarize(outcomes: Sequence[Outcome], screen: Screen) -> None:
+    """For a person: the stems of one song, or the count of many."""
+    if screen.quiet or not is_watched():
+        return
+    if len(outcomes) == 1 and outcomes[0].status == "done" and outcomes[0].manifest:
+        one = outcomes[0]
+        peaks = {stem: entry["peak"] for stem, entry in outcomes[0].manifest["outputs"].items()}
+        rows = [(stem, f"{_decibels(peaks[stem])}", str(path)) for stem, path in one.outputs.items()]
+        screen.table(("stem", ">peak dB", "file"), rows)
+    elif len(outcomes) > 1:
+        counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
+        audio = sum(o.audio_seconds for o in outcomes if o.status == "done")
+        took = sum(o.seconds for o in outcomes)
+        parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        rate = f", {speed(audio, took)}" if audio else ""
+        screen.note(f"{len(outcomes)} songs: {parts} ({duration(took)}{rate})")
+
+
+def _decibels(peak: float) -> str:
+    return f"{20 * math.log10(peak):.1f}" if peak > 0 else "−∞"

@@ -1,0 +1,111 @@
+"""What a person sees while songs are separated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stemsplit.batch import Outcome, Watcher, known_seconds
+from stemsplit.cli import interrupts
+from stemsplit.cli.screen import Screen, is_watched, one_line, speed
+from stemsplit.track import Job
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+NAME_WIDTH = 32
+
+
+class Lines(Watcher):
+    """Warnings as lines, nothing else: for logs and pipes."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def on_progress(self, job: Job, seconds: float) -> None:
+        interrupts.check()
+
+    def on_warning(self, job: Job, text: str) -> None:
+        self.screen.warn(text if job.source.name in text else f"{job.name}: {text}")
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """A job is over."""
+
+
+class Bars(Lines):
+    """A bar for the song at hand and, for several songs, one for all of them."""
+
+    def __init__(self, screen: Screen, bars: Progress, jobs: Sequence[Job]) -> None:
+        super().__init__(screen)
+        self._bars, self._started, self._known = bars, 0.0, 0.0
+        self._seconds = _seconds_of(jobs) if len(jobs) > 1 else {}
+        self._over, self._worked, self._began = 0.0, 0.0, time.monotonic()
+        self._song: Any = None
+        self._all = (
+            bars.add_task(f"{len(jobs)} songs", total=sum(self._seconds.values()), speed="") if self._seconds else None
+        )
+
+    def on_start(self, job: Job, seconds: float | None) -> None:
+        self._started = time.monotonic()
+        self._song = self._bars.add_task(_short(job.track), total=seconds, speed="")
+
+    def on_progress(self, job: Job, seconds: float) -> None:
+        super().on_progress(job, seconds)
+        rate = speed(seconds, time.monotonic() - self._started)
+        self._bars.update(self._song, completed=seconds, speed=rate)
+        if self._all is not None:
+            total = self._worked + seconds
+            rate = speed(total, time.monotonic() - self._began)
+            self._bars.update(self._all, completed=self._over + min(seconds, self._seconds[job.name]), speed=rate)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        if self._song is not None:
+            self._bars.remove_task(self._song)
+            self._song = None
+        self._over += self._seconds.get(outcome.source, 0.0)
+        self._worked += outcome.audio_seconds if outcome.status == "done" else 0.0
+        if self._all is not None:
+            self._bars.update(self._all, completed=self._over)
+
+
+@contextmanager
+def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Iterator[Lines]:
+    """Bars if a person looks at stderr and did not ask for quiet, else lines."""
+    if screen.quiet or not bars or not is_watched():
+        yield Lines(screen)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}", markup=False, justify="right"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left", style="dim"),
+    )
+    plain = screen.write
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=60) as progress:
+        screen.write = lambda line: console.print(Text(line), soft_wrap=True)
+        try:
+            yield Bars(screen, progress, jobs)
+        finally:
+            screen.write = plain
+
+
+def _seconds_of(jobs: Sequence[Job]) -> dict[str, float]:
+    """Job name → seconds of audio: 0 for a file that cannot be read, the mean for one that does not say."""
+    known = {job.name: known_seconds(job.source) for job in jobs}
+    stated = [seconds for seconds in known.values() if seconds]
+    usual = sum(stated) / len(stated) if stated else 1.0
+    return {name: usual if seconds is None else seconds for name, seconds in known.items()}
+
+
+def _short(name: str) -> str:
+    name = one_line(name)
+    return name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"

@@ -1,0 +1,140 @@
+"""stdout for data, stderr for people: lines, and progress bars where stderr is a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from stemsplit.cli.interrupts import ReaderGone
+
+
+def one_line(text: str) -> str:
+    """Text that cannot break the line or command the terminal: whatever is not printable becomes a ?."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split("\n")))
+
+
+def put(text: str) -> None:
+    """Print data on stdout at once. Raises ReaderGone when nobody reads it any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+def put_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a JSON value on stdout at once, in ASCII, so that any encoding and file name will do."""
+    put(json.dumps(value, indent=indent, allow_nan=False))
+
+
+def is_watched() -> bool:
+    """Whether a person looks at stderr."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class Screen:
+    """What a command says on stderr. `write` is replaced while progress bars own the terminal."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+        self.write: Callable[[str], object] = lambda line: print(line, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Something to know, unless -q."""
+        if not self.quiet:
+            self.write(one_line(text))
+
+    def detail(self, text: str) -> None:
+        """Something to know with -v."""
+        if self.verbose and not self.quiet:
+            self.write(one_line(text))
+
+    def warn(self, text: str) -> None:
+        """Something to look at, unless -q."""
+        if not self.quiet:
+            self.write(f"stemsplit: warning: {one_line(text)}")
+
+    def error(self, text: str) -> None:
+        """Something that failed, always."""
+        self.write(f"stemsplit: error: {one_line(text)}")
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """A sign of life for a person while something takes a moment."""
+        if self.quiet or not is_watched():
+            yield
+            return
+        from rich.console import Console
+
+        with Console(stderr=True).status(text):
+            yield
+
+    @contextmanager
+    def downloading(self, name: str) -> Iterator[Callable[[int, int | None], None] | None]:
+        """A bar for a download; what it yields is told the bytes so far and the total. Only a person sees it."""
+        if self.quiet or not is_watched():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        text = TextColumn("{task.description}", markup=False)
+        bar = Progress(text, BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+        task = None
+
+        def report(done: int, total: int | None) -> None:
+            nonlocal task
+            if task is None:
+                bar.start()
+                task = bar.add_task(name, total=total)
+            bar.update(task, completed=done, total=total)
+
+        try:
+            yield report
+        finally:
+            bar.stop()
+
+    def table(self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+        """A table for a person."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+        for column in columns:
+            table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(one_line(cell)) for cell in row))
+        Console(stderr=True).print(table)
+
+
+def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A table as data on stdout: aligned columns, two spaces apart, whatever the width; > is to the right."""
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [tuple(column.lstrip(">") for column in columns), *rows]:
+        cells = [
+            cell.rjust(width) if column.startswith(">") else cell.ljust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        put("  ".join(cells).rstrip())
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.4 s, 12 s, 3:05, 1:02:03."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, hours = whole // 60 % 60, whole // 3600
+    if hours:
+        return f"{hours}:{minutes:02}:{whole % 60:02}"
+    return f"{minutes}:{whole % 60:02}" if minutes else f"{whole} s"
+
+
+def speed(audio_seconds: float, seconds: float) -> str:
+    """How many times faster than the music plays."""
+    if seconds <= 0 or audio_seconds <= 0:
+        return ""
+    times = audio_seconds / seconds
+    return f"{times:.1f}× real time" if times < 10 else f"{times:.0f}× real time"

@@ -1,0 +1,224 @@
+"""What works on this machine and why: nothing here is assumed, everything is tried."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stemsplit import __version__
+from stemsplit.audio import FORMATS, StemWriter, blocks, choose_depth, output_rate, probe
+from stemsplit.cache import cache_dir
+from stemsplit.catalog import DEFAULT_MODEL, card, locate, model_names
+from stemsplit.checkpoint import load_network
+from stemsplit.device import available_devices, choose_device, choose_precision
+from stemsplit.errors import StemsplitError
+from stemsplit.inference import Network
+from stemsplit.memory import keep_freed_memory
+from stemsplit.separate import chunking_for, separate_blocks
+
+PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "huggingface-hub", "typer", "rich")
+FFMPEG_DECODERS = {"m4a, mp4": "aac", "ALAC": "alac", "webm": "opus", "wma": "wmav2", "MP3": "mp3float", "AC-3": "ac3"}
+SONG_SECONDS = 240.0
+MEASURE_SECONDS = 20.0  # stop measuring soon after this
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `state` is "ok", "info", "missing" (a choice that is not there) or "broken"."""
+
+    section: str
+    name: str
+    value: str
+    state: str = "info"
+    data: Any = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values; `data` is the number behind `value`, where there is one."""
+        return asdict(self)
+
+
+def examine(model: str = DEFAULT_MODEL, device: str = "auto") -> Iterator[Finding]:
+    """All findings, the slow ones last."""
+    yield from versions()
+    yield from formats()
+    yield from decoders()
+    yield from devices()
+    yield from resources()
+    yield from models()
+    yield speed(model, device)
+
+
+def versions() -> Iterator[Finding]:
+    """This program, Python, and the packages that it stands on."""
+    section = "Versions"
+    yield Finding(section, "stemsplit", __version__)
+    yield Finding(section, "Python", f"{platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        try:
+            yield Finding(section, name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(section, name, f"not installed: pip install {name}", "broken")
+
+
+def formats() -> Iterator[Finding]:
+    """Every format that can be written, written and read back."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4800)).astype(np.float32)
+    with tempfile.TemporaryDirectory(prefix="stemsplit-doctor-") as folder:
+        for name in FORMATS:
+            try:
+                frames = _there_and_back(Path(folder) / f"noise.{FORMATS[name].suffix}", name, noise)
+            except StemsplitError as error:
+                yield Finding("Writing and reading", name, str(error), "broken")
+                continue
+            exact = frames == noise.shape[1]
+            text = "written and read back" + ("" if exact else f", {frames} of {noise.shape[1]} samples")
+            yield Finding("Writing and reading", name, text, "ok" if exact else "broken")
+
+
+def _there_and_back(path: Path, name: str, noise: np.ndarray) -> int:
+    with StemWriter(path, output_rate(name, 48000), 2, name, choose_depth(name)) as writer:
+        writer.write(noise)
+    return sum(block.shape[1] for block in blocks(probe(path)))
+
+
+def decoders() -> Iterator[Finding]:
+    """What FFmpeg's decoders, which come with PyAV, add to libsndfile's."""
+    import av
+
+    version = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    for name, codec in FFMPEG_DECODERS.items():
+        there = codec in av.codecs_available
+        text = f"{codec} of libavcodec {version}" if there else f"this PyAV has no {codec}: pip install -U av"
+        yield Finding("Reading with FFmpeg", name, text, "ok" if there else "broken")
+
+
+def devices() -> Iterator[Finding]:
+    """What torch can compute on, and why not on more."""
+    section = "Devices"
+    here = available_devices()
+    for name in here:
+        yield Finding(section, name, _device_text(name), "ok")
+    if not any(name.startswith("cuda") for name in here):
+        yield Finding(section, "cuda", _why_no_cuda(), "missing")
+    if "mps" not in here and sys.platform == "darwin":
+        yield Finding(section, "mps", "this PyTorch or this macOS has no Metal support", "missing")
+    yield Finding(section, "Mamba-2", "plain PyTorch, on any device", "ok")
+    kernels = importlib.util.find_spec("mamba_ssm") is not None
+    text = "installed" if kernels else "not installed; not needed"
+    yield Finding(section, "mamba-ssm", text, "info" if kernels else "missing")
+
+
+def _device_text(name: str) -> str:
+    if name.startswith("cuda"):
+        about = torch.cuda.get_device_properties(torch.device(name))
+        precision = _precision(name)
+        return f"{about.name}, {about.total_memory / 2**30:.0f} GiB, compute {about.major}.{about.minor}, {precision}"
+    if name == "cpu":
+        processor = platform.processor() or platform.machine()
+        return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, {_precision(name)}"
+    return f"Metal, {_precision(name)}"
+
+
+def _precision(name: str) -> str:
+    return str(choose_precision("auto", torch.device(name)) or "torch.float32").removeprefix("torch.")
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return "this PyTorch was built without CUDA; https://pytorch.org/get-started has builds with it"
+    return f"PyTorch was built for CUDA {torch.version.cuda}, but finds no driver or no GPU: try nvidia-smi"
+
+
+def resources() -> Iterator[Finding]:
+    """Threads, memory, and the places that are written to."""
+    section = "Resources"
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    yield Finding(section, "threads", f"{threads} of {cores} processors (OMP_NUM_THREADS changes it)", data=threads)
+    if memory := _memory():
+        total, free = memory
+        yield Finding(section, "memory", f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free", data=total)
+    yield _writable("cache", cache_dir(), "STEMSPLIT_CACHE")
+    yield _writable("temporary", Path(tempfile.gettempdir()), "TMPDIR")
+
+
+def _memory() -> tuple[int, int] | None:
+    """Bytes of memory, and of those that are free now; None where the system does not say."""
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" not in names:
+        return None
+    page, total = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    free = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in names else 0
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        available = free * page
+    return total * page, available
+
+
+def _writable(name: str, folder: Path, variable: str) -> Finding:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding("Resources", name, f"{folder} is not writable: set {variable} to another folder", "broken")
+    return Finding("Resources", name, f"{folder}, {free / 1e9:.1f} GB free", "ok", free)
+
+
+def models() -> Iterator[Finding]:
+    """The catalog: what is here."""
+    for name in model_names():
+        local = card(name).local
+        text = {"shipped": "comes with stemsplit", "cached": "in the cache"}.get(local, local)
+        yield Finding("Models", name, text, "ok" if local in ("shipped", "cached") else "missing")
+    if DEFAULT_MODEL not in model_names():
+        yield Finding("Models", DEFAULT_MODEL, "the default model is not here: install stemsplit again", "broken")
+
+
+def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Finding:
+    """How fast a model separates here, measured on noise. It is not downloaded for that."""
+    section = "Speed"
+    try:
+        chosen = choose_device(device)
+        network = load_network(locate(model, offline=True))
+        times = real_time_factor(network, chosen)
+    except StemsplitError as error:
+        return Finding(section, model, f"not measured: {error}", "missing")
+    song = SONG_SECONDS / times
+    text = f"{times:.2f}× real time on {chosen}: about {song:.0f} s for a song of {SONG_SECONDS / 60:.0f} minutes"
+    return Finding(section, model, text, "ok", times)
+
+
+def real_time_factor(network: Network, device: torch.device) -> float:
+    """Seconds of stereo audio separated in one second, after a warm-up, with the network's own chunks."""
+    keep_freed_memory()
+    config = network.config
+    chunking = chunking_for(config)
+    precision = choose_precision("auto", device)
+
+    def run(chunks: int) -> float:
+        samples = chunks * chunking.step_samples
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, samples)).astype(np.float32)
+        started = time.perf_counter()
+        for _ in separate_blocks(network, [noise], channels=2, chunking=chunking, device=device, precision=precision):
+            pass
+        return samples / config.sample_rate / (time.perf_counter() - started)
+
+    started = time.perf_counter()
+    first = run(1)
+    lasted = time.perf_counter() - started
+    if lasted > MEASURE_SECONDS / 4:
+        return first
+    return run(max(4, min(64, int(MEASURE_SECONDS / 4 / max(lasted, 1e-3)))))
