@@ -50,11 +50,19 @@ def store(path: Path, samples: np.ndarray, container: str, subtype: str, rate: i
     return path
 
 
-def store_av(path: Path, samples: np.ndarray, codec: str, rate: int = 44100, container: str | None = None) -> Path:
+def store_av(
+    path: Path,
+    samples: np.ndarray,
+    codec: str,
+    rate: int = 44100,
+    container: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Path:
     """Encode (channels 1 or 2, n) with FFmpeg; the samples must survive as they are, but for the codec."""
     av = pytest.importorskip("av")
     layout = "stereo" if len(samples) == 2 else "mono"
     with av.open(str(path), "w", format=container) as out:
+        out.metadata.update(metadata or {})
         stream = out.add_stream(codec, rate=rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
@@ -277,6 +285,13 @@ def test_tags_around_the_audio_do_not_shift_it(tmp_path: Path, sound: Sound) -> 
         assert lag(decoded, samples) == 0
 
 
+def test_tags_that_are_no_text_do_not_matter(tmp_path: Path, sound: Sound) -> None:
+    path = store_av(tmp_path / "a.m4a", sound(1, 5000), "alac", metadata={"title": "QQQQQQ"})
+    assert path.read_bytes().count(b"QQQQQQ") == 1
+    path.write_bytes(path.read_bytes().replace(b"QQQQQQ", b"\xff\xfe\xff\xc3(("))
+    assert read(path).shape == (1, 5000)
+
+
 @pytest.mark.parametrize(("container", "subtype", "suffix"), [(*row[:3],) for row in LIBSNDFILE[1:] if row[0] != "AU"])
 @pytest.mark.parametrize("kept", [0.1, 0.6, 0.99])
 def test_cut_off_files_are_refused(
@@ -415,13 +430,20 @@ class _Failing:
 
     def __init__(self, path: Path, error: BaseException, reads: int) -> None:
         self._file, self._error, self._left = path.open("rb"), error, reads
-        self.seek, self.tell, self.read = self._file.seek, self._file.tell, self._file.read
+        self.seek, self.tell = self._file.seek, self._file.tell
 
     def readinto(self, buffer: memoryview) -> int:
+        self._count()
+        return self._file.readinto(buffer)
+
+    def read(self, size: int = -1) -> bytes:
+        self._count()
+        return self._file.read(size)
+
+    def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
             raise self._error
-        return self._file.readinto(buffer)
 
     def __enter__(self) -> _Failing:
         return self
@@ -430,18 +452,25 @@ class _Failing:
         self._file.close()
 
 
+@pytest.mark.parametrize("format", ["WAV", "MP3"])
 @pytest.mark.parametrize(
     ("error", "seen"), [(OSError(5, "Input/output error"), DecodeError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
 def test_what_happens_inside_a_callback_is_not_lost(
-    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, error: BaseException, seen: type[BaseException]
+    tmp_path: Path,
+    sound: Sound,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+    error: BaseException,
+    seen: type[BaseException],
 ) -> None:
-    path = store(tmp_path / "a.wav", sound(2, 300000), "WAV", "PCM_16")
+    path = store(tmp_path / "a", sound(2, 900000), format, soundfile.default_subtype(format))
     info = probe(path)
-    failing = _Failing(path, error, 40)
+    failing = _Failing(path, error, 8)
     monkeypatch.setattr(Path, "open", lambda self, mode: failing)
-    with pytest.raises(seen):
+    with pytest.raises(seen) as caught:
         list(blocks(info))
+    assert seen is KeyboardInterrupt or "input/output error" in str(caught.value)
 
 
 def test_is_audio_goes_by_suffix_and_skips_hidden_files() -> None:

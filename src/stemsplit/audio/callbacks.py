@@ -1,16 +1,18 @@
-"""A Python file for libsndfile's callbacks."""
+"""A Python file for the callbacks of C libraries."""
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import BinaryIO
 
 
 class CallbackFile:
-    """Lends an open file to libsndfile. The first exception is kept for `check`, for none can cross C.
+    """Lends an open file to libsndfile or FFmpeg. The first exception is kept for `check`, for none can cross C.
 
-    That includes Ctrl-C, which would otherwise be printed and forgotten. There is no ``name``: knowing one,
-    libsndfile would take any ``.vox`` or ``.au`` for headerless samples. Once ``abandoned``, the file is left alone.
+    That includes Ctrl-C, which would otherwise be printed and forgotten. There is no ``name``: knowing one, libsndfile
+    would take any ``.vox`` or ``.au`` for headerless samples, and FFmpeg might take it for a URL. Once ``abandoned``,
+    the file is left alone.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -32,8 +34,11 @@ class CallbackFile:
             return 0
 
     def read(self, size: int = -1) -> bytes:
-        data = bytearray(max(size, 0))
-        return bytes(data[: self.readinto(memoryview(data))])
+        try:
+            return self.file.read(size)
+        except BaseException as error:
+            self._error = self._error or error
+            return b""
 
     def write(self, data: bytes) -> int:
         if self.abandoned or self._error is not None:
@@ -48,11 +53,11 @@ class CallbackFile:
         if self.abandoned:
             return 0
         try:
-            return self.file.seek(offset, whence)
-        except ValueError:  # a damaged header can send libsndfile before the start: its own complaint follows
-            return -1
-        except BaseException as error:  # a seek writes out what is buffered
-            self._error = self._error or error
+            return self.file.seek(offset, whence)  # writes out what is buffered
+        except BaseException as error:
+            # A damaged header sends decoders before the start of a file; they complain of it themselves.
+            if not (isinstance(error, (OSError, ValueError)) and getattr(error, "errno", None) in (None, errno.EINVAL)):
+                self._error = self._error or error
             return -1
 
     def tell(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stemsplit.audio.callbacks import CallbackFile
 from stemsplit.audio.info import LOSSY, AudioInfo, Warn
 from stemsplit.audio.mpeg import read_mpeg_header
 from stemsplit.errors import DecodeError
@@ -25,7 +26,7 @@ _CONTAINERS = (
 )
 _LOSSLESS = ("alac", "flac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "pcm_", "wmalossless", "dsd_")
 _SAMPLES: dict[str, tuple[float, float]] = {  # FFmpeg sample format → (offset, scale) that bring it to ±1
-    "u8": (128.0, 2.0**7), "s16": (0.0, 2.0**15), "s32": (0.0, 2.0**31), "s64": (0.0, 2.0**63),
+    "u8": (128.0, 2.0**7), "s16": (0.0, 2.0**15), "s32": (0.0, 2.0**31),
     "flt": (0.0, 1.0), "dbl": (0.0, 1.0),
 }  # fmt: skip
 _MISSING_SECONDS = 0.5  # a file that ends this much before its own table of contents says was cut off
@@ -55,22 +56,31 @@ def blocks(info: AudioInfo, block_samples: int, warn: Warn | None = None) -> Ite
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     import av
 
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    # Before 19, PyAV refuses a whole file for one tag that is not UTF-8.
+    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     with path.open("rb") as file:
+        source = CallbackFile(file)
         try:
-            options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-            with av.open(_Nameless(file), "r", options=options, metadata_errors="replace") as container:
-                if not container.streams.audio:
-                    raise DecodeError(f"{path}: no sound track in it")
-                yield container, container.streams.best("audio") or container.streams.audio[0]
+            with av.open(source, "r", options=options, **lenient) as container:
+                yield container, _best_track(path, container)
+        except DecodeError:
+            source.check()
+            raise
         except av.error.FFmpegError as error:
+            source.check()
             raise DecodeError(f"{path}: not audio, damaged, or of an unknown format") from error
+        source.check()
 
 
-class _Nameless:
-    """A file without its name: content decides what it is, and FFmpeg cannot take the name for a URL."""
-
-    def __init__(self, file: Any) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+def _best_track(path: Path, container: Any) -> Any:
+    if not container.streams.audio:
+        raise DecodeError(f"{path}: no sound track in it")
+    known = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if not known:
+        raise DecodeError(f"{path}: no decoder for its sound track")
+    best = container.streams.best("audio")
+    return best if best in known else known[0]
 
 
 class _Track:
@@ -114,7 +124,8 @@ class _Track:
             yield _planar(self.info, frame)
 
     def _silence(self, packet: Any) -> np.ndarray:
-        samples = round((packet.duration or 0) * self._stream.time_base * self.info.sample_rate)
+        seconds = (packet.duration or 0) * (self._stream.time_base or 0)
+        samples = round(min(seconds, 1) * self.info.sample_rate)  # a damaged duration may be hours
         return np.zeros((self.info.channels, samples), dtype=np.float32)
 
 
@@ -160,13 +171,17 @@ def _planar(info: AudioInfo, frame: Any) -> np.ndarray:
     if channels != info.channels or frame.sample_rate != info.sample_rate:
         then, now = f"{info.sample_rate} Hz × {info.channels}", f"{frame.sample_rate} Hz × {channels}"
         raise DecodeError(f"{info.path}: changes its rate or channels on the way ({then} to {now})")
+    kind = frame.format.name.rstrip("p")
+    if kind not in _SAMPLES:
+        raise DecodeError(f"{info.path}: {kind} samples cannot be read")
     data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(-1, channels).T
-    offset, scale = _SAMPLES[frame.format.name.rstrip("p")]
+    offset, scale = _SAMPLES[kind]
     if data.dtype != np.float32:
         data = (data.astype(np.float64) - offset) / scale
-    return np.ascontiguousarray(data, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and that is reported
+        return np.ascontiguousarray(data, dtype=np.float32)
 
 
 def _regroup(blocks: Iterator[np.ndarray], block_samples: int) -> Iterator[np.ndarray]:

@@ -22,8 +22,8 @@ def read_mpeg_header(path: Path) -> MpegHeader | None:
     """Look at the start of a file; None when it is no MPEG audio (layer I, II or III)."""
     with path.open("rb") as file:
         file.seek(_id3_size(file.read(10)))
-        frame = file.read(256)
-    if len(frame) < 4 or not _is_frame(frame):
+        frame = file.read(256).ljust(256, b"\0")
+    if not _is_frame(frame):
         return None
     return MpegHeader(_tagged_samples(frame), _frame_samples(frame))
 
