@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -146,7 +147,8 @@ def _stems(
     )
     flat = (block.reshape(count * channels, -1) for block in stems)
     back = resample(flat, own_rate, sample_rate, count * channels)
-    for block in settled(back, lambda: resampled_length(counted.samples, source.sample_rate, sample_rate)):
+    wanted = partial(resampled_length, rate_in=source.sample_rate, rate_out=sample_rate)
+    for block in settled(back, count * channels, lambda: wanted(counted.samples)):
         yield block.reshape(count, channels, -1)
 
 
@@ -163,27 +165,25 @@ class _Counted:
             yield block
 
 
-def settled(blocks: Iterable[np.ndarray], wanted: Callable[[], int]) -> Iterator[np.ndarray]:
-    """Cut or pad a stream to a length that is known only when the stream ends.
+def settled(blocks: Iterable[np.ndarray], rows: int, wanted: Callable[[], int]) -> Iterator[np.ndarray]:
+    """Cut or pad a stream of blocks (rows, n) to a length that is known only when the stream ends.
 
     Raises: ValueError if it is off by more than conversions of the rate explain.
     """
-    held: np.ndarray | None = None
+    held = np.zeros((rows, 0), np.float32)
     passed = 0
     for block in blocks:
-        held = block if held is None else np.concatenate([held, block], axis=-1)
+        held = np.concatenate([held, block], axis=-1)
         ready = max(0, held.shape[-1] - SLACK_SAMPLES)
         if ready:
             yield held[..., :ready]
             held = held[..., ready:]
             passed += ready
-    if held is None:
-        return
     missing = wanted() - passed
     if not 0 <= missing <= held.shape[-1] + SLACK_SAMPLES:
         raise ValueError(f"{passed + held.shape[-1]} samples came where {wanted()} were expected")
     if missing > held.shape[-1]:
-        held = np.pad(held, [(0, 0)] * (held.ndim - 1) + [(0, missing - held.shape[-1])])
+        held = np.pad(held, ((0, 0), (0, missing - held.shape[-1])))
     if missing:
         yield held[..., :missing]
 

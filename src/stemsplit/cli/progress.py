@@ -49,7 +49,7 @@ class Bars(Lines):
 
     def on_start(self, job: Job, seconds: float | None) -> None:
         self._started = time.monotonic()
-        self._song = self._bars.add_task(_short(job.track), total=seconds, speed="")
+        self._song = self._bars.add_task(_short(job.track), total=seconds or None, speed="")
 
     def on_progress(self, job: Job, seconds: float) -> None:
         super().on_progress(job, seconds)
