@@ -129,9 +129,7 @@ def play_other(score: Score, samples: int, rng: np.random.Generator) -> Array:
         played_notes(score.pad, tune_pad(score.pad, rng).play, samples, pan=0.0),
     )
     levels = rng.uniform([0.7, 0.7, 0.25], [1.1, 1.1, 0.6])
-    track = sum(
-        (level * at_level(part, -20.0) for level, part in zip(levels, parts, strict=True)), np.zeros(1)
-    )
+    track = sum((level * at_level(part, -20.0) for level, part in zip(levels, parts, strict=True)), np.zeros(1))
     return reverberated(track, 1.6, 0.2, rng)
 
 
@@ -169,11 +167,7 @@ def place(track: Array, sound: Array, start: float, pan: float) -> None:
 
 def at_level(track: Array, level_db: float) -> Array:
     """The track at an RMS of `level_db` while it sounds; silence stays silence."""
-    blocks = (
-        track[:, : track.shape[1] // 4410 * 4410].reshape(2, -1, 4410)
-        if track.shape[1] >= 4410
-        else track[None]
-    )
+    blocks = track[:, : track.shape[1] // 4410 * 4410].reshape(2, -1, 4410) if track.shape[1] >= 4410 else track[None]
     power = np.mean(blocks**2, axis=(0, 2))
     sounding = power[power > 1e-3 * power.max()] if power.size else power
     if sounding.size == 0:

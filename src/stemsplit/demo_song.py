@@ -344,15 +344,12 @@ def guitar(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
     return (*notes, *strum(plan, plan.end_beat, 4, voicing(plan, plan.bars, 57), rng))
 
 
-def strum(
-    plan: Plan, beat: float, beats: float, strings: tuple[int, ...], rng: np.random.Generator
-) -> list[Note]:
+def strum(plan: Plan, beat: float, beats: float, strings: tuple[int, ...], rng: np.random.Generator) -> list[Note]:
     """A chord string by string, 14 ms apart: down on the beat, up between beats."""
     order = strings if beat % 1 == 0 else strings[::-1]
     notes = [played(plan, beat, beats, pitch, 0.75 if beat % 1 == 0 else 0.55, rng) for pitch in order]
     return [
-        Note(note.start + 0.014 * index, note.seconds, note.pitch, note.velocity)
-        for index, note in enumerate(notes)
+        Note(note.start + 0.014 * index, note.seconds, note.pitch, note.velocity) for index, note in enumerate(notes)
     ]
 
 
@@ -366,9 +363,7 @@ def pad(plan: Plan) -> tuple[Note, ...]:
     )
 
 
-def played(
-    plan: Plan, beat: float, beats: float, pitch: int, velocity: float, rng: np.random.Generator
-) -> Note:
+def played(plan: Plan, beat: float, beats: float, pitch: int, velocity: float, rng: np.random.Generator) -> Note:
     """An instrument's note with a human's timing and touch."""
     start = max(0.0, plan.time(beat) + loose(rng, 0.006))
     return Note(start, beats * 60 / plan.tempo_bpm, pitch, velocity * float(rng.uniform(0.85, 1.0)))
@@ -391,9 +386,7 @@ def drum_hits(plan: Plan, rng: np.random.Generator) -> tuple[Hit, ...]:
     return tuple(hits)
 
 
-def bar_hits(
-    plan: Plan, bar: int, groove: dict[str, str], fill: dict[str, str], rng: np.random.Generator
-) -> list[Hit]:
+def bar_hits(plan: Plan, bar: int, groove: dict[str, str], fill: dict[str, str], rng: np.random.Generator) -> list[Hit]:
     """The strokes of one bar; a fill replaces the groove's second half, the kick excepted."""
     hits = []
     for drum, steps in (*groove.items(), *fill.items()):

@@ -165,10 +165,7 @@ def tune_pad(notes: tuple[Note, ...], rng: np.random.Generator) -> Pad:
     """One loop for every pitch, all of one timbre."""
     rolloff, odd = rng.uniform(1.1, 1.9), rng.uniform(0.4, 1.0)
     return Pad(
-        {
-            pitch: ensemble_loop(hertz(pitch), rolloff, odd, rng)
-            for pitch in sorted({note.pitch for note in notes})
-        }
+        {pitch: ensemble_loop(hertz(pitch), rolloff, odd, rng) for pitch in sorted({note.pitch for note in notes})}
     )
 
 
@@ -221,9 +218,7 @@ def build_kit(rng: np.random.Generator) -> DrumKit:
     return DrumKit({name: tuple(make() for _ in range(3)) for name, make in makers.items()})
 
 
-def skin(
-    tone: float, drop: float, drop_seconds: float, ring: float, click: float, rng: np.random.Generator
-) -> Array:
+def skin(tone: float, drop: float, drop_seconds: float, ring: float, click: float, rng: np.random.Generator) -> Array:
     """A kick or tom: a sine that falls by `drop` Hz to `tone` and rings, with a beater's click."""
     times = seconds_axis(6 * ring)
     cycles = tone * times + drop * drop_seconds * (1 - np.exp(-times / drop_seconds))

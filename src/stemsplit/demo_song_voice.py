@@ -130,9 +130,7 @@ def sing(melody: tuple[SungNote, ...], samples: int, singer: Singer, rng: np.ran
 # --- what the singer does
 
 
-def articulate(
-    melody: tuple[SungNote, ...], frames: int, singer: Singer, rng: np.random.Generator
-) -> Controls:
+def articulate(melody: tuple[SungNote, ...], frames: int, singer: Singer, rng: np.random.Generator) -> Controls:
     """Note by note: syllables become steps, and smoothing makes them movements of an inert body."""
     voice = np.zeros(frames)
     formants = np.tile(np.array(FORMANTS["a"], dtype=float), (frames, 1))
@@ -166,9 +164,7 @@ def write_vowels(voice: Array, formants: Array, note: SungNote) -> None:
     part = frame_slice(note.start, note.start + note.seconds, len(voice))
     count = part.stop - part.start
     progress = np.linspace(0, 1, count)
-    voice[part] = (
-        note.velocity * (0.8 + 0.3 * np.sin(np.pi * progress**0.7)) * np.minimum(1, 6 * (1 - progress))
-    )
+    voice[part] = note.velocity * (0.8 + 0.3 * np.sin(np.pi * progress**0.7)) * np.minimum(1, 6 * (1 - progress))
     turn = part.start + (round(0.6 * count) if len(note.vowels) > 1 else count)
     formants[part.start : turn] = FORMANTS[note.vowels[0]]
     formants[turn:] = FORMANTS[note.vowels[-1]]  # kept through the rest, until the next syllable
@@ -187,9 +183,7 @@ def write_consonant(
 
 def add_noise(noise: Array, start: float, consonant: Consonant, tract: float) -> None:
     """A burst or a hiss: its closure silent, a fast rise, a slower fall, one hill over frequency."""
-    part = frame_slice(
-        start + consonant.closure * consonant.seconds, start + consonant.seconds + 0.01, len(noise)
-    )
+    part = frame_slice(start + consonant.closure * consonant.seconds, start + consonant.seconds + 0.01, len(noise))
     progress = np.linspace(0, 1, part.stop - part.start)
     rise = np.minimum(1, progress / (0.08 if consonant.closure else 0.45))
     frequencies = np.linspace(0, RATE / 2, NOISE_SPECTRUM)
@@ -271,10 +265,7 @@ def voiced_runs(voice: Array) -> list[tuple[int, int]]:
     """(first, last) frames around every stretch with voice."""
     sounding = np.concatenate([[False], voice > 1e-4, [False]])
     edges = np.flatnonzero(sounding[1:] != sounding[:-1])
-    return [
-        (max(start - 1, 0), min(end, len(voice) - 1))
-        for start, end in zip(edges[::2], edges[1::2], strict=True)
-    ]
+    return [(max(start - 1, 0), min(end, len(voice) - 1)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def harmonics(turns: Array, f0_hz: Array, voice: Array, formants_hz: Array, singer: Singer) -> Array:
