@@ -1,7 +1,8 @@
 """The bar to beat: four stems out of a stereo mixture without any training, by masks on one spectrogram.
 
-Bass is what lies below 150 Hz, drums are what is percussive above it, vocals are what is harmonic and in the centre
-of the stereo image, other is the rest. So the stems add up to the mixture.
+Drums are what is percussive, the kick included; of the harmonic part, bass is what lies below 150 Hz, vocals are what
+lies above it in the centre of the stereo image. Other is the rest, so the stems add up to the mixture. The window and
+the filters' lengths were chosen on training songs, for the best scores of this baseline.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ def stem_masks(spectrum: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
     """Masks (bins, frames) in 0..1 that leave something for `other`; spectrum (2, bins, frames)."""
     frequencies = np.fft.rfftfreq(WINDOW, 1 / sample_rate)[:, None]
     percussive = percussive_mask(np.sqrt(np.mean(np.abs(spectrum) ** 2, axis=0)))
-    low = np.broadcast_to(frequencies < BASS_HZ, percussive.shape)
+    low = frequencies < BASS_HZ
     voice_range = (frequencies >= VOICE_HZ[0]) & (frequencies <= VOICE_HZ[1])
     harmonic = 1 - percussive
     return {
-        "drums": percussive * ~low,
-        "bass": low,
+        "drums": percussive,
+        "bass": harmonic * low,
         "vocals": harmonic * voice_range * centre_mask(spectrum),
     }
 
 
 def percussive_mask(magnitude: np.ndarray) -> np.ndarray:
     """Share of each bin that stands in a vertical line rather than a horizontal one (Fitzgerald 2010, eq. 5–9)."""
-    harmonic = median_filter(magnitude, size=(1, HARMONIC_FRAMES), mode="nearest") ** 2
-    percussive = median_filter(magnitude, size=(PERCUSSIVE_BINS, 1), mode="nearest") ** 2
+    harmonic = median_filter(magnitude, size=(1, HARMONIC_FRAMES)) ** 2
+    percussive = median_filter(magnitude, size=(PERCUSSIVE_BINS, 1)) ** 2
     return percussive / (percussive + harmonic + 1e-20)
 
 
