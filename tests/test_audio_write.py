@@ -234,7 +234,7 @@ def test_a_finished_file_replaces_the_old_one(tmp_path: Path, sound: Sound, form
 
 
 def test_no_samples_make_a_valid_file(tmp_path: Path) -> None:
-    with StemWriter(tmp_path / "a.wav", 44100, 2, "wav", "16"):
+    with StemWriter(tmp_path / "a.wav", 44100, 2, "WAV", "16"):
         pass
     assert soundfile.info(tmp_path / "a.wav").frames == 0
 

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from stemsplit.audio.encode import SndfileEncoder
-from stemsplit.audio.formats import check_encodable
+from stemsplit.audio.formats import check_encodable, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.audio.refusal import reason
 from stemsplit.audio.tags import Tags, write_tags
@@ -67,7 +67,7 @@ class StemWriter:
     ) -> None:
         check_encodable(format, sample_rate, channels, frames, bit_depth)
         self.target, self.sample_rate, self.channels = Path(target), sample_rate, channels
-        self.format, self.bit_depth, self.tags, self._warn = format, bit_depth, tags, warn
+        self.format, self.bit_depth, self.tags, self._warn = format_named(format).name, bit_depth, tags, warn
         self.frames = self.clamped = 0
         self._riff_limit = riff_limit
         self._partial: Path | None = None
