@@ -1,0 +1,118 @@
+"""Tiny sources for rendering songs in tests: sine voices, noise drums, a synth of sines, no soundfont, no download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mido
+import numpy as np
+import soundfile
+
+from stemsplit.training import clips, drums, songs, voicebank
+from stemsplit.training.soundfont import Playable
+
+RATE = 44100
+
+
+def sine_synth(parts: Sequence[Playable], soundfont: Path, seconds: float) -> list[np.ndarray]:
+    """A decaying sine per event."""
+    return [_sines(part, seconds) for part in parts]
+
+
+def _sines(part: Playable, seconds: float) -> np.ndarray:
+    audio = np.zeros((2, round(seconds * RATE)), np.float32)
+    for start, duration, key, velocity in part.events:
+        time = np.arange(round(min(duration, 0.2) * RATE)) / RATE
+        first = round(start * RATE)
+        tone = velocity / 127 * np.exp(-8 * time) * np.sin(2 * np.pi * 440 * 2 ** ((key - 69) / 12) * time)
+        audio[:, first : first + len(tone)] += tone[: max(0, audio.shape[1] - first)].astype(np.float32)
+    return audio
+
+
+def write_drums(folder: Path) -> Path:
+    """Two noise bursts per class, one for training and one held out."""
+    rng = np.random.default_rng(0)
+    for name in ("kick", "snare", "clap", "hat_closed", "hat_open", "tom", "crash", "ride", "percussion"):
+        (folder / name).mkdir(parents=True)
+        for prefix in ("stargate__", "uzu__"):
+            burst = 0.5 * rng.standard_normal(2000) * np.exp(-np.arange(2000) / 300)
+            soundfile.write(folder / name / f"{prefix}{name}.flac", np.clip(burst, -1, 1), RATE)
+    return folder
+
+
+def write_take(path: Path, bars: int = 2) -> Path:
+    """A backbeat as a MIDI file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    track = mido.MidiTrack()
+    for beat in range(4 * bars):
+        for key in (36 if beat % 2 == 0 else 38, 42):
+            track.append(mido.Message("note_on", channel=9, note=key, velocity=100, time=0))
+        track.append(mido.Message("note_off", channel=9, note=42, time=480))
+    file = mido.MidiFile(ticks_per_beat=480)
+    file.tracks.append(track)
+    file.save(path)
+    return path
+
+
+def write_groove(folder: Path) -> Path:
+    """info.csv with a train, a validation and a test take, one in 3/4 and one fill."""
+    rows = [("a.mid", "rock", 100, "beat", "4-4", "train"), ("b.mid", "funk/groove1", 120, "beat", "4-4", "test"),
+            ("c.mid", "rock", 100, "beat", "3-4", "train"), ("d.mid", "rock", 95, "fill", "4-4", "train"),
+            ("e.mid", "jazz", 140, "beat", "4-4", "validation")]  # fmt: skip
+    lines = ["style,bpm,beat_type,time_signature,midi_filename,split"]
+    for name, style, tempo, kind, signature, split in rows:
+        write_take(folder / name, 1 if kind == "fill" else 2)
+        lines.append(f"{style},{tempo},{kind},{signature},{name},{split}")
+    (folder / "info.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def write_clips(folder: Path, singers: Sequence[str] = ("ann", "bob")) -> Path:
+    """Two one-second clips per singer at 16 kHz, and their labels."""
+    folder.mkdir(parents=True)
+    time = np.arange(16000) / 16000
+    labels = {}
+    for singer in singers:
+        for part in ("01", "02"):
+            name = f"{singer}_1_{part}"
+            voice = sum(np.sin(2 * np.pi * 220 * k * time) / k for k in range(1, 30))
+            soundfile.write(folder / f"{name}.voice.opus", 0.2 * voice, 16000, format="OGG", subtype="OPUS")
+            labels[name] = np.full(49, 57.0, np.float32)
+    np.savez(folder / "labels.npz", **labels)
+    return folder
+
+
+def vowel_frames(syllable: voicebank.Syllable) -> voicebank.Frames:
+    """WORLD frames of a steady buzz: flat falling spectrum, fully voiced."""
+    bins = voicebank.FFT_SIZE // 2 + 1
+    envelope = np.tile(-8 - 6 * np.linspace(0, 1, bins), (100, 1)).astype(np.float16)
+    return voicebank.Frames(envelope, np.full((100, bins), 1e-3, np.float16), np.ones(100, bool))
+
+
+def vowel_bank() -> voicebank.Bank:
+    """Two syllables, each after silence and after 'a'."""
+    table = {
+        (before, kana): voicebank.Syllable(Path(f"{kana}.opus"), before, kana, 0.0, 0.1, None, 0.0, 0.05, 0.03)
+        for before in ("-", "a")
+        for kana in ("あ", "ら")
+    }
+    return voicebank.Bank("test", 60.0, table)
+
+
+def small_sources(folder: Path, **changes: object) -> songs.Sources:
+    """Sources of eight-second songs."""
+    values: dict[str, object] = {
+        "synth": sine_synth,
+        "soundfont": Path("none.sf2"),
+        "takes": drums.list_takes(write_groove(folder / "groove"), ("train",)),
+        "shots": drums.list_one_shots(write_drums(folder / "drums"), "stargate__"),
+        "kits": (songs.Kit(Path("none.sf2"), 0, 9),),
+        "banks": ((vowel_bank(), 1.0),),
+        "clips": clips.list_clips(write_clips(folder / "clips"), None),
+        "impulses": (),
+        "store": voicebank.AnalysisStore(None, vowel_frames),
+        "clip_share": 1.0,
+        "seconds": (8.0, 10.0),
+    }
+    return songs.Sources(**{**values, **changes})  # type: ignore[arg-type]
