@@ -1,0 +1,167 @@
+"""Render training songs with exact stems.
+
+    python recipes/render_songs.py --voices DIR --drums DIR --groove DIR --mir1k DIR --impulses DIR \
+        --soundfont FILE --split train --songs 200 --seed 1 --out songs
+
+Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz) and song.json. A song appears only
+when it is complete; songs that are there already are skipped, so the command can be repeated after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemsplit.errors import StemsplitError
+from stemsplit.training import clips, drums, songs, soundfont, voicebank
+
+INPUTS = ("voices", "drums", "groove", "mir1k", "impulses", "soundfont")
+HELDOUT_SINGERS = ("abjones", "davidson", "ariel", "amy")
+NEVER_TRAIN = (*HELDOUT_SINGERS, "tammy")
+GM_KITS = (0, 1, 8, 16, 24, 25, 32, 40)
+KUMI = {"_Core": 62, "_Core_A3": 57, "_Core_A4": 69, "_Core_D5": 74, "_Strong_Low": 62, "_Strong_High": 72,
+        "_Whisper_Low": 59, "_Whisper_High": 72}  # fmt: skip
+SCOTTPOID = {".": 48, "E3": 52, "G3": 55, "A3": 57, "C4": 60}
+CREDITS = {  # by what a source's name begins with
+    "hitsuboku-kumi": "Hitsuboku Kumi by Cubialpha, own terms",
+    "human-voice": "vocobox human-voice-dataset, MIT",
+    "scottpoid": "SCOTTPOID by Scott, own terms",
+    "mir1k": "MIR-1K, research only",
+    "groove": "Groove MIDI Dataset by Google LLC, CC BY 4.0",
+    "stargate__": "stargate-sample-pack, CC0",
+    "uzu__": "uzu-drumkit, Unlicense",
+    "FluidR3": "FluidR3 soundfont, MIT",
+    "MuseScore": "MuseScore General soundfont, MIT",
+    "Black_Pearl": "AVL drums, CC BY-SA 3.0",
+    "Red_Zeppelin": "AVL drums, CC BY-SA 3.0",
+    "impulses": "Google web-audio-samples, Apache-2.0",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Render what is missing; 1 if a source is not there or cannot be played."""
+    options = _parse(arguments)
+    needed = [getattr(options, name) for name in INPUTS] + options.kits
+    missing = [str(path) for path in needed if not path.exists()]
+    if missing:
+        print(f"not there: {', '.join(missing)}", file=sys.stderr)
+        return 1
+    try:
+        sources = train_sources(options) if options.split == "train" else heldout_sources(options)
+        for index in range(options.first, options.first + options.songs):
+            _render(options.out / options.split / f"{index:04d}", index, options, sources)
+    except (OSError, StemsplitError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in (*INPUTS, "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--kits", type=Path, nargs="*", default=[], help="soundfonts of heldout drum kits, at bank 0")
+    parser.add_argument("--split", choices=("train", "heldout"), required=True)
+    parser.add_argument("--songs", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0, help="number of the first song")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def train_sources(options: argparse.Namespace) -> songs.Sources:
+    """Voices, drums and takes that training may use."""
+    kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
+    banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
+             for name, pitch in KUMI.items()]  # fmt: skip
+    banks.append((voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), 1.5))
+    kits = tuple(songs.Kit(options.soundfont, program, 9) for program in GM_KITS)
+    return _sources(options, tuple(banks), "stargate__", kits, ("train", "validation"),
+                    clips.list_clips(options.mir1k, None, NEVER_TRAIN), 0.45)  # fmt: skip
+
+
+def heldout_sources(options: argparse.Namespace) -> songs.Sources:
+    """Voices, drums and takes that training never sees."""
+    scott = options.voices / "scottpoid-jpn"
+    banks = tuple((_bank(f"scottpoid/{name}", scott / name, pitch), 1.0) for name, pitch in SCOTTPOID.items())
+    kits = tuple(songs.Kit(path, 0, 0) for path in options.kits)
+    return _sources(options, banks, "uzu__", kits, ("test",), clips.list_clips(options.mir1k, HELDOUT_SINGERS), 0.35)
+
+
+def _sources(
+    options: argparse.Namespace,
+    banks: tuple,
+    prefix: str,
+    kits: tuple,
+    splits: tuple[str, ...],
+    voices: clips.Clips,
+    share: float,
+) -> songs.Sources:
+    return songs.Sources(
+        synth=soundfont.play, soundfont=options.soundfont, takes=drums.list_takes(options.groove, splits),
+        shots=drums.list_one_shots(options.drums, prefix), kits=kits, banks=banks, clips=voices,
+        impulses=tuple(sorted(options.impulses.glob("*.flac"))), clip_share=share,
+        store=voicebank.AnalysisStore(options.out / "analyses"),
+    )  # fmt: skip
+
+
+def _bank(name: str, folder: Path, pitch: float) -> voicebank.Bank:
+    return voicebank.Bank(name, pitch, voicebank.read_oto(folder / "oto.ini"))
+
+
+def _held_notes(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*.opus") if "bended" not in p.name)
+
+
+def _render(target: Path, index: int, options: argparse.Namespace, sources: songs.Sources) -> None:
+    if (target / "song.json").exists():
+        return
+    began = time.perf_counter()
+    split = ("train", "heldout").index(options.split)
+    seed = [options.seed, split, index]
+    song = songs.render_song(np.random.default_rng(seed), sources)
+    write_song(song, target, {"seed": seed, "credits": credits(song.meta)})
+    spent = time.perf_counter() - began
+    about = f"{song.meta['style']}, {song.meta['seconds']:.0f} s in {spent:.1f} s"
+    print(f"{target.name}: {about}", file=sys.stderr, flush=True)
+
+
+def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What each stem was made from, with its licence."""
+    drum, vocal = meta.get("drums", {}), meta.get("vocals", {})
+    names = {
+        "drums": [*drum.get("samples", []), drum.get("kit", "")] + ["groove"] * (meta["groove"] != ["programmed"]),
+        "bass": [meta["soundfont"]] * (meta["bass"]["program"] is not None),
+        "other": [meta["soundfont"]] * any(part["program"] is not None for part in meta["other"]),
+        "vocals": [vocal.get("bank", "")] + ["mir1k"] * ("clips" in vocal),
+    }
+    return {stem: [*_credited(used), CREDITS["impulses"]] for stem, used in names.items()}
+
+
+def _credited(names: Sequence[str]) -> list[str]:
+    return sorted({text for name in names for key, text in CREDITS.items() if name.startswith(key)})
+
+
+def write_song(song: songs.Song, target: Path, extra: dict) -> None:
+    """Write the stems and song.json to a hidden folder first, then give it its name."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, stem in song.stems.items():
+        np.save(partial / f"{name}.npy", np.round(stem.T * 32767).astype(np.int16))
+    if song.f0 is not None:
+        np.save(partial / "vocals_f0.npy", song.f0.astype(np.float32))
+    (partial / "song.json").write_text(json.dumps({**song.meta, **extra}, indent=1), encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
