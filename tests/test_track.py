@@ -304,9 +304,7 @@ def test_a_song_without_samples_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", ["16", "32f"])
-def test_a_full_disk_leaves_nothing(
-    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, depth: str
-) -> None:
+def test_a_full_disk_leaves_nothing(tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, depth: str) -> None:
     from stemsplit.audio.wav import WavEncoder
 
     def full(self: WavEncoder, frames: np.ndarray) -> int:

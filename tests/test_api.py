@@ -1,0 +1,132 @@
+"""Separation from Python: arrays and files in, arrays and files out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import GAINS, STEMS, FakeConfig, FakeNetwork, read_song, save_tiny, write_song
+
+import stemsplit
+from stemsplit.errors import DecodeError, DeviceError, EmptyAudioError, OutputError, UnknownStemError, UsageError
+
+Sound = Callable[..., np.ndarray]
+FAKE = FakeNetwork(FakeConfig())
+
+
+def test_an_array_comes_back_as_arrays(sound: Sound) -> None:
+    mixture = sound(2, 30001)
+    result = stemsplit.separate(mixture, 44100, model=FAKE)
+    assert list(result.stems) == list(STEMS)
+    assert (result.sample_rate, result.model, result.bit_depth, result.warnings) == (44100, "FakeNetwork", "32f", ())
+    for gain, stem in zip(GAINS, result.stems.values(), strict=True):
+        assert stem.dtype == np.float32
+        assert stem.shape == mixture.shape
+        assert np.abs(stem - gain * mixture).max() < 1e-6
+
+
+def test_a_file_comes_back_at_its_own_rate_and_length(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.flac", sound(1, 30001, 48000), 48000)
+    result = stemsplit.separate(str(song), model=FAKE, stems=["vocals"])
+    assert result.stems["vocals"].shape == (1, 30001)
+    assert (result.sample_rate, result.bit_depth) == (48000, "16")
+
+
+@pytest.mark.parametrize("shape", [(9000,), (1, 9000), (3, 9000), (2, 1)])
+def test_arrays_of_other_shapes(shape: tuple[int, ...]) -> None:
+    mixture = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
+    result = stemsplit.separate(mixture, 22050, model=FAKE, two_stems="vocals")
+    assert list(result.stems) == ["vocals", "no_vocals"]
+    assert result.stems["vocals"].shape == np.atleast_2d(mixture).shape
+
+
+def test_an_exact_sum_of_arrays(sound: Sound) -> None:
+    mixture = sound(2, 20000, 48000)
+    result = stemsplit.separate(mixture, 48000, model=FAKE, exact_sum=True)
+    assert np.abs(sum(result.stems.values()) - mixture).max() < 1e-6
+
+
+def test_progress_is_told_in_seconds(sound: Sound) -> None:
+    told: list[float] = []
+    stemsplit.separate(sound(2, 88200), 44100, model=FAKE, on_progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "rate", "error", "message"),
+    [
+        (np.zeros((2, 100)), None, UsageError, "needs its sample_rate"),
+        (np.zeros((2, 100)), 0, UsageError, "needs its sample_rate"),
+        (np.zeros((44100, 2)), 44100, UsageError, r"\(channels, samples\) is needed"),
+        (np.zeros((1, 2, 100)), 44100, UsageError, r"\(channels, samples\) is needed"),
+        (np.zeros((2, 100), np.int16), 44100, UsageError, "int16"),
+        (np.zeros((2, 0)), 44100, EmptyAudioError, "no samples"),
+        (np.full((2, 100), np.nan), 44100, DecodeError, "NaN"),
+        ("nope.wav", None, DecodeError, "no such file"),
+        ("nope.wav", 44100, UsageError, "for arrays"),
+    ],
+)
+def test_what_cannot_be_separated_is_refused(
+    source: Any, rate: int | None, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        stemsplit.separate(source, rate, model=FAKE)
+
+
+def test_other_requests_that_are_refused(sound: Sound) -> None:
+    mixture = sound(2, 100)
+    with pytest.raises(UnknownStemError, match="flute"):
+        stemsplit.separate(mixture, 44100, model=FAKE, stems="flute")
+    with pytest.raises(DeviceError, match="tpu"):
+        stemsplit.separate(mixture, 44100, model=FAKE, device="tpu")
+    with pytest.raises(UsageError, match="overlap"):
+        stemsplit.separate(mixture, 44100, model=FAKE, overlap=1.0)
+
+
+@pytest.mark.parametrize(("format", "depth", "subtype"), [("wav", "auto", "FLOAT"), ("flac", "auto", "PCM_24")])
+def test_a_separation_can_be_saved(tmp_path: Path, sound: Sound, format: str, depth: str, subtype: str) -> None:
+    result = stemsplit.separate(sound(2, 70000), 44100, model=FAKE)
+    paths = result.save(tmp_path / "new" / "stems", format=format, bit_depth=depth)
+    assert paths["bass"] == tmp_path / "new" / "stems" / f"bass.{format}"
+    assert soundfile.info(paths["bass"]).subtype == subtype
+    assert np.abs(read_song(paths["bass"]) - result.stems["bass"]).max() < 1e-6
+
+
+def test_saving_uses_one_gain_and_says_so(tmp_path: Path) -> None:
+    stems = {"a": np.full((1, 10), 2.0, np.float32), "b": np.full((1, 10), 0.5, np.float32)}
+    loud = stemsplit.Separation(stems, 8000, "m")
+    told: list[str] = []
+    paths = loud.save(tmp_path, bit_depth="16", on_warning=told.append)
+    assert read_song(paths["a"]).max() == pytest.approx(4 * read_song(paths["b"]).max(), rel=1e-3)
+    assert "turned down by 6.02 dB" in told[0]
+
+
+def test_saving_where_nothing_can_be_written(tmp_path: Path, sound: Sound) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        stemsplit.separate(sound(2, 100), 44100, model=FAKE).save(tmp_path / "file")
+
+
+def test_a_real_network_is_loaded_once_and_used_twice(tmp_path: Path, sound: Sound) -> None:
+    folder = save_tiny(tmp_path / "tiny")
+    network = stemsplit.load_network(folder, device="cpu")
+    assert isinstance(network, torch.nn.Module)
+    mixture = sound(2, 9000, 8000)
+    by_network = stemsplit.separate(mixture, 8000, model=network)
+    by_folder = stemsplit.separate(mixture, 8000, model=folder)
+    for stem in STEMS:
+        assert np.array_equal(by_network.stems[stem], by_folder.stems[stem])
+        assert by_network.stems[stem].any()
+
+
+def test_the_function_stays_the_function() -> None:
+    import stemsplit.separate  # the submodule of the same name
+
+    assert callable(stemsplit.separate)
+    assert stemsplit.separate.__module__ == "stemsplit.api"
