@@ -26,9 +26,10 @@ def test_group_norm_of_rows_is_group_norm_of_channels() -> None:
 
 
 def test_grouped_linear_is_a_grouped_convolution() -> None:
-    rows, weight, bias = torch.randn(2, 5, 12), torch.randn(4, 2, 3), torch.randn(8)
-    expected = F.conv1d(rows.transpose(1, 2), weight.flatten(0, 1)[..., None], bias, groups=4)
-    torch.testing.assert_close(grouped_linear(rows, weight, bias).transpose(1, 2), expected)
+    rows, weight, bias = torch.randn(5, 12), torch.randn(4, 2, 3), torch.randn(4, 2)
+    expected = F.conv1d(rows.T, weight.flatten(0, 1)[..., None], bias.flatten(), groups=4).T
+    found = grouped_linear(rows.unflatten(1, (4, 3)).transpose(0, 1), weight, bias)
+    torch.testing.assert_close(found.transpose(0, 1).flatten(1), expected)
 
 
 def test_a_band_sees_its_own_bins_only() -> None:

@@ -94,27 +94,26 @@ class BandHeads(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """tokens (B, C, K, T, D) → complex (B, S, C, F, T)."""
-        bands = torch.cat(list(self._decode_bands(tokens)), dim=-1)  # (B, C, T, 2, S, F)
-        masks = bands.float() if bands.dtype in (torch.float16, torch.bfloat16) else bands
-        return torch.complex(*masks.unbind(3)).permute(0, 3, 1, 4, 2)
+        parts = torch.cat(list(self._decode_bands(tokens)), dim=-1)  # (re|im, B·C·T, S, F)
+        parts = parts.float() if parts.dtype in (torch.float16, torch.bfloat16) else parts
+        batch, channels, _, frames, _ = tokens.shape
+        return torch.complex(parts[0], parts[1]).unflatten(0, (batch, channels, frames)).permute(0, 3, 1, 4, 2)
 
     def _decode_bands(self, tokens: Tensor) -> Iterator[Tensor]:
+        """Yield (re|im, B·C·T, S, width) for each band. The last map's 4 groups are what it is read as: no copies."""
         for band, (start, end) in enumerate(self.edges):
             rows = group_norm(tokens[:, :, band], self.norm_weight[band], self.norm_bias[band])
             rows = torch.tanh(F.linear(rows, self.weight1[band], self.bias1[band]))
-            rows = torch.tanh(grouped_linear(rows, self.weight2[band], self.bias2[band]))
-            weight = self.weight3[:, :, start:end].flatten(1, 2)
-            rows = grouped_linear(rows, weight, self.bias3[:, :, start:end].flatten())
-            value, gate = rows.unflatten(-1, (2, 2, self.stems, end - start)).unbind(3)
+            groups = rows.flatten(0, -2).unflatten(-1, (self.GROUPS, -1)).transpose(0, 1)  # (4, B·C·T, ·)
+            groups = torch.tanh(grouped_linear(groups, self.weight2[band], self.bias2[band].view(self.GROUPS, -1)))
+            weight, bias = self.weight3[:, :, start:end].flatten(1, 2), self.bias3[:, :, start:end].flatten(1)
+            value, gate = grouped_linear(groups, weight, bias).unflatten(-1, (self.stems, end - start)).chunk(2)
             yield value * torch.sigmoid(gate)
 
 
-def grouped_linear(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 1×1 convolution in groups: rows (…, G·I), weight (G, O, I), bias (G·O) → (…, G·O)."""
-    groups, _, inner = weight.shape
-    flat = rows.reshape(-1, groups, inner).transpose(0, 1)
-    out = torch.bmm(flat, weight.to(flat.dtype).transpose(1, 2)).transpose(0, 1)
-    return out.reshape(*rows.shape[:-1], -1) + bias
+def grouped_linear(groups: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 1×1 convolution in groups: (G, rows, I), weight (G, O, I), bias (G, O) → (G, rows, O)."""
+    return torch.baddbmm(bias.unsqueeze(1), groups, weight.transpose(1, 2))
 
 
 def _uniform(*shape: int) -> Tensor:
