@@ -63,9 +63,10 @@ def main() -> None:
     if options.model:
         methods = {"model": model_method(options.model, options.device), **methods}
     results = run(methods, song_folders(options.songs)[: options.limit])
+    report = report_of(results, options)
+    print(", ".join(f"{name} {value}" for name, value in report.items() if name != "methods"))
     print_results(results)
     if options.json:
-        report = report_of(results, options)
         options.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 
@@ -85,7 +86,7 @@ def parse_options() -> argparse.Namespace:
 
 def song_folders(root: Path) -> list[Path]:
     """The folders that hold stems, by name."""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and stem_paths(path)]
+    folders = [path for path in sorted(root.glob("*")) if path.is_dir() and stem_paths(path)]
     if not folders:
         sys.exit(f"{root}: no folder in it holds {', '.join(STEMS)} as .npy or audio")
     return folders
