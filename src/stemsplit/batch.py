@@ -11,13 +11,15 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from stemsplit.audio import choose_depth, format_named, output_rate, probe
-from stemsplit.errors import AudioError, OutputError, TargetCollisionError, UsageError
+from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError, UsageError
 from stemsplit.inputs import Input
 from stemsplit.manifest import MANIFEST_NAME, output_paths, read_manifest
 from stemsplit.naming import check_template, same_place, stem_path
 from stemsplit.options import CLIPS, SeparateOptions
 from stemsplit.separator import Separator
 from stemsplit.track import Job, is_finished, separate_track
+
+STDIN_NAME = "standard input"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Outcome:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     error: BaseException | None = None
+    message: str = ""  # the error, in one line for a person
 
 
 class Watcher:
@@ -165,6 +168,7 @@ def _run_one(job: Job, separator: Separator, options: SeparateOptions, watcher: 
             seconds=time.monotonic() - started,
             warnings=tuple(warnings),
             error=error,
+            message=_message(error, job),
         )
     return Outcome(
         job.name,
@@ -177,6 +181,14 @@ def _run_one(job: Job, separator: Separator, options: SeparateOptions, watcher: 
         seconds=time.monotonic() - started,
         warnings=tuple(warnings),
     )
+
+
+def _message(error: Exception, job: Job) -> str:
+    """One line that names the song as the user knows it."""
+    text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+    if not isinstance(error, StemsplitError):
+        text = f"unexpected {type(error).__name__}: {text}; run it with --debug for the whole story"
+    return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
 
 
 def skipped(job: Job) -> Outcome:

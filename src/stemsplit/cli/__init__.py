@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from stemsplit import __version__
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
-from stemsplit.cli.interrupts import CTRL_C, ReaderGone, Terminated, interruptible
+from stemsplit.cli.interrupts import CTRL_C, ReaderGone, Terminated, interruptible, pending
 from stemsplit.cli.models import models
 from stemsplit.cli.screen import one_line
 from stemsplit.cli.separate import separate
@@ -62,13 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with interruptible():
+        with interruptible(), warnings.catch_warnings():
+            if not (sys.warnoptions or "--debug" in given):
+                warnings.simplefilter("ignore")  # what libraries say to programmers
             code = app(given, prog_name="stemsplit", standalone_mode=False)
             sys.stdout.flush()
     except BaseException as error:  # the one table from exceptions to messages and exit codes
-        return explain(error, debug="--debug" in given)
-    if code == CTRL_C:
-        return explain(KeyboardInterrupt(), debug=False)
+        return explain(pending() or error, debug="--debug" in given)
+    if came := pending():
+        return explain(came, debug=False)
     return code if isinstance(code, int) else 0
 
 

@@ -29,10 +29,10 @@ class ReaderGone(BaseException):
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Turn signals into exceptions inside the block; afterwards they do what they did before."""
+    _pending.clear()
     if threading.current_thread() is not threading.main_thread():
         yield  # Python delivers signals to the main thread only
         return
-    _pending.clear()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDINGS)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # nohup, or a script's background job
@@ -44,8 +44,13 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
+def pending() -> BaseException | None:
+    """The signal that came, also when its exception was lost in a C callback, which cannot pass one on."""
+    return _pending[0] if _pending else None
+
+
 def check() -> None:
-    """Raise again what a C callback has swallowed: libsndfile's cannot pass an exception on."""
+    """Raise the signal that came, if one did."""
     if _pending:
         raise _pending[0]
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli.screen import Screen, duration, is_watched, speed
-from stemsplit.errors import StemsplitError
 from stemsplit.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "audio_seconds": round(outcome.audio_seconds, 3),
         "seconds": round(outcome.seconds, 3),
         "warnings": list(outcome.warnings),
-        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+        "error": None if error is None else {"type": type(error).__name__, "message": outcome.message},
     }
 
 
@@ -44,13 +43,9 @@ def tell(outcome: Outcome, screen: Screen) -> None:
 
 def tell_failure(outcome: Outcome, screen: Screen, debug: bool) -> None:
     """One line on what went wrong; with `debug` how the program got there."""
-    error = outcome.error
-    if debug and error is not None:
-        traceback.print_exception(error)
-    message = str(error)
-    if not isinstance(error, StemsplitError):
-        message = f"unexpected {type(error).__name__}: {error}; run it with --debug for the whole story"
-    screen.error(message if outcome.source in message else f"{outcome.source}: {message}")
+    if debug and outcome.error is not None:
+        traceback.print_exception(outcome.error)
+    screen.error(outcome.message)
 
 
 def summarize(outcomes: Sequence[Outcome], screen: Screen) -> None:

@@ -32,6 +32,7 @@ class Lines(Watcher):
 
     def on_outcome(self, outcome: Outcome) -> None:
         """A job is over."""
+        interrupts.check()  # a signal may have been what made it fail
 
 
 class Bars(Lines):
@@ -61,6 +62,7 @@ class Bars(Lines):
             self._bars.update(self._all, completed=self._over + min(seconds, self._seconds[job.name]), speed=rate)
 
     def on_outcome(self, outcome: Outcome) -> None:
+        super().on_outcome(outcome)
         if self._song is not None:
             self._bars.remove_task(self._song)
             self._song = None
@@ -90,7 +92,15 @@ def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Itera
         TextColumn("left", style="dim"),
     )
     plain = screen.write
-    with Progress(*columns, console=console, transient=True, speed_estimate_period=60) as progress:
+    progress = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        speed_estimate_period=60,
+        redirect_stdout=False,  # stdout is for data: Rich would take it along to the terminal
+        redirect_stderr=False,
+    )
+    with progress:
         screen.write = lambda line: console.print(Text(line), soft_wrap=True)
         try:
             yield Bars(screen, progress, jobs)

@@ -81,7 +81,8 @@ class Screen:
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
         text = TextColumn("{task.description}", markup=False)
-        bar = Progress(text, BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+        columns = (text, BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False)
         task = None
 
         def report(done: int, total: int | None) -> None:

@@ -235,7 +235,7 @@ def _run(
     from stemsplit.batch import run
     from stemsplit.cli.progress import watching
 
-    with watching(screen, jobs) as watcher:
+    with watching(screen, jobs, bars=not (json and sys.stdout.isatty())) as watcher:
         for outcome in run(jobs, separator, options, watcher):
             watcher.on_outcome(outcome)
             if outcome.error is not None:

@@ -1,0 +1,123 @@
+"""The doctor tries things, and says what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import FakeConfig, FakeNetwork, save_tiny
+
+from stemsplit import doctor
+from stemsplit.audio import FORMATS
+from stemsplit.cli import main
+from stemsplit.doctor import Finding
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path / "cache"))
+
+
+def states(findings: object) -> dict[str, str]:
+    return {finding.name: finding.state for finding in findings}  # type: ignore[attr-defined]
+
+
+def test_every_format_is_written_and_read_back() -> None:
+    assert states(doctor.formats()) == dict.fromkeys(FORMATS, "ok")
+
+
+def test_a_format_that_loses_samples_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_there_and_back", lambda path, name, noise: 4799 if name == "mp3" else 4800)
+    assert [name for name, state in states(doctor.formats()).items() if state == "broken"] == ["mp3"]
+
+
+def test_decoders_and_versions_are_there() -> None:
+    assert set(states(doctor.decoders()).values()) == {"ok"}
+    assert "broken" not in states(doctor.versions()).values()
+
+
+def test_a_missing_package_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package-at-all"))
+    assert states(doctor.versions())["no-such-package-at-all"] == "broken"
+
+
+def test_the_cpu_is_a_device_and_a_missing_gpu_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "available_devices", lambda: ("cpu",))
+    found = {finding.name: finding for finding in doctor.devices()}
+    assert found["cpu"].state == "ok"
+    assert "float32" in found["cpu"].value
+    assert found["cuda"].state == "missing"
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert "without CUDA" in next(f for f in doctor.devices() if f.name == "cuda").value
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert "no driver or no GPU" in next(f for f in doctor.devices() if f.name == "cuda").value
+
+
+def test_memory_and_places_are_measured(tmp_path: Path) -> None:
+    found = {finding.name: finding for finding in doctor.resources()}
+    assert found["threads"].data == torch.get_num_threads()
+    assert found["cache"].value.startswith(str(tmp_path / "cache"))
+    assert found["cache"].data > 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
+    broken = [finding for finding in doctor.resources() if finding.state == "broken"]
+    assert {finding.name for finding in broken} == {"cache", "temporary"}
+    assert "STEMSPLIT_CACHE" in broken[0].value
+
+
+def test_speed_is_measured_on_a_model_that_is_here(tmp_path: Path) -> None:
+    found = doctor.speed(str(save_tiny(tmp_path / "tiny")), "cpu")
+    assert found.state == "ok"
+    assert found.data > 0.01
+    assert "real time on cpu" in found.value
+    assert "a song of 4 minutes" in found.value
+
+
+def test_a_model_that_is_not_here_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
+    found = doctor.speed("ts-bsmamba2-musdb18", "cpu")
+    assert found.state == "missing"
+    assert "not measured" in found.value
+
+
+def test_a_faster_network_has_a_higher_figure() -> None:
+    def slow(mixture: torch.Tensor) -> None:
+        for _ in range(30):
+            torch.fft.rfft(torch.zeros(2**18))
+
+    config = FakeConfig(chunk_samples=44100)
+    cpu = torch.device("cpu")
+    quick = doctor.real_time_factor(FakeNetwork(config), cpu)
+    assert quick > doctor.real_time_factor(FakeNetwork(config, on_call=slow), cpu)
+
+
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("missing", 0), ("broken", 1)])
+def test_the_exit_code_is_the_worst_finding(
+    state: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [Finding("Versions", "torch", "1.0", "info", 3), Finding("Devices", "gpu", "a\nb", state)]
+    monkeypatch.setattr(doctor, "examine", lambda model, device: iter(findings))
+    assert main(["doctor"]) == code
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "Versions"
+    assert out.splitlines()[-1].endswith("a b")
+    assert main(["doctor", "--json"]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert told[0] == {"section": "Versions", "name": "torch", "value": "1.0", "state": "info", "data": 3}
+
+
+def test_the_whole_examination(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json", "--device", "cpu", "-m", str(save_tiny(tmp_path / "tiny"))])
+    told = json.loads(capsys.readouterr().out)
+    sections = list(dict.fromkeys(finding["section"] for finding in told))
+    assert sections == [
+        "Versions", "Writing and reading", "Reading with FFmpeg", "Devices", "Resources", "Models", "Speed",
+    ]  # fmt: skip
