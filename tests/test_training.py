@@ -147,6 +147,35 @@ def test_a_run_that_was_broken_off_ends_where_the_unbroken_one_ends(songs: Path)
     assert all(torch.equal(value, ends[1]["average"][key].half().float()) for key, value in exported.items())
 
 
+def test_two_processes_train_one_network(songs: Path) -> None:
+    """Two processes with an example each move the weights as one process with both examples would."""
+    alone, shared = (recipe_for(songs, steps=3, output=songs.parent / name) for name in ("alone", "shared"))
+    loop.train(dataclasses.replace(shared, workers=2))
+    state = loop.start(alone, torch.device("cpu"))
+    found = find_songs(songs, STEMS)[1:]
+    for step in range(3):
+        gradients: list[list[torch.Tensor]] = []
+        for number in range(2):
+            batch = draw_batch(found, STEMS, 1, alone.mixing, RATE, np.random.default_rng((0, step, number)))
+            gradients.append(_gradients(state, torch.from_numpy(batch)))
+        for value, *parts in zip(state.network.parameters(), *gradients, strict=True):
+            value.grad = torch.stack(parts).mean(0)
+        for group in state.optimizer.param_groups:
+            group["lr"] = alone.schedule.learning_rate_at(step)
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), alone.schedule.clip)
+        state.optimizer.step()
+    saved = torch.load(shared.output / "last.pt", weights_only=True)["network"]
+    for key, value in state.network.state_dict().items():
+        torch.testing.assert_close(saved[key], value, atol=1e-4, rtol=1e-3)
+
+
+def _gradients(state: loop.State, stems: torch.Tensor) -> list[torch.Tensor]:
+    mixture = stems.sum(1)
+    estimates = state.network.estimates(mixture)
+    loss = 0.5 * snr_loss(estimates.two_stage, stems, mixture) + 0.5 * snr_loss(estimates.masked, stems, mixture)
+    return list(torch.autograd.grad(loss, list(state.network.parameters())))
+
+
 def test_a_loss_that_is_not_finite_does_not_spoil_the_weights(songs: Path) -> None:
     recipe = recipe_for(songs)
     state = loop.start(recipe, torch.device("cpu"))
@@ -179,6 +208,7 @@ def test_the_recipes_of_the_repository_are_valid() -> None:
         ('name = "x"\nsongs = "s"\n', "output"),
         ('name = "x"\nsongs = "s"\noutput = "o"\nspeed = 3\n', "unknown settings speed"),
         ('name = "x"\nsongs = "s"\noutput = "o"\n[schedule]\nprecision = "fp8"\n', "fp32 or bf16"),
+        ('name = "x"\nsongs = "s"\noutput = "o"\nworkers = 3\n', "3 workers cannot share"),
         ('name = "x"\nsongs = "s"\noutput = "o"\n[network]\nbands = [1]\n', "bands hold 1 bins"),
     ],
 )

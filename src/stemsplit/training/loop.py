@@ -1,7 +1,7 @@
 """The training loop: draw, step, average, log, save; a killed run goes on from its last save.
 
-Every step draws from a generator seeded with (seed, step), so a resumed run sees the examples that the unbroken run
-would have seen, and no generator has to be saved.
+Every step draws from a generator seeded with (seed, step, process), so a resumed run sees the examples that the
+unbroken run would have seen, and no generator has to be saved.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from stemsplit import checkpoint
+from stemsplit.errors import UsageError
 from stemsplit.memory import keep_freed_memory
 from stemsplit.networks.bsmamba import BSMamba
 from stemsplit.training.data import draw_batch, find_songs
 from stemsplit.training.losses import snr_loss
+from stemsplit.training.parallel import average_gradients, followers, rank
 from stemsplit.training.recipe import Recipe, Schedule
 
 Event = dict[str, Any]
@@ -49,39 +51,56 @@ def train(
     The run itself is in `{output}/last.pt`, from which the next call goes on. Events are dicts with `step` and
     `loss` or `dev` figures; they also go to `{output}/log.jsonl`.
     """
+    place = torch.device(device)
+    if recipe.workers > 1 and place.type != "cpu":
+        raise UsageError(f"{recipe.workers} workers share CPUs, not {place}: set workers = 1")
+    with followers(recipe.workers, _follow, recipe, place):
+        return _lead(recipe, place, minutes, on_event)
+
+
+def _lead(recipe: Recipe, device: torch.device, minutes: float | None, on_event: Callable[[Event], None]) -> Path:
+    """Step, and keep what comes of it; whatever ends the run, its last whole step is saved."""
     keep_freed_memory()
-    songs = find_songs(recipe.songs, recipe.network.stems)
-    held, songs = songs[: recipe.dev_songs], songs[recipe.dev_songs :]  # a folder that grows keeps its first songs
     recipe.output.mkdir(parents=True, exist_ok=True)
     last = recipe.output / "last.pt"
-    state = resume(recipe, last, torch.device(device))
+    state = resume(recipe, last, device)
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
     saved = time.monotonic()
-    with (recipe.output / "log.jsonl").open("a", encoding="utf-8") as log:
-        for event, now in _steps(recipe, state, songs, held, torch.device(device)):
-            state = now
-            if event:
-                log.write(json.dumps(event) + "\n")
-                log.flush()
-                on_event(event)
-            if time.monotonic() > deadline:
-                break
-            if time.monotonic() - saved > 60 * recipe.save_minutes:
-                save(state, last)
-                saved = time.monotonic()
-    save(state, last)
+    try:
+        with (recipe.output / "log.jsonl").open("a", encoding="utf-8") as log:
+            for event, now in _steps(recipe, state, device):
+                state = now
+                if event:
+                    log.write(json.dumps(event) + "\n")
+                    log.flush()
+                    on_event(event)
+                if time.monotonic() > deadline:
+                    break
+                if time.monotonic() - saved > 60 * recipe.save_minutes:
+                    save(state, last)
+                    saved = time.monotonic()
+    finally:
+        save(state, last)
     return export(recipe, state)
 
 
-def _steps(
-    recipe: Recipe, state: State, songs: list[Path], held: list[Path], device: torch.device
-) -> Iterator[tuple[Event | None, State]]:
+def _follow(recipe: Recipe, device: torch.device) -> None:
+    """Make every step that the leader makes, on other examples, and keep nothing."""
+    keep_freed_memory()
+    for _ in _steps(recipe, resume(recipe, recipe.output / "last.pt", device), device):
+        pass
+
+
+def _steps(recipe: Recipe, state: State, device: torch.device) -> Iterator[tuple[Event | None, State]]:
     """Yield after each step the event to log, if one is due, and the state."""
     schedule, network = recipe.schedule, recipe.network
+    songs = find_songs(recipe.songs, network.stems)
+    held, songs = songs[: recipe.dev_songs], songs[recipe.dev_songs :]  # a folder that grows keeps its first songs
+    share = schedule.batch_size // recipe.workers
     losses, since = [], time.monotonic()
     for step in range(state.step, schedule.steps):
-        rng = np.random.default_rng((schedule.seed, step))
-        batch = draw_batch(songs, network.stems, schedule.batch_size, recipe.mixing, network.sample_rate, rng)
+        rng = np.random.default_rng((schedule.seed, step, rank()))
+        batch = draw_batch(songs, network.stems, share, recipe.mixing, network.sample_rate, rng)
         losses.append(take_step(state, schedule, torch.from_numpy(batch).to(device), step))
         state = state._replace(step=step + 1)
         event: Event | None = None
@@ -94,7 +113,7 @@ def _steps(
                 "audio_per_second": audio / seconds,
             }
             losses, since = [], time.monotonic()
-        if held and state.step % recipe.dev_steps == 0:
+        if held and rank() == 0 and state.step % recipe.dev_steps == 0:
             event = {**(event or {"step": state.step}), "dev": dev_score(state.average, recipe, held, device)}
         yield event, state
 
@@ -111,6 +130,7 @@ def take_step(state: State, schedule: Schedule, stems: Tensor, step: int) -> flo
     loss = loss + share * snr_loss(estimates.masked, stems, mixture)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    average_gradients(state.network.parameters())
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), schedule.clip)
     if torch.isfinite(norm):
         state.optimizer.step()

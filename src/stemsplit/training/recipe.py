@@ -59,11 +59,17 @@ class Recipe:
     output: Path
     about: dict[str, Any] = field(default_factory=dict)
     """What the exported model's config.json says of it: description, license, trained_on."""
+    workers: int = 1
+    """Processes that share each batch, on a CPU with several cores."""
     dev_songs: int = 4
     """Songs at the head of the list that are kept from training, for the development score in the log."""
     save_minutes: float = 3.0
     log_steps: int = 10
     dev_steps: int = 200
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.schedule.batch_size % self.workers:
+            raise ValueError(f"{self.workers} workers cannot share batches of {self.schedule.batch_size}")
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -1,0 +1,73 @@
+"""Several processes that train one network on the CPUs of one machine, each on its share of the batch.
+
+A network of small matrices gains little from threads (two were as fast as one), but nearly everything from processes:
+they meet only once a step, to average their gradients.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch.nn import Parameter
+
+
+@contextmanager
+def followers(workers: int, follow: Callable[..., None], *args: Any) -> Iterator[None]:
+    """Be rank 0 of `workers` processes while the others run `follow(*args)`; they end when the block ends."""
+    if workers == 1:
+        yield
+        return
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="stemsplit-train-") as folder:
+        meeting = Path(folder) / "meeting"
+        others = [
+            context.Process(target=_follower, args=(meeting, rank, workers, follow, args), daemon=True)
+            for rank in range(1, workers)
+        ]
+        for process in others:
+            process.start()
+        try:
+            _join(meeting, 0, workers)
+            yield
+        finally:
+            for process in others:
+                process.terminate()
+                process.join()
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number, 0 where there is only one."""
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def average_gradients(parameters: Iterable[Parameter]) -> None:
+    """Replace every gradient by its mean over the processes; nothing to do where there is only one."""
+    if not torch.distributed.is_initialized():
+        return
+    gradients = [value.grad for value in parameters if value.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def _follower(meeting: Path, number: int, workers: int, follow: Callable[..., None], args: tuple[Any, ...]) -> None:
+    _join(meeting, number, workers)
+    follow(*args)
+
+
+def _join(meeting: Path, number: int, workers: int) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores // workers))
+    torch.distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=number, world_size=workers)
