@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemsplit import evaluate
+from stemsplit.cli import main
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.evaluate import SongScore, StemScore, evaluate_folders, median_scores, score_stems, sdr, si_sdr
 
@@ -252,3 +253,16 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
 
     peak(1000)  # imports and caches
     assert peak(1_600_000) < 1.3 * peak(400_000)
+
+
+def test_the_command_fails_when_an_estimate_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, stems in (("truth", ("bass", "vocals")), ("estimates", ("bass",))):
+        (tmp_path / folder).mkdir()
+        for stem in stems:
+            soundfile.write(
+                tmp_path / folder / f"{stem}.wav", 0.1 * np.random.default_rng(0).normal(size=(500, 2)), 44100
+            )
+    assert main(["evaluate", str(tmp_path / "truth"), str(tmp_path / "estimates")]) == 1
+    told = capsys.readouterr()
+    assert "bass" in told.out
+    assert "vocals has no estimate" in told.err

@@ -25,7 +25,7 @@ def evaluate(
     estimate: Annotated[Path, typer.Argument(metavar="ESTIMATE", help="Folder of estimated stems of the same names.")],
     json: Json = False,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Score stems against the true ones, in dB: SDR, SI-SDR, its gain over the mixture; leakage into silent stems."""
     from stemsplit.evaluate import evaluate_folders, median_scores
 
@@ -44,6 +44,7 @@ def evaluate(
         print_table(COLUMNS, rows + (_rows("median", medians) if len(found.songs) > 1 else []))
     for name in found.missing:
         Screen().warn(f"{name} has no estimate")
+    return int(bool(found.missing))
 
 
 def _rows(song: str, stems: Iterable[StemScore]) -> list[tuple[str, ...]]:
