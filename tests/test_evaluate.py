@@ -256,12 +256,11 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
 
 
 def test_the_command_fails_when_an_estimate_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = 0.1 * np.random.default_rng(0).normal(size=(500, 2))
     for folder, stems in (("truth", ("bass", "vocals")), ("estimates", ("bass",))):
         (tmp_path / folder).mkdir()
         for stem in stems:
-            soundfile.write(
-                tmp_path / folder / f"{stem}.wav", 0.1 * np.random.default_rng(0).normal(size=(500, 2)), 44100
-            )
+            soundfile.write(tmp_path / folder / f"{stem}.wav", noise, 44100)
     assert main(["evaluate", str(tmp_path / "truth"), str(tmp_path / "estimates")]) == 1
     told = capsys.readouterr()
     assert "bass" in told.out
