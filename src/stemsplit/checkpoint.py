@@ -24,7 +24,7 @@ from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.catalog import CHECKPOINT_SUFFIXES, ModelFolder, converted_folder, locate, verify
 from stemsplit.errors import CheckpointError, HashError
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
-from stemsplit.published import WRAPPERS, check_keys, from_published, is_published, published_config
+from stemsplit.published import WRAPPERS, check_fit, from_published, is_published, published_config
 
 FORMAT = 1
 ARCHITECTURE = "ts-bsmamba2"
@@ -167,17 +167,8 @@ def _build(config: BSMambaConfig, state: dict[str, Tensor], path: Path) -> BSMam
     """Build on the meta device, where nothing is allocated or drawn, then put the tensors in."""
     with torch.device("meta"):
         network = BSMamba(config)
-    expected = network.state_dict()
     try:
-        check_keys(
-            missing=[key for key in expected if key not in state],
-            unknown=[key for key in state if key not in expected],
-            misshapen=[
-                f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
-                for key, value in expected.items()
-                if key in state and state[key].shape != value.shape
-            ],
-        )
+        check_fit(state, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     network.load_state_dict({key: value.float() for key, value in state.items()}, strict=True, assign=True)

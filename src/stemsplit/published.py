@@ -44,7 +44,7 @@ def published_config(state: Mapping[str, Tensor]) -> BSMambaConfig:
     mamba = "separator_mask.0.band_rnn.rnn.forward_mamba2"
     conv, out = f"{mamba}.conv1d.weight", f"{mamba}.out_proj.weight"
     needed = ("BN_mask.0.0.weight", "mask.0.1.weight", "mask.0.5.weight", f"{mamba}.A_log", conv, out)
-    check_keys(missing=[key for key in needed if key not in state])
+    refuse(missing=[key for key in needed if key not in state])
     bands = tuple(state[f"BN_mask.{i}.0.weight"].numel() // 2 for i in range(_count(state, "BN_mask")))
     dim, d_inner = state[out].shape
     hidden = state["mask.0.1.weight"].shape[0]
@@ -71,16 +71,7 @@ def from_published(state: Mapping[str, Tensor], config: BSMambaConfig) -> dict[s
 
     Raises: CheckpointError naming missing, unknown and misshapen keys.
     """
-    shapes = published_shapes(config)
-    check_keys(
-        missing=[key for key in shapes if key not in state],
-        unknown=[key for key in state if key not in shapes],
-        misshapen=[
-            f"{key} {tuple(state[key].shape)} instead of {shape}"
-            for key, shape in shapes.items()
-            if key in state and tuple(state[key].shape) != shape
-        ],
-    )
+    check_fit(state, published_shapes(config))
     ours = {"fusion.weight": state["in_conv.weight"].squeeze(-1), "fusion.bias": state["in_conv.bias"]}
     for stage in ("mask", "map"):
         ours |= {f"split_{stage}.{name}": value for name, value in _split(state, f"BN_{stage}", config).items()}
@@ -107,9 +98,24 @@ def published_shapes(config: BSMambaConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_keys(missing: Iterable[str] = (), unknown: Iterable[str] = (), misshapen: Iterable[str] = ()) -> None:
-    """Raise one CheckpointError that names what does not fit, if anything."""
-    found = {"missing": list(missing), "unknown": list(unknown), "misshapen": list(misshapen)}
+def check_fit(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Hold a state dict against the shapes that a network has.
+
+    Raises: CheckpointError naming missing, unknown and misshapen keys.
+    """
+    refuse(
+        missing=[key for key in shapes if key not in state],
+        unknown=[key for key in state if key not in shapes],
+        misshapen=[
+            f"{key} {tuple(state[key].shape)} instead of {shape}"
+            for key, shape in shapes.items()
+            if key in state and tuple(state[key].shape) != shape
+        ],
+    )
+
+
+def refuse(**found: list[str]) -> None:
+    """Raise one CheckpointError that names what does not fit, by kind, if anything."""
     problems = [
         f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
         for kind, keys in found.items()
