@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from tiny import STEMS, files_in, read_song, save_tiny, write_song
 import stemsplit
 from stemsplit.audio import FORMATS
 from stemsplit.catalog import DEFAULT_MODEL
-from stemsplit.cli import app, flags, main, screen
+from stemsplit.cli import app, flags, interrupts, main, screen
 from stemsplit.cli.separate import BitDepth, Format, Precision
 from stemsplit.device import PRECISIONS
 from stemsplit.options import CLIPS, Clip
@@ -261,6 +262,22 @@ def test_a_signal_keeps_what_is_finished_and_leaves_nothing_else(
     assert files_in(Path("separated")) == {"a", "a/stemsplit.json", *(f"a/{stem}.wav" for stem in STEMS)}
 
 
+@pytest.mark.parametrize("module", ["soundfile", "stemsplit.audio.callbacks", "elsewhere"])
+def test_a_signal_inside_a_callback_of_c_waits_until_it_is_over(module: str) -> None:
+    reached: list[str] = []
+    scope = {"__name__": module, "raise_signal": signal.raise_signal, "reached": reached}
+    exec("def vio_read():\n    raise_signal(2)\n    reached.append('the end')", scope)
+    with interrupts.interruptible():
+        if module == "elsewhere":
+            with pytest.raises(KeyboardInterrupt):
+                scope["vio_read"]()  # type: ignore[operator]
+        else:
+            scope["vio_read"]()  # type: ignore[operator]
+        assert reached == ([] if module == "elsewhere" else ["the end"])
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+
+
 # --- what a person sees
 
 
@@ -304,7 +321,7 @@ def test_a_person_sees_progress_and_a_table(song: Path, tiny: str, terminal: Ter
     code, out, seen = terminal("separate", song, "-m", tiny, "--force", "--json", NO_COLOR="1")
     assert json.loads(out)["status"] == "done"
     assert "peak dB" not in seen
-    assert "━" in seen
+    assert " left" in re.sub(r"\x1b\[[0-9]m", "", seen)
     assert "\x1b[3" not in seen  # no colour
 
 

@@ -45,7 +45,7 @@ def interruptible() -> Iterator[None]:
 
 
 def pending() -> BaseException | None:
-    """The signal that came, also when its exception was lost in a C callback, which cannot pass one on."""
+    """The signal that came, also when it came inside a C callback, which cannot pass an exception on."""
     return _pending[0] if _pending else None
 
 
@@ -58,4 +58,15 @@ def check() -> None:
 def _raise(number: int, frame: FrameType | None) -> Any:
     error = KeyboardInterrupt() if number == signal.SIGINT else Terminated(128 + number)
     _pending.append(error)
-    raise error
+    if not _in_callback(frame):
+        raise error
+
+
+def _in_callback(frame: FrameType | None) -> bool:
+    """Whether C waits for this very frame or one above it: an exception would be printed there and forgotten."""
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module == "stemsplit.audio.callbacks" or (module == "soundfile" and frame.f_code.co_name.startswith("vio_")):
+            return True
+        frame = frame.f_back
+    return False
