@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--minutes", nargs="+", type=float, default=[0.5], help="lengths of the songs for the command")
+    parser.add_argument("--overlap", help="overlap of chunks for the command, instead of the model's own")
     parser.add_argument("--file-only", action="store_true")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -95,7 +96,7 @@ def measure_files(names: list[str], options: argparse.Namespace) -> None:
         for name in names:
             for minutes in options.minutes:
                 song = _write_song(Path(folder) / "song.wav", minutes)
-                runs = [_run_command(song, name, options.threads, Path(folder)) for _ in range(repeats)]
+                runs = [_run_command(song, name, options, Path(folder)) for _ in range(repeats)]
                 wall = statistics.median(run[0] for run in runs)
                 peak = max(run[1] for run in runs)
                 print(f"{name:24}{minutes:9.1f}{wall:9.1f}{wall / (60 * minutes):8.3f}{peak:9.3f}", flush=True)
@@ -111,11 +112,11 @@ def _write_song(path: Path, minutes: float) -> Path:
     return path
 
 
-def _run_command(song: Path, model: str, threads: int, folder: Path) -> tuple[float, float]:
+def _run_command(song: Path, model: str, options: argparse.Namespace, folder: Path) -> tuple[float, float]:
     """Return wall seconds and peak memory in GB of one call of the command."""
     command = [sys.executable, "-m", "stemsplit", "separate", str(song), "-m", model, "--force", "-q"]
-    command += ["-o", str(folder / "out")]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT / "src")}
+    command += ["-o", str(folder / "out"), *(["--overlap", options.overlap] if options.overlap else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": str(ROOT / "src")}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment)
     _, status, usage = os.wait4(process.pid, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +207,13 @@ def test_an_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path / "cache"))
     assert torch.equal(outputs(load_folder(folder)), outputs(tiny_network()))
     assert len(list(folder.iterdir())) == 2
+
+
+def test_loading_does_not_import_the_compiler(tmp_path: Path) -> None:
+    """A needless second at every start, and easily brought back by one more operation on the meta device."""
+    save(tiny_network(), tmp_path / "m")
+    program = (
+        "import sys; from stemsplit.checkpoint import load_network; "
+        f"load_network({str(tmp_path / 'm')!r}); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

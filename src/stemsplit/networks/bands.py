@@ -51,7 +51,8 @@ class BandSplit(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(widths), dim))
         with torch.no_grad():
             for start, end in self.edges:
-                self.weight[:, :, start:end].uniform_(-1, 1).div_((2 * (end - start)) ** 0.5)
+                bound = (2 * (end - start)) ** -0.5
+                self.weight[:, :, start:end].uniform_(-bound, bound)
 
     def encode(self, spectrum: Tensor) -> Tensor:
         """spectrum (B, C, F, T) complex → tokens (B, C, K, T, D)."""
@@ -117,4 +118,5 @@ def grouped_linear(groups: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _uniform(*shape: int) -> Tensor:
-    return torch.empty(shape).uniform_(-1, 1) / shape[-1] ** 0.5
+    bound = shape[-1] ** -0.5
+    return torch.empty(shape).uniform_(-bound, bound)

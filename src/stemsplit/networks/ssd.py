@@ -139,12 +139,20 @@ class Mamba2(nn.Module):
         d_mixed = self.d_inner + 2 * d_state
         self.in_proj = nn.Linear(d_model, self.d_inner + d_mixed + self.heads, bias=False)
         self.conv1d = nn.Conv1d(d_mixed, d_mixed, d_conv, groups=d_mixed)
-        dt = torch.exp(torch.empty(self.heads).uniform_(-6.9, -2.3))  # 1e-3 … 1e-1 s⁻¹, as in the paper's code
-        self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
-        self.A_log = nn.Parameter(torch.log(torch.empty(self.heads).uniform_(1, 16)))
+        self.dt_bias = nn.Parameter(torch.empty(self.heads))
+        self.A_log = nn.Parameter(torch.empty(self.heads))
+        if not self.dt_bias.is_meta:  # where nothing can be drawn, and trying would import a second's worth of torch
+            self._draw_time_constants()
         self.D = nn.Parameter(torch.ones(self.heads))
         self.norm = RMSNorm(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+
+    @torch.no_grad()
+    def _draw_time_constants(self) -> None:
+        """As in the paper's code: dt log-uniform in 1e-3 … 1e-1 (its bias undoes the softplus), A uniform in 1 … 16."""
+        dt = torch.exp(torch.empty(self.heads).uniform_(-6.9, -2.3))
+        self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+        self.A_log.copy_(torch.log(torch.empty(self.heads).uniform_(1, 16)))
 
     def forward(self, u: Tensor, *, reverse: bool = False) -> Tensor:
         """Map u (N, L, d_model) to (N, L, d_model); `reverse` equals flip(forward(flip(u))) without the flips."""
