@@ -99,6 +99,18 @@ def test_mono_batches_dropout_and_songs_shorter_than_a_crop(songs: Path) -> None
     assert not longer[..., 2 * RATE :].any()
 
 
+def test_speed_changes_the_pitch_and_not_the_length(songs: Path) -> None:
+    found = find_songs(songs, STEMS)[:1]
+    still, moved = (Mixing(crop_seconds=1.0, in_song=1.0, dropout=0.0, swap=0.0, speed=speed) for speed in (0.0, 0.3))
+    plain = draw_batch(found, STEMS, 1, still, RATE, np.random.default_rng(0))
+    shifted = draw_batch(found, STEMS, 6, moved, RATE, np.random.default_rng(0))
+    assert shifted.shape[1:] == plain.shape[1:]
+    pitches = [int(np.abs(np.fft.rfft(low[0, 0])).argmax()) for low in shifted]
+    pitch = int(np.abs(np.fft.rfft(plain[0, 0, 0])).argmax())
+    assert len(set(pitches)) > 2
+    assert all(pitch * 0.72 <= found <= pitch * 1.38 for found in pitches)
+
+
 def test_in_song_examples_keep_the_songs_own_levels(songs: Path) -> None:
     mixing = Mixing(crop_seconds=2.0, in_song=1.0, dropout=0.0, swap=0.0)
     batch = draw_batch(find_songs(songs, STEMS)[2:3], STEMS, 1, mixing, RATE, np.random.default_rng(0))

@@ -28,6 +28,8 @@ class Mixing:
     """Each stem's level is drawn from ± this, after its RMS has been made equal (independent stems only)."""
     swap: float = 0.5
     """Probability that left and right change places, per stem."""
+    speed: float = 0.0
+    """Each example's stems are played slower or faster by up to e to the ± this: other pitches, other voices."""
     stereo: float = 1.0
     """Share of batches that keep both channels; the others are folded down to one, at half the cost."""
 
@@ -62,8 +64,8 @@ def _draw_example(
 ) -> np.ndarray:
     if rng.random() < mixing.in_song:
         song = songs[int(rng.integers(len(songs)))]
-        start = rng.random()
-        crops = np.stack([_crop(song / f"{stem}.npy", start, samples) for stem in stems])
+        start, speed = rng.random(), _draw_speed(mixing, rng)
+        crops = np.stack([_crop(song / f"{stem}.npy", start, samples, speed) for stem in stems])
     else:
         crops = np.stack([_independent_crop(songs, stem, samples, mixing, rng) for stem in stems])
     for crop in crops:
@@ -79,18 +81,31 @@ def _independent_crop(
 ) -> np.ndarray:
     """A crop of `stem` from anywhere, preferably a sounding one, at a random level."""
     for _ in range(4):
-        crop = _crop(songs[int(rng.integers(len(songs)))] / f"{stem}.npy", rng.random(), samples)
+        song = songs[int(rng.integers(len(songs)))]
+        crop = _crop(song / f"{stem}.npy", rng.random(), samples, _draw_speed(mixing, rng))
         rms = float(np.sqrt(np.mean(crop**2)))
         if rms > 1e-3:
             return crop * (0.05 / rms * 10 ** (rng.uniform(-mixing.gain_db, mixing.gain_db) / 20))
     return crop
 
 
-def _crop(path: Path, start: float, samples: int) -> np.ndarray:
-    """Return float32 (2, samples) from `start`, a fraction of what can be chosen; shorter songs are padded."""
+def _draw_speed(mixing: Mixing, rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(-mixing.speed, mixing.speed))) if mixing.speed else 1.0
+
+
+def _crop(path: Path, start: float, samples: int, speed: float = 1.0) -> np.ndarray:
+    """Return float32 (2, samples) from `start`, a fraction of what can be chosen; shorter songs are padded.
+
+    At another `speed`, samples in between are interpolated linearly: what that costs at the top of the spectrum is one
+    more difference between examples.
+    """
     song = np.load(path, mmap_mode="r")
-    first = int(start * max(len(song) - samples, 0))
-    crop = np.zeros((2, samples), dtype=np.float32)
-    part = song[first : first + samples]
+    length = round(samples * speed)
+    first = int(start * max(len(song) - length, 0))
+    crop = np.zeros((2, length), dtype=np.float32)
+    part = song[first : first + length]
     crop[:, : len(part)] = part.T
+    if length != samples:
+        places = np.linspace(0, length - 1, samples)
+        crop = np.stack([np.interp(places, np.arange(length), channel) for channel in crop]).astype(np.float32)
     return crop / 32768.0
