@@ -1,6 +1,7 @@
 """Score a model on songs that it has not seen, beside a classical baseline, an oracle and no separation at all.
 
     python benchmarks/separation_quality.py --songs DIR --model REF [--json OUT] [--threads N] [--device NAME]
+        [--chunk-seconds S] [--overlap F] [--limit N]
 
 DIR holds one folder per song with drums, bass, other and vocals as .npy (int16, (samples, 2), 44.1 kHz) or as audio
 files; a `mixture` beside them is the mixture (MUSDB), else their sum is. The table goes to stdout, progress to stderr.
@@ -28,7 +29,7 @@ from stemsplit import __version__, audio
 from stemsplit.checkpoint import load_network
 from stemsplit.device import choose_device
 from stemsplit.evaluate import MIXTURE_NAMES, SongScore, StemScore, median_scores, score_stems, stem_files
-from stemsplit.separate import separate_array
+from stemsplit.separate import chunking_for, separate_array
 
 STEMS = ("drums", "bass", "other", "vocals")
 RATE = 44100
@@ -61,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     methods = comparison()
     if options.model:
-        methods = {"model": model_method(options.model, options.device), **methods}
+        methods = {"model": model_method(options), **methods}
     results = run(methods, song_folders(options.songs)[: options.limit])
     report = report_of(results, options)
     print(", ".join(f"{name} {value}" for name, value in report.items() if name != "methods"))
@@ -77,6 +78,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="also write every song's scores here")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network (1)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, auto (cpu)")
+    parser.add_argument("--chunk-seconds", type=float, help="length of a chunk, instead of the model's own")
+    parser.add_argument("--overlap", type=float, help="fraction of a chunk, instead of the model's own")
     parser.add_argument("--limit", type=int, help="only the first N songs")
     return parser.parse_args()
 
@@ -132,15 +135,16 @@ def comparison() -> dict[str, Method]:
     }
 
 
-def model_method(reference: str, device_name: str) -> Method:
-    """The model as a method, with its own chunking."""
-    network = load_network(reference)
+def model_method(options: argparse.Namespace) -> Method:
+    """The model as a method, with its own chunking where no other is given."""
+    network = load_network(options.model)
     if network.config.sample_rate != RATE:
-        sys.exit(f"{reference}: works at {network.config.sample_rate} Hz; this benchmark's songs are at {RATE}")
-    device = choose_device(device_name)
+        sys.exit(f"{options.model}: works at {network.config.sample_rate} Hz; this benchmark's songs are at {RATE}")
+    device = choose_device(options.device)
+    chunking = chunking_for(network.config, chunk_seconds=options.chunk_seconds, overlap=options.overlap)
 
     def separate(song: Song) -> dict[str, np.ndarray]:
-        stems = separate_array(network, song.mixture, device=device)
+        stems = separate_array(network, song.mixture, chunking=chunking, device=device)
         return dict(zip(network.config.stems, stems, strict=True))
 
     return separate

@@ -12,7 +12,7 @@ _KEEP_BYTES = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tell glibc to reuse large freed blocks; return whether it could be told.
 
-    By default each large tensor is mapped anew and the kernel zeroes every page of it: more than half of the time of
+    By default each large tensor is mapped anew and the kernel zeroes every page of it: a large part of the time of
     a forward pass on a CPU. Peak memory does not change; it only is not returned between passes. Elsewhere than on
     glibc nothing happens.
     """

@@ -1,7 +1,7 @@
 """Several processes that train one network on the CPUs of one machine, each on its share of the batch.
 
-A network of small matrices gains little from threads (two were as fast as one), but nearly everything from processes:
-they meet only once a step, to average their gradients.
+The products of a small network are too small to be worth sharing between threads. Processes meet only once a step, to
+average their gradients.
 """
 
 from __future__ import annotations
