@@ -1,0 +1,1 @@
+"""From singing to its melody: pitch contour, notes, MIDI."""
