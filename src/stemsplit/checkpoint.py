@@ -22,15 +22,23 @@ from torch import Tensor
 from stemsplit.cache import locked, make_folder, sha256_of, unwritable
 from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.catalog import CHECKPOINT_SUFFIXES, ModelFolder, converted_folder, locate, verify
-from stemsplit.errors import CheckpointError, HashError
+from stemsplit.errors import CheckpointError, HashError, UsageError
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
+from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig
 from stemsplit.published import WRAPPERS, check_fit, from_published, is_published, published_config
 
+Network = BSMamba | MelodyCNN
+Config = BSMambaConfig | MelodyCNNConfig
+
 FORMAT = 1
-ARCHITECTURE = "ts-bsmamba2"
+ARCHITECTURES: dict[str, tuple[type[Any], type[Any]]] = {
+    "ts-bsmamba2": (BSMambaConfig, BSMamba),
+    "melody-cnn": (MelodyCNNConfig, MelodyCNN),
+}
+"""What config.json calls a network → its config and its class."""
 
 
-def load_network(model: ModelFolder | Path | str) -> BSMamba:
+def load_network(model: ModelFolder | Path | str) -> Network:
     """Return the network of a located model, a folder, a file, or a reference; float32, evaluation mode, on the CPU.
 
     A public checkpoint is converted into the cache first, once.
@@ -46,7 +54,23 @@ def load_network(model: ModelFolder | Path | str) -> BSMamba:
     return _build(_config_of(files.path.parent), _read_safetensors(files.path), files.path)
 
 
-def load_folder(folder: Path) -> BSMamba:
+def load_separator(model: ModelFolder | Path | str) -> BSMamba:
+    """`load_network`, for one that separates. Raises: UsageError for one that does something else."""
+    network = load_network(model)
+    if isinstance(network, BSMamba):
+        return network
+    raise UsageError(f"{_reference(model)} reads melodies: separate needs a separator, such as ts-bsmamba2-mini")
+
+
+def load_melody_network(model: ModelFolder | Path | str) -> MelodyCNN:
+    """`load_network`, for one that reads melodies. Raises: UsageError for one that does something else."""
+    network = load_network(model)
+    if isinstance(network, MelodyCNN):
+        return network
+    raise UsageError(f"{_reference(model)} is a separator: melody needs a melody network, such as melody-cnn")
+
+
+def load_folder(folder: Path) -> Network:
     """Return the network in a folder of our format.
 
     Raises: CheckpointError, HashError (the weights are not those that config.json was written for).
@@ -60,22 +84,22 @@ def load_folder(folder: Path) -> BSMamba:
     return _build(_config_of(folder), _read_safetensors(path), path)
 
 
-def save(network: BSMamba, folder: Path, *, dtype: torch.dtype = torch.float32, **about: Any) -> Path:
+def save(network: Network, folder: Path, *, dtype: torch.dtype = torch.float32, **about: Any) -> Path:
     """Write a network to `folder` in our format, and return it.
 
     `about` goes into config.json beside the network (name, description, license, scores, …); a dict `weights` adds to
     what is said of the file. Fields of a config.json that is there already are kept unless named here.
     """
     make_folder(folder)
-    state = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
+    state = {key: _stored(value, dtype) for key, value in network.state_dict().items()}
     target, partial = folder / WEIGHTS_NAME, folder / f".{WEIGHTS_NAME}.partial"
     try:
         partial.write_bytes(safetensors.torch.save(state))  # save_file would make it private to its owner
         old = read_config(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
         weights = {"file": WEIGHTS_NAME, "size": partial.stat().st_size, "sha256": sha256_of(partial)}
         weights |= {"dtype": str(dtype).removeprefix("torch."), **about.pop("weights", {})}
-        described = {"format": FORMAT, "architecture": ARCHITECTURE, **old, **about}
-        described |= {"parameters": sum(value.numel() for value in state.values())}
+        described = {"format": FORMAT, "architecture": _architecture(network), **old, **about}
+        described |= {"parameters": sum(value.numel() for value in network.parameters())}
         described |= {"network": _as_json(network.config), "weights": weights}
         partial.replace(target)
         _write_whole(folder / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
@@ -117,17 +141,16 @@ def _converted(files: ModelFolder) -> Path:
     return folder
 
 
-def _read_public(path: Path, network: dict[str, Any] | None) -> BSMamba:
+def _read_public(path: Path, network: dict[str, Any] | None) -> Network:
     state = _read_pickle(path)
     if not is_published(state):
-        own = BSMambaConfig.from_dict(network) if network else None
-        if own is None:
+        if not network:
             raise CheckpointError(
                 f"{path} holds no TS-BSMamba2: keys like {', '.join(list(state)[:3])} are unknown here"
             )
-        return _build(own, state, path)
+        return _build(BSMambaConfig.from_dict(network), state, path)
     try:
-        config = _validated(network, path) if network else published_config(state)
+        config = _validated(BSMambaConfig, network, path) if network else published_config(state)
         return _build(config, from_published(state, config), path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -163,30 +186,46 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
-def _build(config: BSMambaConfig, state: dict[str, Tensor], path: Path) -> BSMamba:
+def _build(config: Config, state: dict[str, Tensor], path: Path) -> Network:
     """Build on the meta device, where nothing is allocated or drawn, then put the tensors in."""
+    kinds = dict(ARCHITECTURES.values())
     with torch.device("meta"):
-        network = BSMamba(config)
+        network: Network = kinds[type(config)](config)
     try:
         check_fit(state, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    network.load_state_dict({key: value.float() for key, value in state.items()}, strict=True, assign=True)
+    network.load_state_dict(
+        {key: _stored(value, torch.float32) for key, value in state.items()}, strict=True, assign=True
+    )
     return network.eval().requires_grad_(False)
 
 
-def _config_of(folder: Path) -> BSMambaConfig:
+def _reference(model: ModelFolder | Path | str) -> str:
+    return model.reference if isinstance(model, ModelFolder) else str(model)
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in `dtype`; counts stay counts."""
+    return value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+
+
+def _architecture(network: Network) -> str:
+    return next(name for name, (_, kind) in ARCHITECTURES.items() if isinstance(network, kind))
+
+
+def _config_of(folder: Path) -> Config:
     config, path = read_config(folder / CONFIG_NAME), folder / CONFIG_NAME
     if config.get("format", FORMAT) != FORMAT:
         raise CheckpointError(f"{path} has format {config['format']}, this version reads {FORMAT}: update stemsplit")
-    if config.get("architecture") != ARCHITECTURE:
-        raise CheckpointError(f"{path}: the architecture {config.get('architecture')} is unknown to this version")
-    return _validated(config.get("network", {}), path)
+    if (name := config.get("architecture")) not in ARCHITECTURES:
+        raise CheckpointError(f"{path}: the architecture {name} is unknown to this version")
+    return _validated(ARCHITECTURES[name][0], config.get("network", {}), path)
 
 
-def _validated(network: dict[str, Any], path: Path) -> BSMambaConfig:
+def _validated(kind: type[Any], network: dict[str, Any], path: Path) -> Any:
     try:
-        return BSMambaConfig.from_dict(network)
+        return kind.from_dict(network)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -196,7 +235,7 @@ def _weights_of(folder: Path) -> dict[str, Any]:
     return weights
 
 
-def _as_json(config: BSMambaConfig) -> dict[str, Any]:
+def _as_json(config: Config) -> dict[str, Any]:
     values = {name: getattr(config, name) for name in config.__dataclass_fields__}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

@@ -22,7 +22,7 @@ from stemsplit import __version__
 from stemsplit.audio import FORMATS, StemWriter, blocks, choose_depth, output_rate, probe
 from stemsplit.cache import cache_dir
 from stemsplit.catalog import DEFAULT_MODEL, card, locate, model_names
-from stemsplit.checkpoint import load_network
+from stemsplit.checkpoint import load_separator
 from stemsplit.device import available_devices, choose_device, choose_precision
 from stemsplit.errors import StemsplitError
 from stemsplit.inference import Network
@@ -192,7 +192,7 @@ def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Finding:
     section = "Speed"
     try:
         chosen = choose_device(device)
-        network = load_network(locate(model, offline=True))
+        network = load_separator(locate(model, offline=True))
         times = real_time_factor(network, chosen)
     except StemsplitError as error:
         return Finding(section, model, f"not measured: {error}", "missing")

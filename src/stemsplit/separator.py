@@ -15,7 +15,7 @@ import torch
 from stemsplit.audio import resample, resampled_length
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import locate, verify
-from stemsplit.checkpoint import load_network
+from stemsplit.checkpoint import load_separator
 from stemsplit.device import choose_device, choose_precision
 from stemsplit.download import Progress
 from stemsplit.inference import Network
@@ -70,7 +70,7 @@ def load_model(reference: str, *, progress: Progress | None = None) -> Model:
     Raises: UnknownModelError, ModelError and its kinds.
     """
     files = locate(reference, progress=progress)
-    return Model(reference, verify(files), load_network(files))
+    return Model(reference, verify(files), load_separator(files))
 
 
 def make_separator(model: Model, options: SeparateOptions) -> Separator:

@@ -25,8 +25,8 @@ def train(
 ) -> None:
     """Train a network. A run that was stopped goes on from its last save."""
     from stemsplit.device import choose_device
-    from stemsplit.training.loop import train as run
     from stemsplit.training.recipe import load_recipe
+    from stemsplit.training.run import run_recipe
 
     screen = Screen(quiet=quiet)
 
@@ -37,7 +37,7 @@ def train(
         else:
             screen.note("  ".join(f"{name} {_short(value)}" for name, value in event.items()))
 
-    last = run(load_recipe(recipe), device=choose_device(device), minutes=minutes, on_event=tell)
+    last = run_recipe(load_recipe(recipe), device=choose_device(device), minutes=minutes, on_event=tell)
     if not json:
         put(str(last))
 

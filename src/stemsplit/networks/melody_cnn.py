@@ -1,0 +1,280 @@
+"""The two-stage multi-resolution CNN for singing melody (Chen, Li, Chi, ICASSP 2019).
+
+    waveform (B, samples), 16 kHz mono
+      → stage 1: two banks of 1-D kernels, 64 and 960 samples long: |·| → max over a 10 ms hop → log
+      → graph (B, 2, kernels, T)
+      → stage 2: Inception modules over (kernel × time), halving the kernel axis; then over time alone
+      → logits (B, T, 1 + bins): non-voice, then pitches 20 cents apart
+
+[P] is published: the two kernel lengths, the stacking, Inception modules, the pre-training with sorted kernels. The
+rest is our choice [C], for only the paper's poster and abstract could be read: sample rate, counts, pooling, logarithm,
+normalisation, the shapes of the branches, the dilated convolutions over time, and the classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FLOOR = 1e-4
+"""Added before the logarithm: −80 dB of full scale, so that silence is a number."""
+BRANCHES = ((3, 3), (5, 5), (15, 3), (3, 9))
+"""Kernels (kernel axis × time) beside the 1×1: local, wider, harmonic structure, continuity of a note."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class MelodyCNNConfig:
+    """Sizes. `kernel_samples` and `positions` have one entry per resolution."""
+
+    sample_rate: int = 16000
+    hop_samples: int = 160
+    kernels: int = 192
+    kernel_samples: tuple[int, ...] = (64, 960)
+    positions: tuple[int, ...] = (16, 6)
+    """At how many places of a hop a kernel is applied; a convolution at every sample would cost ten times as much."""
+    module_channels: tuple[int, ...] = (8, 16, 20, 24)
+    """Of each branch of each Inception module; a module halves the kernel axis."""
+    bottleneck: int = 16
+    """Channels that the wide kernels of a branch see, but in the first module."""
+    time_channels: int = 224
+    time_dilations: tuple[int, ...] = (1, 2, 4, 8)
+    time_kernel: int = 5
+    lowest_hz: float = 65.0
+    bin_cents: float = 20.0
+    bins: int = 267
+    voicing_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.kernel_samples) != len(self.positions) or not self.kernel_samples:
+            raise ValueError(f"{len(self.kernel_samples)} kernel lengths and {len(self.positions)} position counts")
+        if any(not 0 < count <= self.hop_samples for count in self.positions):
+            raise ValueError(f"positions {self.positions} do not fit a hop of {self.hop_samples} samples")
+        sizes = (self.sample_rate, self.kernels, self.bins, self.bottleneck, self.time_channels, *self.module_channels)
+        if min(sizes) < 1 or min(self.kernel_samples) < 2 or self.time_kernel % 2 == 0:
+            raise ValueError("a size below one, or an even time_kernel")
+        if self.kernels % 2 ** len(self.module_channels):
+            raise ValueError(f"{self.kernels} kernels cannot be halved {len(self.module_channels)} times")
+        if not (self.lowest_hz > 0 and self.bin_cents > 0 and 0 <= self.voicing_threshold <= 1):
+            raise ValueError("lowest_hz and bin_cents are above 0, voicing_threshold is from 0 to 1")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> MelodyCNNConfig:
+        """Read JSON values; ValueError names fields that are unknown."""
+        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
+            raise ValueError(f"unknown fields {', '.join(unknown)} for a melody network")
+        given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**given)
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on either side that a frame's logits depend on."""
+        modules = len(self.module_channels) * max(width // 2 for _, width in BRANCHES)
+        time = sum(self.time_dilations) * (self.time_kernel // 2)
+        kernels = math.ceil(max(self.kernel_samples) / 2 / self.hop_samples) + 1
+        return modules + time + kernels
+
+
+class KernelBank(nn.Module):
+    """Stage 1 at one resolution: learned filters, and how loud each is in every hop.
+
+    (B, samples) → (B, kernels, T), T = 1 + samples // hop; frame t is centred at sample t · hop.
+    """
+
+    def __init__(self, kernels: int, length: int, hop: int, positions: int) -> None:
+        super().__init__()
+        self.hop, self.length = hop, length
+        self.weight = nn.Parameter(torch.empty(kernels, length))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.offsets = irregular_offsets(hop, positions)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        batch, samples = waveform.shape
+        frames = 1 + samples // self.hop
+        lead = (self.length + self.hop) // 2
+        padded = functional.pad(waveform, (lead, lead + self.hop))
+        offsets = torch.tensor(self.offsets, device=waveform.device)
+        begins = torch.arange(frames, device=waveform.device)[:, None] * self.hop + offsets
+        windows = padded.unfold(1, self.length, 1)[:, begins.flatten()]  # (B, T · positions, length)
+        with torch.autocast(waveform.device.type, enabled=False):  # 8 bits would bury quiet partials beside loud ones
+            loudness = functional.linear(windows, self.weight).abs()
+        peaks = loudness.view(batch, frames, -1, loudness.shape[-1]).amax(2)
+        return peaks.add(FLOOR).log().transpose(1, 2)
+
+
+def irregular_offsets(hop: int, count: int) -> list[int]:
+    """Return `count` places in a hop, ascending, spread by the golden ratio.
+
+    Even spacing would sample a filter's oscillation at the same phase again and again at some pitches, and could
+    always find it at zero there.
+    """
+    places = {int(hop * ((0.5 + index * GOLDEN) % 1.0)) for index in range(count)}
+    spare = (place for place in range(hop) if place not in places)
+    while len(places) < count:
+        places.add(next(spare))
+    return sorted(places)
+
+
+class Stage1(nn.Module):
+    """(B, samples) → graph (B, resolutions, kernels, T), each kernel normalised over the batch."""
+
+    def __init__(self, config: MelodyCNNConfig) -> None:
+        super().__init__()
+        pairs = zip(config.kernel_samples, config.positions, strict=True)
+        self.banks = nn.ModuleList(
+            KernelBank(config.kernels, length, config.hop_samples, count) for length, count in pairs
+        )
+        self.norm = nn.BatchNorm1d(config.kernels * len(self.banks), affine=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        graph = torch.stack([bank(waveform) for bank in self.banks], 1)
+        return self.norm(graph.flatten(1, 2)).view_as(graph)
+
+
+class Inception(nn.Module):
+    """Parallel kernels of several shapes side by side, then max-pooling over two rows: (B, C, F, T) → (B, C', F/2, T).
+
+    A 1×1 convolution (`bottleneck` channels each) stands before the wide kernels; None leaves it out. Normalisation and
+    ReLU work on all branches at once, and ReLU after the pooling, which is the same for half the work.
+    """
+
+    def __init__(self, inputs: int, channels: int, bottleneck: int | None) -> None:
+        super().__init__()
+        self.point = nn.Conv2d(inputs, channels, 1, bias=False)
+        self.squeeze = None if bottleneck is None else _squeeze(inputs, bottleneck * len(BRANCHES))
+        width = inputs if bottleneck is None else bottleneck
+        self.branches = nn.ModuleList(
+            nn.Conv2d(width, channels, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=False)
+            for kernel in BRANCHES
+        )
+        self.channels = channels * (1 + len(BRANCHES))
+        self.norm = nn.BatchNorm2d(self.channels)
+
+    def forward(self, graph: Tensor) -> Tensor:
+        parts = [graph] * len(self.branches) if self.squeeze is None else self.squeeze(graph).chunk(len(BRANCHES), 1)
+        wide = [branch(part) for branch, part in zip(self.branches, parts, strict=True)]
+        joined = self.norm(torch.cat([self.point(graph), *wide], 1))
+        return functional.max_pool2d(joined, (2, 1)).relu()
+
+
+def _squeeze(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True))
+
+
+class TimeBlock(nn.Module):
+    """A residual convolution over time: (B, C, T) → (B, C, T)."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+        self.mix = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + self.mix(self.norm(self.conv(hidden)).relu_())
+
+
+class Stage2(nn.Module):
+    """Graph (B, resolutions, kernels, T) → logits (B, T, 1 + bins)."""
+
+    def __init__(self, config: MelodyCNNConfig, dropout: float = 0.1) -> None:
+        super().__init__()
+        modules, width = [], len(config.kernel_samples)
+        for index, channels in enumerate(config.module_channels):
+            modules.append(Inception(width, channels, config.bottleneck if index else None))
+            width = modules[-1].channels
+        self.inception = nn.Sequential(*modules)
+        rows = config.kernels >> len(modules)
+        self.flatten = nn.Conv1d(width * rows, config.time_channels, 1, bias=False)
+        self.norm = nn.BatchNorm1d(config.time_channels)
+        self.time = nn.Sequential(
+            *(TimeBlock(config.time_channels, config.time_kernel, dilation) for dilation in config.time_dilations)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv1d(config.time_channels, 1 + config.bins, 1)
+
+    def forward(self, graph: Tensor) -> Tensor:
+        hidden = self.inception(graph.to(memory_format=torch.channels_last))
+        hidden = self.norm(self.flatten(hidden.flatten(1, 2))).relu()
+        return self.head(self.dropout(self.time(hidden))).transpose(1, 2)
+
+
+class MelodyCNN(nn.Module):
+    """Waveform (B, samples) → logits (B, 1 + samples // hop, 1 + bins): non-voice first, then pitches upwards."""
+
+    def __init__(self, config: MelodyCNNConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MelodyCNNConfig()
+        self.stage1 = Stage1(self.config)
+        self.stage2 = Stage2(self.config)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.stage2(self.stage1(waveform))
+
+
+class PitchProbe(nn.Module):
+    """The 1-D CNN alone, for pre-training [P]: a small reader per bank that names the pitch of each frame [C].
+
+    (B, samples) → logits (B, resolutions, T, 1 + bins).
+    """
+
+    def __init__(self, config: MelodyCNNConfig, hidden: int = 128) -> None:
+        super().__init__()
+        self.stage1 = Stage1(config)
+        self.readers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(config.kernels, hidden, 3, padding=1),
+                nn.BatchNorm1d(hidden),
+                nn.ReLU(True),
+                nn.Conv1d(hidden, 1 + config.bins, 1),
+            )
+            for _ in config.kernel_samples
+        )
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        graph = self.stage1(waveform)
+        logits = [reader(graph[:, index]) for index, reader in enumerate(self.readers)]
+        return torch.stack(logits, 1).transpose(2, 3)
+
+
+def peak_frequencies(weight: Tensor, sample_rate: int, size: int = 8192) -> Tensor:
+    """Where each kernel (kernels, length) answers most, in Hz: (kernels,)."""
+    response = torch.fft.rfft(weight.detach().float(), n=max(size, weight.shape[-1])).abs()
+    return response.argmax(-1) * (sample_rate / max(size, weight.shape[-1]))
+
+
+@torch.no_grad()
+def sort_kernels(stage1: Stage1, sample_rate: int) -> None:
+    """Put the kernels of every bank into the order of their peak frequencies, with their statistics [C]."""
+    orders = [peak_frequencies(bank.weight, sample_rate).argsort(stable=True) for bank in stage1.banks]  # type: ignore[arg-type]
+    for bank, order in zip(stage1.banks, orders, strict=True):
+        bank.weight.copy_(bank.weight[order])  # type: ignore[operator, index]
+    kernels = len(orders[0])
+    whole = torch.cat([order + index * kernels for index, order in enumerate(orders)])
+    for statistic in (stage1.norm.running_mean, stage1.norm.running_var):
+        if statistic is not None:
+            statistic.copy_(statistic[whole])
+
+
+@torch.no_grad()
+def start_with_cosines(stage1: Stage1, sample_rate: int, lowest: float = 55.0, highest: float = 7000.0) -> None:
+    """Make every kernel a windowed cosine; peaks spaced evenly in pitch [C].
+
+    A window is as long as its kernel, or eight periods if that is shorter: neighbours overlap at every pitch.
+    """
+    for bank in stage1.banks:
+        kernels, length = bank.weight.shape  # type: ignore[misc]
+        slowest = max(lowest, sample_rate / length)
+        hertz = slowest * (highest / slowest) ** (torch.arange(kernels) / max(kernels - 1, 1))
+        time = (torch.arange(length) - (length - 1) / 2) / sample_rate
+        span = torch.minimum(torch.tensor(length / sample_rate), 16 / hertz)[:, None]
+        window = torch.where(time.abs() < span / 2, 0.5 + 0.5 * torch.cos(2 * math.pi * time / span), 0.0)
+        phase = 2 * math.pi * GOLDEN * torch.arange(kernels)[:, None]
+        kernel = window * torch.cos(2 * math.pi * hertz[:, None] * time + phase)
+        bank.weight.copy_(kernel / window.sum(-1, keepdim=True))  # type: ignore[operator]

@@ -1,0 +1,35 @@
+"""How long a run trains, how fast, and in which arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Optimisation: AdamW, a linear warm-up, a plateau, and a linear decay to zero over the last steps."""
+
+    steps: int = 1000
+    batch_size: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 50
+    decay_steps: int = 200
+    clip: float = 5.0
+    ema: float = 0.99
+    """Decay per step of the averaged weights, the ones that are kept."""
+    masked_weight: float = 0.5
+    """Share of stage 1's estimate in the loss of a separator."""
+    precision: str = "fp32"
+    """"bf16" computes products in bfloat16 (autocast); weights, decays, transforms and the loss stay in float32."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        up = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        down = min(1.0, (self.steps - step) / max(self.decay_steps, 1))
+        return self.learning_rate * max(min(up, down), 0.0)
