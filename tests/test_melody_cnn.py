@@ -16,6 +16,7 @@ from stemsplit.networks.melody_cnn import (
     MelodyCNN,
     MelodyCNNConfig,
     PitchProbe,
+    folded,
     irregular_offsets,
     peak_frequencies,
     sort_kernels,
@@ -86,6 +87,19 @@ def test_a_frame_depends_on_its_context_and_on_nothing_beyond(network: MelodyCNN
     torch.testing.assert_close(network(changed)[:, frame], network(waveform)[:, frame])
     changed[:, (frame - 2) * 160 : (frame + 2) * 160] = 0
     assert not torch.allclose(network(changed)[:, frame], network(waveform)[:, frame])
+
+
+def test_folding_changes_nothing() -> None:
+    torch.manual_seed(0)
+    network = MelodyCNN(SMALL).double()
+    for _ in range(3):
+        network(torch.randn(2, 8000, dtype=torch.float64))
+    for value in network.parameters():
+        value.data.add_(0.1 * torch.randn_like(value))
+    network.eval()
+    waveform = torch.randn(1, 8000, dtype=torch.float64)
+    torch.testing.assert_close(folded(network)(waveform), network(waveform))
+    assert isinstance(network.stage2.norm, torch.nn.BatchNorm1d)  # the network itself is as it was
 
 
 def test_silence_and_full_scale_give_finite_logits(network: MelodyCNN) -> None:

@@ -13,7 +13,9 @@ normalisation, the shapes of the branches, the dilated convolutions over time, a
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,6 +218,40 @@ class MelodyCNN(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.stage2(self.stage1(waveform))
+
+
+def folded(network: MelodyCNN) -> MelodyCNN:
+    """A copy for inference, with the normalisations folded into the convolutions before them; not to be trained."""
+    network = copy.deepcopy(network).eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, Inception):
+            parts = [module.point, *module.branches]
+            _fold(parts, module.norm)  # type: ignore[arg-type]
+            module.norm = nn.Identity()  # type: ignore[assignment]
+            if module.squeeze is not None:
+                _fold([module.squeeze[0]], module.squeeze[1])  # type: ignore[list-item, arg-type]
+                module.squeeze[1] = nn.Identity()
+        elif isinstance(module, TimeBlock):
+            _fold([module.conv], module.norm)
+            module.norm = nn.Identity()  # type: ignore[assignment]
+    _fold([network.stage2.flatten], network.stage2.norm)
+    network.stage2.norm = nn.Identity()  # type: ignore[assignment]
+    return network
+
+
+def _fold(convolutions: Sequence[nn.Conv1d | nn.Conv2d], norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    """Give convolutions, whose outputs stand one after the other in what `norm` normalises, its scale and offset."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    offset = norm.bias - norm.running_mean * scale
+    begin = 0
+    for convolution in convolutions:
+        part = slice(begin, begin + convolution.out_channels)
+        shape = (-1,) + (1,) * (convolution.weight.dim() - 1)
+        convolution.weight = nn.Parameter(convolution.weight * scale[part].view(shape), requires_grad=False)
+        convolution.bias = nn.Parameter(offset[part].clone(), requires_grad=False)
+        begin += convolution.out_channels
 
 
 class PitchProbe(nn.Module):
