@@ -1,0 +1,91 @@
+"""A pitch contour → the notes of a score, and their table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stemsplit.melody.contour import Contour
+from stemsplit.melody.segment import Segment, segments
+from stemsplit.melody.tuning import STANDARD_HZ, checked_tuning, estimate_tuning
+from stemsplit.melody.whole import write_whole
+
+_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+_HEADER = "onset,duration,midi,name,hz,cents"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sung note: seconds, the nearest tempered note as a MIDI number, how far from it, and the median pitch."""
+
+    onset: float
+    duration: float
+    midi: int
+    cents: float
+    hz: float
+
+    @property
+    def end(self) -> float:
+        """Seconds from the start of the song to where the note has ended."""
+        return self.onset + self.duration
+
+    @property
+    def name(self) -> str:
+        """As in C#4; 60 is C4, 69 is A4."""
+        return f"{_NAMES[self.midi % 12]}{self.midi // 12 - 1}"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The notes in order, none overlapping, and the A4 in Hz that their numbers and cents refer to."""
+
+    tuning_hz: float
+    notes: tuple[Note, ...]
+
+
+def find_notes(contour: Contour, tuning: float | None = None) -> Notes:
+    """Find the notes of a melody (`segment.segments` says how).
+
+    A note lasts from its first frame to the frame after its last, its glide or scoop included; `hz` is the median of
+    what it holds after that.
+
+    Args:
+        contour: the pitch; its guesses in unvoiced frames do not count.
+        tuning: A4 in Hz; None estimates it from the notes.
+
+    Raises: UsageError for a tuning that is none.
+    """
+    given = None if tuning is None else checked_tuning(tuning)
+    found = segments(midi_pitch(contour.frequency), contour.voiced, contour.hop)
+    a4 = _estimated(found, contour) if given is None else given
+    return Notes(a4, tuple(_note(segment, contour.hop, a4) for segment in found))
+
+
+def midi_pitch(hz: np.ndarray, tuning_hz: float = STANDARD_HZ) -> np.ndarray:
+    """Fractional MIDI numbers of frequencies."""
+    return 69 + 12 * np.log2(hz / tuning_hz)
+
+
+def _estimated(found: list[Segment], contour: Contour) -> float:
+    pitches = np.array([segment.semitones for segment in found])
+    weights = np.array([contour.confidence[s.held : s.end].sum(dtype=np.float64) for s in found])
+    return estimate_tuning(pitches, weights)
+
+
+def _note(segment: Segment, hop: float, tuning_hz: float) -> Note:
+    hz = STANDARD_HZ * 2 ** ((segment.semitones - 69) / 12)
+    exact = segment.semitones - 12 * math.log2(tuning_hz / STANDARD_HZ)
+    midi = min(max(round(exact), 0), 127)
+    return Note(segment.start * hop, (segment.end - segment.start) * hop, midi, 100 * (exact - midi), hz)
+
+
+def write_notes(path: Path, notes: Notes) -> None:
+    """Write a CSV: onset and duration in seconds, MIDI number and name, median Hz, cents from the tempered note.
+
+    Raises: OutputError.
+    """
+    rows = [f"{n.onset:.4f},{n.duration:.4f},{n.midi},{n.name},{n.hz:.3f},{n.cents:.1f}" for n in notes.notes]
+    write_whole(Path(path), "".join(f"{row}\n" for row in [_HEADER, *rows]).encode())
