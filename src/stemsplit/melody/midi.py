@@ -1,0 +1,154 @@
+"""A melody as a MIDI file: its notes, and pitch bends that make them sound as they were sung.
+
+One track at 120 beats a minute and 960 ticks a beat, so that a tick is 0.52 ms. Every note starts with a bend to the
+pitch sung there and follows the contour from then on; the tuning and the cents beside the tempered note are in the
+bends too. After a pause of `RELEASE_S` the wheel goes back to 0. How far it reaches is said by RPN 0,0 at the start
+(MIDI 1.0 Detailed Specification, "Registered Parameter Numbers"): 2 semitones where they suffice, since a synthesizer
+that does not listen assumes these, otherwise 12 or 24. What lies beyond is held at the edge.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from stemsplit.errors import UsageError
+from stemsplit.melody.contour import Contour
+from stemsplit.melody.notes import Note, Notes, midi_pitch
+from stemsplit.melody.whole import write_whole
+
+if TYPE_CHECKING:
+    import mido
+
+TICKS_PER_BEAT = 960
+TEMPO = 500_000  # microseconds a beat
+TICKS_PER_SECOND = TICKS_PER_BEAT * 1_000_000 / TEMPO
+VELOCITY = 80
+BEND_RANGES = (2, 12, 24)  # semitones
+RELEASE_S = 0.25  # a synthesizer's note fades for a while after its end, and would jump with the wheel
+_BEND_EVERY_S = 0.01
+_FINEST_BEND = 0.01  # semitones: smaller changes than a cent are not sent
+_PROGRAM = 53  # General MIDI 54, Voice Oohs: a sound that can be held
+_WHEEL = 8192  # the wheel goes from −8192 to 8191
+
+
+class _Sounding(NamedTuple):
+    """A note in ticks, and its bends: (k,) ticks from its start on, and (k,) semitones from its MIDI number."""
+
+    note: Note
+    start: int
+    end: int
+    ticks: np.ndarray
+    bends: np.ndarray
+
+
+def write_midi(path: Path, notes: Notes, contour: Contour) -> None:
+    """Write the notes and the bends that follow the contour; without notes it is a valid file of silence.
+
+    Raises: OutputError; UsageError if mido is missing.
+    """
+    mido = _mido()
+    sounding = list(_sounding(notes, contour))
+    reach = bend_range(np.concatenate([np.zeros(1), *(each.bends for each in sounding)]))
+    song = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_BEAT)
+    song.tracks.append(_track(mido, notes.tuning_hz, reach, sounding))
+    data = io.BytesIO()
+    song.save(file=data)
+    write_whole(Path(path), data.getvalue())
+
+
+def bend_range(bends: np.ndarray) -> int:
+    """The smallest of `BEND_RANGES` that holds all bends (n,) in semitones, or the largest."""
+    needed = float(np.abs(bends).max(initial=0.0))
+    return next((reach for reach in BEND_RANGES if needed <= reach), BEND_RANGES[-1])
+
+
+def _mido() -> Any:
+    try:
+        import mido
+    except ImportError as error:
+        raise UsageError("--midi needs mido, which is not installed: pip install mido") from error
+    return mido
+
+
+def _sounding(notes: Notes, contour: Contour) -> Iterator[_Sounding]:
+    """The notes in ticks; one that reaches into the next is cut there."""
+    starts = [_ticks(note.onset) for note in notes.notes]
+    for note, (start, following) in zip(notes.notes, pairwise([*starts, 1 << 62]), strict=True):
+        end = min(_ticks(note.end), following)
+        if end > start:
+            ticks, bends = _bends(note, contour)
+            inside = ticks < end
+            yield _Sounding(note, start, end, np.maximum(ticks[inside], start), bends[inside])
+
+
+def _ticks(seconds: float) -> int:
+    return round(seconds * TICKS_PER_SECOND)
+
+
+def _bends(note: Note, contour: Contour) -> tuple[np.ndarray, np.ndarray]:
+    """Ticks and semitones of one note's bends: at its start, then every 10 ms where the pitch is known."""
+    first, last = round(note.onset / contour.hop), round(note.end / contour.hop)
+    stride = max(1, math.ceil(_BEND_EVERY_S / contour.hop - 1e-6))
+    frames = np.arange(first, min(last, len(contour)), stride)
+    frames = frames[contour.voiced[frames]]
+    if len(frames) == 0:
+        return np.array([_ticks(note.onset)]), midi_pitch(np.array([note.hz])) - note.midi
+    ticks = np.round(frames * contour.hop * TICKS_PER_SECOND).astype(np.int64)
+    ticks[0] = _ticks(note.onset)
+    return ticks, midi_pitch(contour.frequency[frames]) - note.midi
+
+
+def _track(mido: Any, tuning_hz: float, reach: int, sounding: list[_Sounding]) -> mido.MidiTrack:
+    track, now = mido.MidiTrack(_heading(mido, tuning_hz, reach)), 0
+    for tick, message in _timed(mido, reach, sounding):
+        message.time, now = tick - now, tick
+        track.append(message)
+    track.append(mido.MetaMessage("end_of_track"))
+    return track
+
+
+def _heading(mido: Any, tuning_hz: float, reach: int) -> list[Any]:
+    bend_sensitivity = [
+        (101, 0),
+        (100, 0),
+        (6, reach),
+        (38, 0),
+        (101, 127),
+        (100, 127),
+    ]  # 127, 127: nothing more to set
+    return [
+        mido.MetaMessage("track_name", name="Melody"),
+        mido.MetaMessage("text", text=f"A4 = {tuning_hz:.2f} Hz"),
+        mido.MetaMessage("set_tempo", tempo=TEMPO),
+        mido.Message("program_change", program=_PROGRAM),
+        *(mido.Message("control_change", control=control, value=value) for control, value in bend_sensitivity),
+        mido.Message("pitchwheel", pitch=0),
+    ]
+
+
+def _timed(mido: Any, reach: int, sounding: list[_Sounding]) -> Iterator[tuple[int, Any]]:
+    """All notes and bends as (tick, message) in order."""
+    wheel, finest = 0, max(1, round(_FINEST_BEND / reach * _WHEEL))
+    starts = [each.start for each in sounding]
+    for each, (_, following) in zip(sounding, pairwise([*starts, 1 << 62]), strict=True):
+        values = np.clip(np.round(each.bends / reach * _WHEEL), -_WHEEL, _WHEEL - 1).astype(int).tolist()
+        if values[0] != wheel:
+            wheel = values[0]
+            yield each.start, mido.Message("pitchwheel", pitch=wheel)
+        yield each.start, mido.Message("note_on", note=each.note.midi, velocity=VELOCITY)
+        for tick, value in zip(each.ticks.tolist()[1:], values[1:], strict=True):
+            if abs(value - wheel) >= finest:
+                wheel = value
+                yield tick, mido.Message("pitchwheel", pitch=wheel)
+        yield each.end, mido.Message("note_off", note=each.note.midi, velocity=0)
+        released = each.end + _ticks(RELEASE_S)
+        if released < following and wheel != 0:
+            wheel = 0
+            yield released, mido.Message("pitchwheel", pitch=0)
