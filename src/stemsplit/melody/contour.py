@@ -11,7 +11,8 @@ import numpy as np
 class Contour:
     """One entry per frame; frame i is centred at i · ``hop`` seconds.
 
-    ``frequency``: (n,) float64 Hz, always above 0: in an unvoiced frame it is the guess, were it sung after all.
+    ``frequency``: (n,) float64 Hz, above 0: in an unvoiced frame it is the guess, were it sung after all. Only contours
+    read from files that hold no guesses have 0 there.
     ``confidence``: (n,) float32 from 0 to 1, the probability that the frame is sung.
     ``voiced``: (n,) bool, the decision.
     """
@@ -29,8 +30,8 @@ class Contour:
             raise ValueError(f"a contour's columns are equally long, not {sorted(shapes)}")
         if self.voiced.dtype != np.bool_:
             raise ValueError(f"voiced is bool, not {self.voiced.dtype}")
-        if not (self.frequency > 0).all() or not np.isfinite(self.frequency).all():
-            raise ValueError("a contour's frequencies are above 0 Hz, also where unvoiced")
+        if not (np.isfinite(self.frequency) & (self.frequency >= 0)).all() or not self.frequency[self.voiced].all():
+            raise ValueError("a contour's frequencies are above 0 Hz; 0 is for unvoiced frames without a guess")
 
     def __len__(self) -> int:
         """Number of frames."""
