@@ -1,0 +1,178 @@
+"""Contours as files: one row per format that is written, and one reader for these and for what other trackers write.
+
+    csv     time,frequency,confidence with a header, as CREPE and PESTO write it; frequency 0.000 where unvoiced
+    mirex   time and frequency with a tab between, no header; below 0 is the guess in an unvoiced frame
+    sv      time,frequency of the voiced frames alone, no header: a layer of Sonic Visualiser or Tony
+
+Times are seconds, frequencies Hz with three decimals. Frame i is at i · hop, in full or to the microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stemsplit.errors import AudioError, UsageError
+from stemsplit.melody.contour import Contour
+from stemsplit.melody.whole import write_whole
+
+DEFAULT_HOP = 0.010
+"""Seconds between frames of a file that holds too few of them to tell."""
+
+MOST_FRAMES = 10_000_000
+"""More than any song has: a file of a few lines with far times must not fill the memory."""
+
+MIN_DECIMALS, MAX_DECIMALS = 3, 6
+
+
+@dataclass(frozen=True)
+class ContourFormat:
+    """One row of `FORMATS`: the file is ``{track}.{suffix}``; ``lines`` are those of its text, without line ends."""
+
+    name: str
+    suffix: str
+    lines: Callable[[Contour], Iterator[str]]
+
+
+def _csv(contour: Contour) -> Iterator[str]:
+    yield "time,frequency,confidence"
+    places = _decimals(contour.hop)
+    hertz = np.where(contour.voiced, contour.frequency, 0.0)
+    for time, hz, sure in zip(contour.times.tolist(), hertz.tolist(), contour.confidence.tolist(), strict=True):
+        yield f"{time:.{places}f},{hz:.3f},{sure:.6f}"
+
+
+def _mirex(contour: Contour) -> Iterator[str]:
+    places = _decimals(contour.hop)
+    hertz = np.where(contour.voiced | (contour.frequency == 0), contour.frequency, -contour.frequency)
+    for time, hz in zip(contour.times.tolist(), hertz.tolist(), strict=True):
+        yield f"{time:.{places}f}\t{hz:.3f}"
+
+
+def _sv(contour: Contour) -> Iterator[str]:
+    places = _decimals(contour.hop)
+    points = contour.times[contour.voiced].tolist(), contour.frequency[contour.voiced].tolist()
+    for time, hz in zip(*points, strict=True):
+        yield f"{time:.{places}f},{hz:.3f}"
+
+
+FORMATS: dict[str, ContourFormat] = {
+    row.name: row
+    for row in (
+        ContourFormat("csv", "f0.csv", _csv),
+        ContourFormat("mirex", "f0.txt", _mirex),
+        ContourFormat("sv", "f0.sv.csv", _sv),
+    )
+}
+
+
+def format_named(name: str) -> ContourFormat:
+    """A row of `FORMATS`; UsageError with the known names otherwise."""
+    if name.lower() not in FORMATS:
+        raise UsageError(f"unknown contour format {name!r}: choose one of {', '.join(FORMATS)}")
+    return FORMATS[name.lower()]
+
+
+def write_contour(path: Path, contour: Contour, format: str = "csv") -> None:
+    """Write a contour, whole or not at all, in one of `FORMATS`.
+
+    Raises: UsageError for an unknown format; OutputError.
+    """
+    row = format_named(format)
+    write_whole(Path(path), "".join(f"{line}\n" for line in row.lines(contour)).encode())
+
+
+def read_contour(path: Path) -> Contour:
+    """Read any of `FORMATS`, or another file of times, frequencies and perhaps confidences.
+
+    Columns may be separated by commas, semicolons or white space; lines that begin with # and a header that begins with
+    a time are passed over. A frame is voiced when its frequency is above 0; below 0 is a guess, 0 and NaN are none, and
+    so are frames that the file leaves out. Confidence is 1 where voiced and 0 elsewhere, unless a third column holds
+    probabilities. The hop is told from the times, which are moved to the nearest multiple of it.
+
+    Raises: AudioError.
+    """
+    path = Path(path)
+    times, hertz, confidence = _columns(path)
+    if not len(times):
+        return Contour(DEFAULT_HOP, np.empty(0), np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))
+    hop = _hop(path, times)
+    if times[-1] / hop >= MOST_FRAMES:
+        raise AudioError(f"{path} is no contour: it would have {times[-1] / hop:.0f} frames, {hop:g} s apart")
+    # Rounded from the first one on: frames at 5, 15, 25 ms would else meet in pairs.
+    index = np.rint(times[0] / hop).astype(np.int64) + np.rint((times - times[0]) / hop).astype(np.int64)
+    if (np.diff(index) < 1).any():
+        raise AudioError(f"{path} is no contour: its times are not evenly spaced")
+    frequency, sure = np.zeros(index[-1] + 1), np.zeros(index[-1] + 1, dtype=np.float32)
+    frequency[index], sure[index] = hertz, confidence
+    return Contour(hop, np.abs(frequency), sure, frequency > 0)
+
+
+def _decimals(hop: float) -> int:
+    """As many as tell the frames' times in full, within reason."""
+    for places in range(MIN_DECIMALS, MAX_DECIMALS):
+        if abs(hop * 10**places - round(hop * 10**places)) < 1e-9:
+            return places
+    return MAX_DECIMALS
+
+
+def _columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times in s, signed Hz, confidences: (n,) each."""
+    rows, third = [], []
+    for number, cells in _cells(path):
+        try:
+            rows.append((float(cells[0]), float(cells[1])))
+        except (ValueError, IndexError):
+            if not rows and _is_header(cells):
+                continue
+            raise AudioError(f"{path} is no contour: line {number} is not a time and a frequency") from None
+        third.append(cells[2] if len(cells) > 2 else "")
+    times, hertz = np.array(rows, dtype=np.float64).reshape(-1, 2).T
+    if not np.isfinite(times).all() or (times < 0).any() or np.isinf(hertz).any():
+        raise AudioError(f"{path} is no contour: its times and frequencies are not all numbers from 0 s on")
+    hertz = np.nan_to_num(hertz)
+    confidence = _probabilities(third)
+    return times, hertz, (hertz > 0).astype(np.float32) if confidence is None else confidence
+
+
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of every line that says something."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                line = line.strip()
+                if line and not line.startswith("#"):
+                    separator = next((mark for mark in ",;" if mark in line), None)
+                    yield number, [cell.strip() for cell in line.split(separator)]
+    except OSError as error:
+        raise AudioError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether a line names columns, the first of which is a time; a list of notes begins with its onsets instead."""
+    first = cells[0].strip("\"'").lower()
+    return len(cells) > 1 and (first in ("t", "s") or "time" in first or first.startswith("sec"))
+
+
+def _probabilities(cells: list[str]) -> np.ndarray | None:
+    """The third column, if all of it is numbers from 0 to 1: in other files it is a label, or a level in dB."""
+    try:
+        values = np.array([float(cell) for cell in cells], dtype=np.float32)
+    except ValueError:
+        return None
+    return values if ((values >= 0) & (values <= 1)).all() else None
+
+
+def _hop(path: Path, times: np.ndarray) -> float:
+    """Seconds between frames, some of which may be left out."""
+    if len(times) < 2:
+        return DEFAULT_HOP
+    apart = np.diff(times)
+    if (apart <= 0).any():
+        raise AudioError(f"{path} is no contour: its times do not rise")
+    # Rounded times jitter: the mean over neighbours is exact enough to count the frames of every gap.
+    hop = float(apart[apart < 1.5 * np.median(apart)].mean())
+    return round(float((times[-1] - times[0]) / np.rint(apart / hop).sum()), 12)
