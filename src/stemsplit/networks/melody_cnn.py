@@ -226,7 +226,7 @@ def folded(network: MelodyCNN) -> MelodyCNN:
     for module in network.modules():
         if isinstance(module, Inception):
             parts = [module.point, *module.branches]
-            _fold(parts, module.norm)  # type: ignore[arg-type]
+            _fold(parts, module.norm)
             module.norm = nn.Identity()  # type: ignore[assignment]
             if module.squeeze is not None:
                 _fold([module.squeeze[0]], module.squeeze[1])  # type: ignore[list-item, arg-type]
