@@ -91,13 +91,16 @@ def read_contour(path: Path) -> Contour:
     Columns may be separated by commas, semicolons or white space; lines that begin with # and a header that begins with
     a time are passed over. A frame is voiced when its frequency is above 0; below 0 is a guess, 0 and NaN are none, and
     so are frames that the file leaves out. Confidence is 1 where voiced and 0 elsewhere, unless a third column holds
-    probabilities. The hop is told from the times, which are moved to the nearest multiple of it.
+    probabilities. The hop is told from the times, which are moved to the nearest multiple of it. An empty file is
+    refused, save one with the suffix of sv, where it is silence.
 
     Raises: AudioError.
     """
     path = Path(path)
     times, hertz, confidence = _columns(path)
     if not len(times):
+        if not path.stat().st_size and not path.name.lower().endswith("." + FORMATS["sv"].suffix):
+            raise AudioError(f"{path} is no contour: it is empty")
         return Contour(DEFAULT_HOP, np.empty(0), np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))
     hop = _hop(path, times)
     if times[-1] / hop >= MOST_FRAMES:
