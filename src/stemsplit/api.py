@@ -9,21 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stemsplit.audio import choose_depth, format_named, probe
+from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.device import choose_device
-from stemsplit.errors import EmptyAudioError, UsageError
 from stemsplit.inference import Network
 from stemsplit.naming import stem_path
 from stemsplit.options import Clip, SeparateOptions
-from stemsplit.separator import Model, Rendered, Source, load_model, make_separator, render
+from stemsplit.separator import Model, Rendered, load_model, make_separator, render
+from stemsplit.sources import BLOCK_SAMPLES, open_source
 from stemsplit.stem_files import Form, write_files
 from stemsplit.stems import Output
-from stemsplit.track import file_source
-
-MOST_CHANNELS = 64  # more rows than this and fewer columns: the array is (samples, channels)
-BLOCK_SAMPLES = 65536
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def separate(
         device=device,
         precision=precision,
     )
-    audio, bit_depth = _source(source, sample_rate)
+    audio, bit_depth = open_source(source, sample_rate)
     separator = make_separator(_model(model), options)
     warnings: list[str] = []
     rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
@@ -139,30 +135,3 @@ def _model(model: str | Path | Network) -> Model:
     if isinstance(model, (str, Path)):
         return load_model(str(model))
     return Model(type(model).__name__, "", model)
-
-
-def _source(source: str | Path | np.ndarray, sample_rate: int | None) -> tuple[Source, str]:
-    if isinstance(source, (str, Path)):
-        if sample_rate is not None:
-            raise UsageError("sample_rate is for arrays: a file says its own")
-        info = probe(Path(source))
-        return file_source(info), info.bit_depth
-    return _array_source(np.asarray(source), sample_rate), "32f"
-
-
-def _array_source(samples: np.ndarray, sample_rate: int | None) -> Source:
-    if sample_rate is None or sample_rate < 1:
-        raise UsageError("an array needs its sample_rate, in Hz")
-    if not np.issubdtype(samples.dtype, np.floating):
-        raise UsageError(f"samples of type {samples.dtype}: floats at ±1 are needed")
-    samples = np.atleast_2d(samples)
-    if samples.ndim != 2 or samples.shape[0] > max(MOST_CHANNELS, samples.shape[1]):
-        raise UsageError(f"an array of shape {samples.shape}: (channels, samples) is needed")
-    if not samples.size:
-        raise EmptyAudioError(f"an array of shape {samples.shape} holds no samples")
-
-    def read(warn: Warn | None) -> Iterator[np.ndarray]:
-        for start in range(0, samples.shape[1], BLOCK_SAMPLES):
-            yield samples[:, start : start + BLOCK_SAMPLES].astype(np.float32)
-
-    return Source(read, sample_rate, samples.shape[0])

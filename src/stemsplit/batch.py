@@ -1,55 +1,25 @@
-"""Many songs: everything that can be refused is refused first, then each is separated; a bad one stops no other."""
+"""Many songs to separate: everything that can be refused is refused first, then they are worked through."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
-from stemsplit.audio import choose_depth, format_named, output_rate, probe
-from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError, UsageError
+from stemsplit import jobs as any_jobs
+from stemsplit.audio import choose_depth, format_named, output_rate
+from stemsplit.audio.info import Warn
+from stemsplit.errors import TargetCollisionError, UsageError
 from stemsplit.inputs import Input
-from stemsplit.manifest import MANIFEST_NAME, output_paths, read_manifest
+from stemsplit.jobs import Job, Outcome, Progress, Watcher, check_writable, refuse_collisions
+from stemsplit.manifest import MANIFEST_NAME
 from stemsplit.naming import check_template, same_place, stem_path
 from stemsplit.options import CLIPS, SeparateOptions
 from stemsplit.separator import Separator
-from stemsplit.track import Job, is_finished, separate_track
+from stemsplit.track import is_finished, separate_track
 
-STDIN_NAME = "standard input"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: status "done", "skipped" or "failed". `seconds`: it took; `audio_seconds`: it lasts."""
-
-    source: str
-    track: str
-    status: str
-    target: Path
-    outputs: Mapping[str, Path] = field(default_factory=dict)
-    manifest: Mapping[str, Any] | None = None
-    audio_seconds: float = 0.0
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
-    error: BaseException | None = None
-    message: str = ""  # the error, in one line for a person
-
-
-class Watcher:
-    """Is told what happens; this one ignores it."""
-
-    def on_start(self, job: Job, seconds: float | None) -> None:
-        """A job begins; `seconds` of audio, where the file says."""
-
-    def on_progress(self, job: Job, seconds: float) -> None:
-        """So many seconds of audio are done."""
-
-    def on_warning(self, job: Job, text: str) -> None:
-        """Something was put right on the way."""
+__all__ = ["Outcome", "Separating", "Watcher", "check_options", "check_writable", "plan", "run"]
 
 
 def check_options(options: SeparateOptions) -> None:
@@ -79,7 +49,11 @@ def plan(inputs: Sequence[Input], separator: Separator, options: SeparateOptions
     """
     extension = format_named(options.format).suffix
     jobs = tuple(_job(item, separator, options, extension) for item in inputs)
-    _refuse_collisions(jobs)
+    for job in jobs:
+        if len({same_place(path) for path in job.targets.values()}) < len(job.targets):
+            path = next(iter(job.targets.values()))
+            raise TargetCollisionError(f"all stems of {job.name} would be {path}: put {{stem}} into --template")
+    refuse_collisions(jobs)
     return jobs
 
 
@@ -91,117 +65,34 @@ def _job(item: Input, separator: Separator, options: SeparateOptions, extension:
     return Job(item.path, item.track, item.name, targets, options.output / item.track / MANIFEST_NAME)
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    owners: dict[str, Job] = {}
-    for job in jobs:
-        for path in (*job.targets.values(), job.manifest):
-            other = owners.setdefault(same_place(path), job)
-            if other is not job:
-                raise TargetCollisionError(
-                    f"{other.name} and {job.name} would both write {path}: rename one, or give it another --output"
-                )
-        if len({same_place(path) for path in job.targets.values()}) < len(job.targets):
-            path = next(iter(job.targets.values()))
-            raise TargetCollisionError(f"all stems of {job.name} would be {path}: put {{stem}} into --template")
-    for path, source in _overwritten_sources(jobs):
-        raise TargetCollisionError(f"{path} would be written over {source}: choose another --output")
+@dataclass(frozen=True)
+class Separating:
+    """To separate, as the work of a run."""
 
+    separator: Separator
+    options: SeparateOptions
 
-def _overwritten_sources(jobs: Sequence[Job]) -> Iterator[tuple[Path, str]]:
-    sources = {job.source.resolve(): job.name for job in jobs}
-    for path in (path for job in jobs for path in job.targets.values() if path.exists()):
-        if (name := sources.get(path.resolve())) is not None:
-            yield path, name
+    @property
+    def output(self) -> Path:
+        """The folder that everything goes into."""
+        return self.options.output
 
+    @property
+    def force(self) -> bool:
+        """Whether to do again what is done already."""
+        return self.options.force
 
-def check_writable(output: Path) -> None:
-    """Make the output folder and try it.
+    def is_finished(self, job: Job) -> bool:
+        """See `track.is_finished`."""
+        return is_finished(job, self.separator, self.options)
 
-    Raises: OutputError.
-    """
-    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output, prefix=".stemsplit-"):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write to {output}: {(error.strerror or str(error)).lower()}") from error
-    finally:
-        for folder in missing:  # the deepest first
-            with suppress(OSError):
-                folder.rmdir()
+    def carry_out(self, job: Job, *, on_progress: Progress | None, on_warning: Warn) -> Mapping[str, Any]:
+        """See `track.separate_track`."""
+        return separate_track(job, self.separator, self.options, on_progress=on_progress, on_warning=on_warning)
 
 
 def run(
     jobs: Iterable[Job], separator: Separator, options: SeparateOptions, watcher: Watcher | None = None
 ) -> Iterator[Outcome]:
-    """Work through the jobs; every one has an outcome, whatever happens in it."""
-    for job in jobs:
-        yield _run_one(job, separator, options, watcher or Watcher())
-
-
-def _run_one(job: Job, separator: Separator, options: SeparateOptions, watcher: Watcher) -> Outcome:
-    started = time.monotonic()
-    warnings: list[str] = []
-
-    def warn(text: str) -> None:
-        warnings.append(text)
-        watcher.on_warning(job, text)
-
-    try:
-        if not options.force and is_finished(job, separator, options):
-            return skipped(job)
-        watcher.on_start(job, known_seconds(job.source))
-        manifest = separate_track(
-            job,
-            separator,
-            options,
-            on_progress=lambda seconds: watcher.on_progress(job, seconds),
-            on_warning=warn,
-        )
-    except Exception as error:
-        return Outcome(
-            job.name,
-            job.track,
-            "failed",
-            job.manifest.parent,
-            seconds=time.monotonic() - started,
-            warnings=tuple(warnings),
-            error=error,
-            message=_message(error, job),
-        )
-    return Outcome(
-        job.name,
-        job.track,
-        "done",
-        job.manifest.parent,
-        outputs=job.targets,
-        manifest=manifest,
-        audio_seconds=manifest["samples"] / manifest["sample_rate"],
-        seconds=time.monotonic() - started,
-        warnings=tuple(warnings),
-    )
-
-
-def _message(error: Exception, job: Job) -> str:
-    """One line that names the song as the user knows it."""
-    text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
-    if not isinstance(error, StemsplitError):
-        text = f"unexpected {type(error).__name__}: {text}; run it with --debug for the whole story"
-    return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
-
-
-def skipped(job: Job) -> Outcome:
-    """The outcome of a job whose stems are there already."""
-    manifest = read_manifest(job.manifest) or {}
-    outputs = output_paths(job.manifest, manifest) if manifest else {}
-    seconds = manifest["samples"] / manifest["sample_rate"] if manifest else 0.0
-    return Outcome(job.name, job.track, "skipped", job.manifest.parent, outputs, manifest, seconds)
-
-
-def known_seconds(source: Path) -> float | None:
-    """Length of a file: None if it does not say, 0 if it cannot be read, which shows when it is separated."""
-    try:
-        return probe(source).seconds
-    except (AudioError, OSError):
-        return 0.0
+    """Separate them all; every one has an outcome, whatever happens in it."""
+    return any_jobs.run(jobs, Separating(separator, options), watcher)

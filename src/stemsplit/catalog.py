@@ -26,6 +26,7 @@ from stemsplit.download import Progress, download, is_cached, require_safe
 from stemsplit.errors import HashError, ModelError, UnknownModelError
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
+DEFAULT_MELODY_MODEL = "melody-cnn"
 CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt")
 """Files written by torch.save: pickles, to be converted once."""
 

@@ -1,4 +1,4 @@
-"""What the user named → the audio files to separate."""
+"""What the user named → the audio files to work on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import UsageError
-from stemsplit.manifest import MANIFEST_NAME
+from stemsplit.manifest import MANIFEST_NAME, output_paths, read_manifest
 from stemsplit.naming import track_name
 
 
@@ -21,34 +21,38 @@ class Input:
     name: str  # as the user knows it
 
 
-def find_inputs(paths: Sequence[str | Path], output: Path) -> tuple[Input, ...]:
+def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
     """Expand folders, sorted and without hidden files, stems of earlier runs, and doubles.
 
+    `stem`: the one stem of earlier runs that is an input after all.
     Raises: UsageError for a path that does not exist, and for a folder without audio.
     """
     if not paths:
         raise UsageError("nothing to separate: name a file or a folder")
-    found = [item for path in paths for item in _expand(Path(path), output)]
+    found = [item for path in paths for item in _expand(Path(path), output, stem)]
     return tuple({(item.path.resolve(), item.track): item for item in found}.values())
 
 
-def _expand(path: Path, output: Path) -> Iterable[Input]:
+def _expand(path: Path, output: Path, stem: str | None) -> Iterable[Input]:
     if not path.exists():
         broken = " (a link that leads nowhere)" if path.is_symlink() else ""
         raise UsageError(f"{path}: no such file or folder{broken}")
     if not path.is_dir():
         return [Input(path, track_name(path, AUDIO_SUFFIXES), str(path))]
-    files = [file for file in _walk(path, output.resolve(), set()) if is_audio(file)]
+    ours = stem is not None and (path / MANIFEST_NAME).exists()
+    found = _stem_of(path, stem) if ours else _walk(path, output.resolve(), set(), stem)
+    files = [file for file in found if is_audio(file)]
     if not files:
         raise UsageError(f"{path}: no audio in this folder")
     return [Input(file, _track_in(path, file), str(file)) for file in files]
 
 
 def _track_in(folder: Path, file: Path) -> str:
-    return (file.relative_to(folder).parent / track_name(file, AUDIO_SUFFIXES)).as_posix()
+    below = file.parent.relative_to(folder) if file.is_relative_to(folder) else Path()  # a template may lead elsewhere
+    return (below / track_name(file, AUDIO_SUFFIXES)).as_posix()
 
 
-def _walk(folder: Path, output: Path, seen: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, output: Path, seen: set[Path], stem: str | None) -> Iterator[Path]:
     """Files below a folder. Links to folders are followed once, so that a circle ends."""
     if (real := folder.resolve()) in seen:
         return
@@ -61,7 +65,20 @@ def _walk(folder: Path, output: Path, seen: set[Path]) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            if entry.resolve() != output and not (entry / MANIFEST_NAME).exists():
-                yield from _walk(entry, output, seen)
+            if (entry / MANIFEST_NAME).exists():
+                yield from _stem_of(entry, stem)
+            elif entry.resolve() != output:
+                yield from _walk(entry, output, seen, stem)
         elif entry.is_file():
             yield entry
+
+
+def _stem_of(folder: Path, stem: str | None) -> Iterator[Path]:
+    """The file of a stem, if the manifest that an earlier run left in `folder` knows it and it is there."""
+    path = folder / MANIFEST_NAME
+    try:
+        made = output_paths(path, read_manifest(path) or {"outputs": {}})
+    except (KeyError, TypeError, AttributeError):  # somebody wrote into it
+        return
+    if stem in made and made[stem].is_file():
+        yield made[stem]

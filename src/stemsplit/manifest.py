@@ -1,4 +1,4 @@
-"""stemsplit.json: what was made of a track, from what and how; and whether that still holds.
+"""What was made of a track, from what and how; and whether that still holds. For `separate` it is stemsplit.json:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "sha256", "bytes", "sample_rate", "channels", "samples", "codec"},
@@ -7,7 +7,7 @@
      "gain": one for all stems, "seconds": it took, "warnings": […]}
 
 Paths of outputs are relative to the manifest, so that a folder can be moved. A peak is the largest absolute
-sample as written, 1 being full scale.
+sample as written, 1 being full scale. What `melody` adds is told in `melody.track`.
 """
 
 from __future__ import annotations
@@ -53,14 +53,15 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             partial.unlink(missing_ok=True)
 
 
-def output_record(manifest: Path, target: Path, peak: float) -> dict[str, Any]:
-    """What a manifest says of a finished stem."""
+def output_record(manifest: Path, target: Path, peak: float | None = None) -> dict[str, Any]:
+    """What a manifest says of a finished file, and of its peak if it is a stem."""
     path = Path(os.path.relpath(target, manifest.parent)).as_posix()
-    return {"path": path, "sha256": sha256_of(target), "peak": round(peak, 6)}
+    record = {"path": path, "sha256": sha256_of(target)}
+    return record if peak is None else record | {"peak": round(peak, 6)}
 
 
 def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
-    """Stem → file, as a manifest at `path` names them."""
+    """Output → file, as a manifest at `path` names them."""
     return {stem: Path(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
 from stemsplit.options import Clip
 from stemsplit.separator import Rendered
+from stemsplit.staging import new_folders_removed_on_error
 from stemsplit.stems import Output, fold_residual
 
 SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16
@@ -57,7 +58,7 @@ def write_files(
 
     Raises: OutputError.
     """
-    with _new_folders_removed_on_error(targets.values()), ExitStack() as stack:
+    with new_folders_removed_on_error(targets.values()), ExitStack() as stack:
         writers = [stack.enter_context(_writer(targets[o.name], form, (tags or {}).get(o.name))) for o in outputs]
         final = Final(rendered, outputs, form, stack, folder=next(iter(targets.values())).parent)
         for blocks in final:
@@ -175,15 +176,3 @@ def _writer(target: Path, form: Form, tags: Tags | None) -> StemWriter:
     return StemWriter(
         target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags
     )
-
-
-@contextmanager
-def _new_folders_removed_on_error(targets: Iterable[Path]) -> Iterator[None]:
-    missing = {folder for target in targets for folder in target.parents if not folder.exists()}
-    try:
-        yield
-    except BaseException:
-        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):  # not empty, or never made
-                folder.rmdir()
-        raise

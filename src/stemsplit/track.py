@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from stemsplit import __version__
-from stemsplit.audio import AudioInfo, blocks, check_encodable, choose_depth, output_rate, probe, read_tags
+from stemsplit.audio import AudioInfo, check_encodable, choose_depth, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn
-from stemsplit.cache import sha256_of
+from stemsplit.jobs import Job, Progress, input_record
 from stemsplit.manifest import output_record, still_holds, write_manifest
 from stemsplit.options import SeparateOptions
-from stemsplit.separator import Separator, Source, render
+from stemsplit.separator import Separator, render
+from stemsplit.sources import file_source
 from stemsplit.stem_files import Form, Levels, write_files, write_pipe
-
-
-@dataclass(frozen=True)
-class Job:
-    """One track to separate: `targets` are stem → file, in the order of the outputs."""
-
-    source: Path
-    track: str
-    name: str  # the source as the user knows it
-    targets: Mapping[str, Path]
-    manifest: Path
 
 
 def separate_track(
@@ -36,7 +22,7 @@ def separate_track(
     separator: Separator,
     options: SeparateOptions,
     *,
-    on_progress: Callable[[float], object] | None = None,
+    on_progress: Progress | None = None,
     on_warning: Warn,
 ) -> dict[str, Any]:
     """Separate one file, and return its manifest, which is written last.
@@ -51,7 +37,7 @@ def separate_track(
         on_warning(text)
 
     info = probe(job.source)
-    digest = sha256_of(job.source)
+    read_from = input_record(job, info)
     form = form_for(info, options, warn)
     tags = read_tags(job.source, warn)
     rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=warn)
@@ -63,8 +49,7 @@ def separate_track(
         tags={stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets},
         on_warning=warn,
     )
-    about = _about(job, separator, options, info, form, levels)
-    about["input"]["sha256"] = digest
+    about = {"stemsplit": __version__, "input": read_from} | _about(job, separator, options, form, levels)
     manifest = about | {"seconds": round(time.monotonic() - started, 3), "warnings": warnings}
     write_manifest(job.manifest, manifest)
     return manifest
@@ -77,7 +62,7 @@ def pipe_track(
     options: SeparateOptions,
     *,
     raw: bool = False,
-    on_progress: Callable[[float], object] | None = None,
+    on_progress: Progress | None = None,
     on_warning: Warn,
 ) -> bool:
     """Separate one file into the only output of `separator` on a pipe; False if its reader went away."""
@@ -96,15 +81,6 @@ def is_finished(job: Job, separator: Separator, options: SeparateOptions) -> boo
         settings=track_settings(separator, options),
         targets=job.targets,
     )
-
-
-def file_source(info: AudioInfo) -> Source:
-    """A file as something to separate."""
-
-    def read(warn: Warn | None) -> Iterator[np.ndarray]:
-        return blocks(info, warn=warn)
-
-    return Source(read, info.sample_rate, info.channels)
 
 
 def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> Form:
@@ -136,24 +112,13 @@ def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, 
     return {"outputs": outputs, **chunking, **options.settings()}
 
 
-def _about(
-    job: Job, separator: Separator, options: SeparateOptions, info: AudioInfo, form: Form, levels: Levels
-) -> dict[str, Any]:
+def _about(job: Job, separator: Separator, options: SeparateOptions, form: Form, levels: Levels) -> dict[str, Any]:
     return {
-        "stemsplit": __version__,
-        "input": {
-            "path": job.name,
-            "sha256": "",
-            "bytes": job.source.stat().st_size,
-            "sample_rate": info.sample_rate,
-            "channels": info.channels,
-            "codec": info.subtype,
-        },
         "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
         "settings": track_settings(separator, options),
         "device": str(separator.device),
         "outputs": {
-            stem: output_record(job.manifest, target, levels.peaks[stem]) for stem, target in job.targets.items()
+            stem: output_record(job.manifest, target, peak=levels.peaks[stem]) for stem, target in job.targets.items()
         },
         "sample_rate": form.sample_rate,
         "bit_depth": form.bit_depth,

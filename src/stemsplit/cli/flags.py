@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,30 @@ Verbose = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=TALK_PANEL)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=TALK_PANEL)]
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object per input on stdout, as it finishes.", rich_help_panel=TALK_PANEL
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be written, and write nothing.", rich_help_panel=TALK_PANEL),
+]
+Force = Annotated[bool, typer.Option("--force", help="Do again what is done already.", rich_help_panel=RUN_PANEL)]
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input."),
+]
+Raw = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE:CHANNELS:TYPE",
+        help="Standard input is bare samples, as in 44100:2:s16le (u8, s16le, s24le, s32le, f32le, f64le).",
+        show_default="a file of any format",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
 ModelReference = Annotated[
     str,
     typer.Option(
@@ -36,4 +61,6 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL),
 ]
-DEFAULT_MODEL = "ts-bsmamba2-mini"  # as in `catalog`, which --help does not need to import
+# As in `catalog`, which --help does not need to import.
+DEFAULT_MODEL = "ts-bsmamba2-mini"
+DEFAULT_MELODY_MODEL = "melody-cnn"

@@ -1,4 +1,4 @@
-"""What a person sees while songs are separated."""
+"""What a person sees while songs are worked on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.batch import Outcome, Watcher, known_seconds
 from stemsplit.cli import interrupts
 from stemsplit.cli.screen import Screen, is_watched, one_line, speed
-from stemsplit.track import Job
+from stemsplit.jobs import Job, Outcome, Watcher, known_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,34 +14,33 @@ from stemsplit.cli.flags import (
     DEFAULT_MODEL,
     OUTPUT_PANEL,
     RUN_PANEL,
-    TALK_PANEL,
     Debug,
     Device,
+    DryRun,
+    Force,
+    Inputs,
+    JsonLines,
     ModelReference,
     Quiet,
+    Raw,
     Verbose,
 )
-from stemsplit.cli.outcomes import as_json, summarize, tell, tell_failure
-from stemsplit.cli.screen import Screen, put, put_json
+from stemsplit.cli.interrupts import ReaderGone
+from stemsplit.cli.screen import Screen
+from stemsplit.cli.tracks import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, Clip, SeparateOptions
 
 if TYPE_CHECKING:
-    from stemsplit.batch import Outcome
     from stemsplit.separator import Separator
-    from stemsplit.track import Job
 
 Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-STREAM = Path("-")
 
 
 def separate(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input."),
-    ],
+    inputs: Inputs,
     output: Annotated[
         Path,
         typer.Option(
@@ -113,15 +111,7 @@ def separate(
         str,
         typer.Option(help="Where a stem goes inside the output folder.", rich_help_panel=OUTPUT_PANEL),
     ] = DEFAULT_TEMPLATE,
-    raw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RATE:CHANNELS:TYPE",
-            help="Standard input is bare samples, as in 44100:2:s16le (u8, s16le, s24le, s32le, f32le, f64le).",
-            show_default="a file of any format",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
+    raw: Raw = None,
     chunk_seconds: Annotated[
         float | None,
         typer.Option(
@@ -149,20 +139,9 @@ def separate(
         Precision,
         typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
     ] = "auto",
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Separate again what is done already.", rich_help_panel=RUN_PANEL),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would be written, and write nothing.", rich_help_panel=TALK_PANEL),
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print one JSON object per input on stdout, as it finishes.", rich_help_panel=TALK_PANEL
-        ),
-    ] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: JsonLines = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
@@ -190,7 +169,7 @@ def separate(
         force=force,
     )
     screen = Screen(quiet=quiet, verbose=verbose)
-    _refuse_stdin_misuse(inputs, raw)
+    refuse_stdin_misuse(inputs, raw)
     if output == STREAM:
         if json or dry_run:
             raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
@@ -213,47 +192,21 @@ def to_files(
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.busy("starting PyTorch"):
-        from stemsplit.batch import check_options, check_writable, plan
+        from stemsplit.batch import Separating, check_options, plan
     check_options(options)
-    found = _find(paths, options.output)
-    separator = _ready(model, options, screen)
+    found = find(paths, options.output)
+    separator = ready(model, options, screen)
+    work = Separating(separator, options)
+    talk = Talk(screen, json=json, debug=debug, figures=("gain",))
     jobs = plan(found, separator, options)
-    if dry_run:
-        return _describe(jobs, separator, options, json)
-    check_writable(options.output)
-    with ExitStack() as stack:
-        jobs = tuple(_fed(job, raw, stack) for job in jobs)
-        outcomes = list(_run(jobs, separator, options, screen, json=json, debug=debug))
-    if not json:
-        summarize(outcomes, screen)
-    return int(any(outcome.status == "failed" for outcome in outcomes))
-
-
-def _run(
-    jobs: Sequence[Job], separator: Separator, options: SeparateOptions, screen: Screen, *, json: bool, debug: bool
-) -> Iterator[Outcome]:
-    from stemsplit.batch import run
-    from stemsplit.cli.progress import watching
-
-    with watching(screen, jobs, bars=not (json and sys.stdout.isatty())) as watcher:
-        for outcome in run(jobs, separator, options, watcher):
-            watcher.on_outcome(outcome)
-            if outcome.error is not None:
-                tell_failure(outcome, screen, debug)
-            if json:
-                put_json(as_json(outcome))
-            else:
-                tell(outcome, screen)
-            yield outcome
+    return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
 
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
     """One file, one stem, to standard output."""
     with screen.busy("starting PyTorch"):
         from stemsplit.batch import check_options
-        from stemsplit.cli.interrupts import ReaderGone
-        from stemsplit.cli.progress import watching
-        from stemsplit.track import Job, pipe_track
+        from stemsplit.track import pipe_track
 
     if options.format not in ("wav", "raw"):
         raise UsageError(f"-o - writes wav or raw, not {options.format}: name a folder, or leave out --format")
@@ -261,72 +214,28 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
     check_options(options)
     if sys.stdout.isatty():
         raise UsageError("-o - writes audio, and standard output is a terminal: add > vocals.wav, or | a player")
-    found = _find(paths, options.output)
-    if len(found) != 1:
-        raise UsageError(f"-o - takes one input, not {len(found)}: name a folder instead")
-    separator = _ready(model, options, screen)
+    found = find_one(paths)
+    separator = ready(model, options, screen)
     names = [output.name for output in separator.outputs]
     if len(names) != 1:
         raise UsageError(f"-o - takes one stem, not {len(names)}: choose one, as in --stems {names[-1]}")
-    with ExitStack() as stack:
-        job = _fed(Job(found[0].path, found[0].track, found[0].name, {}, STREAM), raw, stack)
-        watcher = stack.enter_context(watching(screen, [job]))
-        watcher.on_start(job, None)
+    with one_job(found, raw, screen) as (job, on_progress, on_warning):
         complete = pipe_track(
             job.source,
             sys.stdout.buffer,
             separator,
             options,
             raw=bare,
-            on_progress=lambda seconds: watcher.on_progress(job, seconds),
-            on_warning=lambda text: watcher.on_warning(job, text),
+            on_progress=on_progress,
+            on_warning=on_warning,
         )
     if not complete:
         raise ReaderGone
     return 0
 
 
-def _rate(text: str) -> int | None:
-    if text == "source":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--sample-rate {text}: give Hz, as in 44100, or source")
-    return int(text)
-
-
-def _refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
-    if raw is not None:
-        from stemsplit.audio import parse_raw
-
-        parse_raw(raw)
-        if STREAM not in paths:
-            raise UsageError("--raw describes standard input: add - as an input")
-    if paths.count(STREAM) > 1:
-        raise UsageError("standard input can be read only once: leave out one -")
-    if STREAM in paths and sys.stdin.isatty():
-        raise UsageError("standard input is a terminal: pipe audio into it, or name a file")
-
-
-def _find(paths: Sequence[Path], output: Path) -> Any:
-    """Files of folders and files; standard input is found, and not yet read."""
-    from stemsplit.inputs import Input, find_inputs
-
-    named = [path for path in paths if path != STREAM]
-    found = find_inputs(named, output) if named or STREAM not in paths else ()
-    return (*found, *(Input(STREAM, "stdin", "-") for _ in range(paths.count(STREAM))))
-
-
-def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
-    """The job with standard input copied to where decoders can seek in it, if that is its source."""
-    if job.source != STREAM:
-        return job
-    from stemsplit.audio import parse_raw, spool_stdin
-
-    spooled = spool_stdin(sys.stdin.buffer, parse_raw(raw) if raw else None)
-    return replace(job, source=stack.enter_context(spooled))
-
-
-def _ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
+def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
+    """The separator of a run, loaded; with -v its figures are told."""
     from stemsplit.memory import keep_freed_memory
     from stemsplit.separator import load_model, make_separator
 
@@ -344,16 +253,9 @@ def _ready(reference: str, options: SeparateOptions, screen: Screen) -> Separato
     return separator
 
 
-def _describe(jobs: Sequence[Job], separator: Separator, options: SeparateOptions, json: bool) -> int:
-    from stemsplit.track import is_finished
-
-    for job in jobs:
-        done = job.source != STREAM and not options.force and is_finished(job, separator, options)
-        status = "skipped" if done else "planned"
-        outputs = {stem: str(path) for stem, path in job.targets.items()}
-        if json:
-            put_json({"source": job.name, "track": job.track, "status": status, "outputs": outputs})
-        else:
-            for path in outputs.values():
-                put(f"{'done already' if done else 'would write'}  {path}")
-    return 0
+def _rate(text: str) -> int | None:
+    if text == "source":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--sample-rate {text}: give Hz, as in 44100, or source")
+    return int(text)

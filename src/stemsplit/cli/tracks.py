@@ -1,0 +1,129 @@
+"""What the commands that work through many tracks have in common: their inputs, the dry run, the run, a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stemsplit.cli.outcomes import as_json, summarize, tell, tell_failure
+from stemsplit.cli.screen import Screen, put, put_json
+from stemsplit.errors import UsageError
+
+if TYPE_CHECKING:
+    from stemsplit.inputs import Input
+    from stemsplit.jobs import Job, Outcome, Work
+
+STREAM = Path("-")
+
+
+@dataclass(frozen=True)
+class Talk:
+    """How a run is told. `figures`: keys of the manifest that the JSON objects of this command have too."""
+
+    screen: Screen
+    json: bool = False
+    debug: bool = False
+    figures: tuple[str, ...] = ()
+
+
+def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
+    """Refuse standard input where it cannot be read, and --raw where it says nothing. Raises: UsageError."""
+    if raw is not None:
+        from stemsplit.audio import parse_raw
+
+        parse_raw(raw)
+        if STREAM not in paths:
+            raise UsageError("--raw describes standard input: add - as an input")
+    if paths.count(STREAM) > 1:
+        raise UsageError("standard input can be read only once: leave out one -")
+    if STREAM in paths and sys.stdin.isatty():
+        raise UsageError("standard input is a terminal: pipe audio into it, or name a file")
+
+
+def find(paths: Sequence[Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
+    """Files of folders and files; standard input is found, and not yet read. See `inputs.find_inputs`."""
+    from stemsplit.inputs import Input, find_inputs
+
+    named = [path for path in paths if path != STREAM]
+    found = find_inputs(named, output, stem=stem) if named or STREAM not in paths else ()
+    return (*found, *(Input(STREAM, "stdin", "-") for _ in range(paths.count(STREAM))))
+
+
+def find_one(paths: Sequence[Path]) -> Input:
+    """The input of a pipe. Raises: UsageError if there are several."""
+    found = find(paths, STREAM)
+    if len(found) != 1:
+        raise UsageError(f"-o - takes one input, not {len(found)}: name a folder instead")
+    return found[0]
+
+
+def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
+    """Say on stdout what would be written."""
+    for job in jobs:
+        done = job.source != STREAM and not work.force and work.is_finished(job)
+        status = "skipped" if done else "planned"
+        outputs = {name: str(path) for name, path in job.targets.items()}
+        if talk.json:
+            put_json({"source": job.name, "track": job.track, "status": status, "outputs": outputs})
+        else:
+            for path in outputs.values():
+                put(f"{'done already' if done else 'would write'}  {path}")
+    return 0
+
+
+def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> int:
+    """Work through the jobs and tell about each; 1 if one of them failed."""
+    from stemsplit.jobs import check_writable
+
+    check_writable(work.output)
+    with ExitStack() as stack:
+        jobs = tuple(_fed(job, raw, stack) for job in jobs)
+        outcomes = list(_run(jobs, work, talk))
+    if not talk.json:
+        summarize(outcomes, talk.screen)
+    return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def _run(jobs: Sequence[Job], work: Work, talk: Talk) -> Iterator[Outcome]:
+    from stemsplit.cli.progress import watching
+    from stemsplit.jobs import run
+
+    with watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())) as watcher:
+        for outcome in run(jobs, work, watcher):
+            watcher.on_outcome(outcome)
+            if outcome.error is not None:
+                tell_failure(outcome, talk.screen, talk.debug)
+            if talk.json:
+                put_json(as_json(outcome, talk.figures))
+            else:
+                tell(outcome, talk.screen)
+            yield outcome
+
+
+@contextmanager
+def one_job(
+    found: Input, raw: str | None, screen: Screen
+) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
+    """The job of a pipe, which has no targets, and what to tell about progress and warnings."""
+    from stemsplit.cli.progress import watching
+    from stemsplit.jobs import Job
+
+    with ExitStack() as stack:
+        job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
+        watcher = stack.enter_context(watching(screen, [job]))
+        watcher.on_start(job, None)
+        yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+
+
+def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
+    """The job with standard input copied to where decoders can seek in it, if that is its source."""
+    if job.source != STREAM:
+        return job
+    from stemsplit.audio import parse_raw, spool_stdin
+
+    spooled = spool_stdin(sys.stdin.buffer, parse_raw(raw) if raw else None)
+    return replace(job, source=stack.enter_context(spooled))

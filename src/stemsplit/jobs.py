@@ -1,0 +1,201 @@
+"""Many tracks, whatever is done to them: what was made already is skipped, and a bad one stops no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Protocol
+
+from stemsplit.audio import AudioInfo, probe
+from stemsplit.audio.info import Warn
+from stemsplit.cache import sha256_of
+from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError
+from stemsplit.manifest import output_paths, read_manifest
+from stemsplit.naming import same_place
+
+STDIN_NAME = "standard input"
+
+Progress = Callable[[float], object]
+"""Is told the seconds of audio that are done."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One track to work on: `targets` are output → file, in the order of the outputs."""
+
+    source: Path
+    track: str
+    name: str  # the source as the user knows it
+    targets: Mapping[str, Path]
+    manifest: Path
+
+
+class Work(Protocol):
+    """What is done to every track of a run."""
+
+    @property
+    def output(self) -> Path:
+        """The folder that everything goes into."""
+
+    @property
+    def force(self) -> bool:
+        """Whether to do again what is done already."""
+
+    def is_finished(self, job: Job) -> bool:
+        """Whether the outputs of this very job are on disk already, unchanged."""
+
+    def carry_out(self, job: Job, *, on_progress: Progress | None, on_warning: Warn) -> Mapping[str, Any]:
+        """Do it, and return its manifest. Whatever it raises, it leaves nothing behind then."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: status "done", "skipped" or "failed". `seconds`: it took; `audio_seconds`: it lasts."""
+
+    job: Job
+    status: str
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    manifest: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    error: BaseException | None = None
+    message: str = ""  # the error, in one line for a person
+
+    @property
+    def source(self) -> str:
+        """The input as the user knows it."""
+        return self.job.name
+
+    @property
+    def track(self) -> str:
+        """The name of the input among the outputs."""
+        return self.job.track
+
+    @property
+    def target(self) -> Path:
+        """The folder of the outputs."""
+        return self.job.manifest.parent
+
+    @property
+    def audio_seconds(self) -> float:
+        """Length of the input, 0 if it failed."""
+        return self.manifest["samples"] / self.manifest["sample_rate"] if self.manifest else 0.0
+
+
+class Watcher:
+    """Is told what happens; this one ignores it."""
+
+    def on_start(self, job: Job, seconds: float | None) -> None:
+        """A job begins; `seconds` of audio, where the file says."""
+
+    def on_progress(self, job: Job, seconds: float) -> None:
+        """So many seconds of audio are done."""
+
+    def on_warning(self, job: Job, text: str) -> None:
+        """Something was put right on the way."""
+
+
+def refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Refuse jobs that would write over one another, or over a source.
+
+    Raises: TargetCollisionError.
+    """
+    owners: dict[str, Job] = {}
+    for job in jobs:
+        for path in (*job.targets.values(), job.manifest):
+            other = owners.setdefault(same_place(path), job)
+            if other is not job:
+                raise TargetCollisionError(
+                    f"{other.name} and {job.name} would both write {path}: rename one, or give it another --output"
+                )
+    for path, source in _overwritten_sources(jobs):
+        raise TargetCollisionError(f"{path} would be written over {source}: choose another --output")
+
+
+def _overwritten_sources(jobs: Sequence[Job]) -> Iterator[tuple[Path, str]]:
+    sources = {job.source.resolve(): job.name for job in jobs}
+    for path in (path for job in jobs for path in job.targets.values() if path.exists()):
+        if (name := sources.get(path.resolve())) is not None:
+            yield path, name
+
+
+def check_writable(output: Path) -> None:
+    """Make the output folder and try it.
+
+    Raises: OutputError.
+    """
+    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output, prefix=".stemsplit-"):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write to {output}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        for folder in missing:  # the deepest first
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iterator[Outcome]:
+    """Work through the jobs; every one has an outcome, whatever happens in it."""
+    for job in jobs:
+        yield _run_one(job, work, watcher or Watcher())
+
+
+def _run_one(job: Job, work: Work, watcher: Watcher) -> Outcome:
+    started = time.monotonic()
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        watcher.on_warning(job, text)
+
+    try:
+        if not work.force and work.is_finished(job):
+            return skipped(job)
+        watcher.on_start(job, known_seconds(job.source))
+        manifest = work.carry_out(job, on_progress=lambda seconds: watcher.on_progress(job, seconds), on_warning=warn)
+    except Exception as error:
+        took, said = time.monotonic() - started, tuple(warnings)
+        return Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
+    took, said = time.monotonic() - started, tuple(warnings)
+    return Outcome(job, "done", job.targets, manifest, took, said)
+
+
+def _message(error: Exception, job: Job) -> str:
+    """One line that names the input as the user knows it."""
+    text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+    if not isinstance(error, StemsplitError):
+        text = f"unexpected {type(error).__name__}: {text}; run it with --debug for the whole story"
+    return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
+
+
+def input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
+    """What a manifest says of the file that all was made from. To be asked before the work: it may change meanwhile."""
+    return {
+        "path": job.name,
+        "sha256": sha256_of(job.source),
+        "bytes": job.source.stat().st_size,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "codec": info.subtype,
+    }
+
+
+def skipped(job: Job) -> Outcome:
+    """The outcome of a job whose outputs are there already."""
+    manifest = read_manifest(job.manifest) or {}
+    return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
+
+
+def known_seconds(source: Path) -> float | None:
+    """Length of a file: None if it does not say, 0 if it cannot be read, which shows when it is worked on."""
+    try:
+        return probe(source).seconds
+    except (AudioError, OSError):
+        return 0.0

@@ -1,0 +1,56 @@
+"""A file or an array → audio that can be read in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stemsplit.audio import AudioInfo, blocks, probe
+from stemsplit.audio.info import Warn
+from stemsplit.errors import EmptyAudioError, UsageError
+from stemsplit.separator import Source
+
+MOST_CHANNELS = 64  # more rows than this and fewer columns: the array is (samples, channels)
+BLOCK_SAMPLES = 65536
+
+
+def file_source(info: AudioInfo) -> Source:
+    """A file as something to read."""
+
+    def read(warn: Warn | None) -> Iterator[np.ndarray]:
+        return blocks(info, warn=warn)
+
+    return Source(read, info.sample_rate, info.channels)
+
+
+def open_source(source: str | Path | np.ndarray, sample_rate: int | None) -> tuple[Source, str]:
+    """A file, or float samples (channels, n) or (n,) at `sample_rate` Hz, and the bit depth that keeps what it holds.
+
+    Raises: AudioError and its kinds for a file; UsageError for an array that is no audio, EmptyAudioError.
+    """
+    if isinstance(source, (str, Path)):
+        if sample_rate is not None:
+            raise UsageError("sample_rate is for arrays: a file says its own")
+        info = probe(Path(source))
+        return file_source(info), info.bit_depth
+    return _array_source(np.asarray(source), sample_rate), "32f"
+
+
+def _array_source(samples: np.ndarray, sample_rate: int | None) -> Source:
+    if sample_rate is None or sample_rate < 1:
+        raise UsageError("an array needs its sample_rate, in Hz")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise UsageError(f"samples of type {samples.dtype}: floats at ±1 are needed")
+    samples = np.atleast_2d(samples)
+    if samples.ndim != 2 or samples.shape[0] > max(MOST_CHANNELS, samples.shape[1]):
+        raise UsageError(f"an array of shape {samples.shape}: (channels, samples) is needed")
+    if not samples.size:
+        raise EmptyAudioError(f"an array of shape {samples.shape} holds no samples")
+
+    def read(warn: Warn | None) -> Iterator[np.ndarray]:
+        for start in range(0, samples.shape[1], BLOCK_SAMPLES):
+            yield samples[:, start : start + BLOCK_SAMPLES].astype(np.float32)
+
+    return Source(read, sample_rate, samples.shape[0])
