@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stemsplit.melody import viterbi
 from stemsplit.melody.viterbi import Motion, follow
 
-MOTION = Motion(step=0.2, jump=4.0, reach=6)
+MOTION = Motion(step=0.1, jump=12.0, reach=6)
 
 
 def move_costs(bins: int, motion: Motion) -> np.ndarray:

@@ -22,7 +22,7 @@ WINDOW = 1024
 LOOKAHEAD = 300
 """Later frames that a decision waits for: 3 s at 10 ms. Two paths that go on from there have met long before."""
 
-FLOOR = 1e-3
+FLOOR = 1e-2
 """Added to every probability, so that no frame forbids a pitch and a frame that is hardly sung says little."""
 
 
