@@ -189,7 +189,8 @@ def evaluate_folders(reference: Path, estimate: Path) -> Evaluation:
     """
     for folder in (reference, estimate):
         if not folder.is_dir():
-            raise UsageError(f"{folder}: no such folder; give a folder of stems, or one with a folder per song")
+            hint = "with --melody, contours are compared" if folder.is_file() else "or one with a folder per song"
+            raise UsageError(f"{folder}: no such folder; give a folder of stems, {hint}")
     songs, missing = [], []
     for name, true, estimated in _pairs(reference, estimate):
         missing += [f"{name}/{stem}" for stem in true if stem not in (*estimated, *MIXTURE_NAMES)]
