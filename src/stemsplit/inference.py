@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit.errors import ModelError, OutOfMemoryError
+from stemsplit.networks import backends
 from stemsplit.overlap_add import Chunking, chunks, overlap_add
 
 SMALLEST_CHUNK_PARTS = 4  # below a quarter of the length it was trained with, a network has too little context
@@ -50,7 +51,8 @@ class Inference:
     """Mixtures (B, C, S) → stems (B, K, C, S), in numpy, within the memory there is.
 
     Args:
-        network: moved to `device` and set to evaluation if it is a module; any callable otherwise.
+        network: moved to `device` and set to evaluation if it is a module, bound to the backend that
+            `backends.choose` finds if it has blocks to bind; any callable otherwise.
         chunking: its chunk and overlap are where the ladder starts.
         device: where to run first.
         precision: dtype of autocast, or None for fp32.
@@ -149,11 +151,13 @@ class Inference:
         self.warn(f"out of memory on {self.device}: going on with the CPU, which is slower")
         self.device, self.precision = torch.device("cpu"), None
         self.most_chunks, self.most_samples = 1, self.chunking.chunk_samples
-        self._place(self.device)
+        self._place(self.device, "auto")  # what was asked for may be no choice here
 
-    def _place(self, device: torch.device) -> None:
+    def _place(self, device: torch.device, backend: str | None = None) -> None:
         if isinstance(self.network, nn.Module):
             self.network.to(device).eval()
+        if hasattr(self.network, "bind"):
+            self.network.bind(backends.choose(device, backend))
 
     def _warn_of_overflow(self) -> None:
         if not self._overflowed:

@@ -10,7 +10,7 @@ layout throughout, (B, C, K, T, D): batch, audio channel, band, frame, feature.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
 from stemsplit.networks.ssd import RMS_EPS, Mamba2
+
+if TYPE_CHECKING:
+    from stemsplit.networks.backends import Backend, Bound
 
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not brought up: they are silence but for rounding."""
@@ -105,6 +108,15 @@ class BSMamba(nn.Module):
         self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
         self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand)
 
+    def bind(self, backend: Backend | None) -> None:
+        """Let a backend compute the Mamba-2 blocks at inference, with the weights as they are now; None: none does.
+
+        Loading or moving weights and training drop it; bind again afterwards.
+        """
+        for module in self.modules():
+            if isinstance(module, ResidualBiMamba):
+                module.bound = None if backend is None else backend.bind(module)
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Return the two-stage estimate (B, S, C, samples) of a mixture (B, C, samples)."""
         spectrum, scale = self.analyse(mixture)
@@ -189,9 +201,34 @@ class ResidualBiMamba(nn.Module):
         self.forward_mamba2 = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
         self.backward_mamba2 = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
         self.proj = nn.Linear(2 * c.dim, c.dim)
+        self.bound: Bound | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (…, L, D) → the same shape; every sequence by itself.
+        """tokens (…, L, D) → the same shape; every sequence by itself. By the bound backend, where it is inference."""
+        if self.bound is None or self.training or torch.is_grad_enabled():
+            return self.fused(tokens)
+        return self.bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
+
+    def train(self, mode: bool = True) -> ResidualBiMamba:
+        """As of every module; what was bound would not follow the weights."""
+        if mode:
+            self.bound = None
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **settings: Any) -> ResidualBiMamba:
+        self.bound = None  # weights move or change their type
+        return super()._apply(*args, **settings)
+
+    def _load_from_state_dict(self, *args: Any, **settings: Any) -> None:
+        self.bound = None
+        super()._load_from_state_dict(*args, **settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles are unbound: packed weights are not theirs."""
+        return {**self.__dict__, "bound": None}
+
+    def fused(self, tokens: Tensor) -> Tensor:
+        """What `forward_unfused` computes, in fewer passes and with gradients.
 
         The maps that follow each other without a nonlinearity between them (norm weight, out_proj, proj) are folded
         into one matrix per direction, and the norm's division, one number per row, comes after the product.
@@ -212,7 +249,7 @@ class ResidualBiMamba(nn.Module):
         return tokens + total.view(tokens.shape)
 
     def forward_unfused(self, tokens: Tensor) -> Tensor:
-        """The same, read off the paper: the truth that `forward` is tested against."""
+        """The same, read off the paper: the truth that `fused` and every backend are tested against."""
         rows = tokens.reshape(-1, *tokens.shape[-2:])
         normed = group_norm(rows, self.norm_weight, self.norm_bias)
         ahead = self.forward_mamba2(normed) + normed

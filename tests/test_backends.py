@@ -1,0 +1,115 @@
+"""Every backend against the truth in float64, and how one is chosen."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tiny import TINY
+
+from stemsplit.errors import DeviceError, UsageError
+from stemsplit.inference import Inference
+from stemsplit.networks import backends
+from stemsplit.networks.bsmamba import BSMamba, ResidualBiMamba
+from stemsplit.overlap_add import Chunking
+
+CPU = torch.device("cpu")
+
+
+class Marker:
+    """A backend whose blocks answer with zeros."""
+
+    name = "marker"
+
+    def __init__(self, reason: str | None = None) -> None:
+        self.reason = reason
+
+    def missing(self, device: torch.device) -> str | None:
+        return self.reason
+
+    def bind(self, block: ResidualBiMamba) -> backends.Bound:
+        return torch.zeros_like
+
+
+@pytest.fixture
+def _fake_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"torch": Marker, "native": lambda: Marker("no compiler was here"), "triton": Marker}
+    monkeypatch.setattr(backends, "BACKENDS", table)
+    monkeypatch.delenv(backends.VARIABLE, raising=False)
+
+
+def bound_blocks(network: BSMamba) -> list[bool]:
+    return [module.bound is not None for module in network.modules() if isinstance(module, ResidualBiMamba)]
+
+
+@pytest.mark.usefixtures("_fake_backends")
+def test_auto_passes_over_what_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backends.FASTEST_FIRST, "cpu", ("native", "triton", "torch"))
+    monkeypatch.setitem(backends.BACKENDS, "triton", lambda: Marker())
+    assert backends.choose(CPU).missing(CPU) is None
+    assert backends.why_not("native", CPU) == "no compiler was here"
+
+
+@pytest.mark.usefixtures("_fake_backends")
+def test_an_explicit_choice_is_kept_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(backends.VARIABLE, "native")
+    with pytest.raises(DeviceError, match=r"native.*no compiler was here.*STEMSPLIT_BACKEND=auto"):
+        backends.choose(CPU)
+    assert backends.choose(CPU, "torch").missing(CPU) is None
+    with pytest.raises(UsageError, match=r"unknown backend 'fast'.*torch"):
+        backends.choose(CPU, "fast")
+
+
+def test_a_backend_that_cannot_be_imported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> backends.Backend:
+        raise ImportError("No module named 'triton'")
+
+    monkeypatch.setitem(backends.BACKENDS, "triton", absent)
+    assert "No module named 'triton'" in str(backends.why_not("triton", CPU))
+    with pytest.raises(DeviceError, match="cannot be imported"):
+        backends.choose(CPU, "triton")
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda"])
+def test_torch_always_works(device: str) -> None:
+    assert backends.choose(device, "torch").name == "torch"
+
+
+def test_what_is_bound_runs_only_at_inference() -> None:
+    network, mixture = BSMamba(TINY).eval(), torch.randn(1, 2, 500)
+    with torch.inference_mode():
+        expected = network(mixture)
+        network.bind(Marker())
+        assert not torch.equal(network(mixture), expected)
+    with torch.enable_grad():
+        torch.testing.assert_close(network(mixture), expected)
+    with torch.inference_mode():
+        network.bind(None)
+        assert torch.equal(network(mixture), expected)
+
+
+def test_changed_weights_are_never_answered_by_old_ones() -> None:
+    network = BSMamba(TINY).eval()
+    for change in (
+        lambda: network.train().eval(),
+        lambda: network.load_state_dict(network.state_dict()),
+        lambda: network.double().float(),
+    ):
+        network.bind(Marker())
+        assert all(bound_blocks(network))
+        change()
+        assert not any(bound_blocks(network))
+    network.bind(Marker())
+    assert not any(bound_blocks(copy.deepcopy(network)))
+    assert "bound" not in "".join(network.state_dict())
+
+
+def test_inference_binds_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = BSMamba(TINY)
+    monkeypatch.setenv(backends.VARIABLE, "torch")
+    Inference(network, Chunking(8000, 0.5), CPU, None, print)
+    assert all(bound_blocks(network))
+    monkeypatch.setenv(backends.VARIABLE, "fast")
+    with pytest.raises(UsageError, match="unknown backend"):
+        Inference(network, Chunking(8000, 0.5), CPU, None, print)
