@@ -1,4 +1,4 @@
-"""What a user can ask of `separate`. Light: importing it costs nothing."""
+"""What a user can ask of `separate` and of `melody`. Light: importing it costs nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 Clip = Literal["rescale", "clamp", "none"]
 CLIPS: tuple[Clip, ...] = ("rescale", "clamp", "none")
+ContourFormat = Literal["csv", "mirex", "sv"]
+Smoothing = Literal["viterbi", "median", "none"]
 DEFAULT_OUTPUT = Path("separated")
+DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 
 
@@ -45,4 +48,36 @@ class SeparateOptions:
             "sample_rate": self.sample_rate or "source",
             "clip": self.clip,
             "precision": self.precision,
+        }
+
+
+@dataclass(frozen=True)
+class MelodyOptions:
+    """One request, the same for every track of a run. `None` stands for the model's own value."""
+
+    output: Path = DEFAULT_MELODY_OUTPUT
+    vocals: bool = False  # the input is a voice already
+    format: ContourFormat = "csv"
+    hop_ms: float = 10.0
+    fmin: float | None = None  # Hz
+    fmax: float | None = None
+    voicing_threshold: float | None = None  # probability
+    smooth: Smoothing = "viterbi"
+    notes: bool = False
+    midi: bool = False
+    plot: bool = False
+    tuning: float | None = None  # Hz of A4; None estimates it
+    device: str = "auto"
+    force: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What decides over the written bytes, as JSON values; the threshold, which may be the model's, is not here."""
+        return {
+            "vocals": self.vocals,
+            "format": self.format,
+            "hop_ms": self.hop_ms,
+            "fmin": self.fmin,
+            "fmax": self.fmax,
+            "smooth": self.smooth,
+            "tuning": self.tuning or "estimated",
         }

@@ -1,0 +1,144 @@
+"""A melody model made ready for one request, and what it makes of a source: a pitch contour, in bounded memory.
+
+source blocks → its vocals, unless it is a voice already → 16 kHz mono → posteriors → contour
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stemsplit.audio import resample
+from stemsplit.audio.info import Warn
+from stemsplit.catalog import locate, verify
+from stemsplit.checkpoint import load_melody_network
+from stemsplit.device import choose_device
+from stemsplit.download import Progress
+from stemsplit.melody.contour import Contour
+from stemsplit.melody.decode import Decoding, check_decoding, decode
+from stemsplit.melody.posterior import SILENT_PEAK, MelodyNetwork, grid_of, posteriors
+from stemsplit.options import MelodyOptions
+from stemsplit.separator import Separator, Source, render
+
+THRESHOLD = 0.5
+"""From this probability on a frame is sung, where neither the user nor the model says otherwise."""
+
+
+@dataclass(frozen=True)
+class MelodyModel:
+    """A network and where it came from. `sha256` is that of its weights."""
+
+    reference: str
+    sha256: str
+    network: MelodyNetwork
+
+
+@dataclass(frozen=True)
+class Reader:
+    """All that is the same for every track of a run. `separator` is None where the input is a voice already."""
+
+    model: MelodyModel
+    separator: Separator | None
+    decoding: Decoding
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A contour, and how many samples at the network's rate it was read from."""
+
+    contour: Contour
+    samples: int
+
+
+def load_melody_model(reference: str, *, progress: Progress | None = None) -> MelodyModel:
+    """Find or fetch a model, check its hash and load it.
+
+    Raises: UnknownModelError, UsageError if it is a separator, ModelError and its kinds.
+    """
+    files = locate(reference, progress=progress)
+    return MelodyModel(reference, verify(files), load_melody_network(files))
+
+
+def decoding_for(model: MelodyModel, options: MelodyOptions) -> Decoding:
+    """How posteriors are read, with the model's own threshold unless the user chose one.
+
+    Raises: UsageError.
+    """
+    config = model.network.config
+    threshold = options.voicing_threshold
+    if threshold is None:
+        threshold = float(getattr(config, "voicing_threshold", THRESHOLD))
+    decoding = Decoding(options.hop_ms, options.fmin, options.fmax, threshold, options.smooth)
+    check_decoding(grid_of(config), decoding)
+    return decoding
+
+
+def make_reader(model: MelodyModel, separator: Separator | None, options: MelodyOptions) -> Reader:
+    """Choose the decoding and the device; `separator` has the vocals as its only output.
+
+    Raises: UsageError and its kinds.
+    """
+    return Reader(model, separator, decoding_for(model, options), choose_device(options.device))
+
+
+def listen(
+    reader: Reader,
+    source: Source,
+    *,
+    on_voice: Callable[[np.ndarray], object] = lambda samples: None,
+    on_progress: Callable[[float], object] | None = None,
+    on_warning: Warn,
+) -> Reading:
+    """Read the melody of a source.
+
+    `on_voice` is handed every block (n,) of the voice at the network's rate, `on_progress` the seconds of audio that
+    are done.
+    Raises: AudioError and its kinds, ModelError, OutOfMemoryError.
+    """
+    network = reader.model.network
+    config = network.config
+    voice = _Heard(_voice(reader, source, on_progress, on_warning), on_voice)
+    rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
+    contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
+    if voice.peak < SILENT_PEAK:
+        on_warning("silent: nothing is sung" if reader.separator is None else "no vocals in it: nothing is sung")
+    elif not contour.voiced.any():
+        on_warning(f"nothing is sung, at a voicing threshold of {reader.decoding.threshold:g}")
+    return Reading(contour, voice.samples)
+
+
+class _Heard:
+    """A voice that passes through, and is known to have had so many samples and such a peak."""
+
+    def __init__(self, blocks: Iterable[np.ndarray], tell: Callable[[np.ndarray], object]) -> None:
+        self._blocks, self._tell = blocks, tell
+        self.samples, self.peak = 0, 0.0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            self.samples += len(block)
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+            self._tell(block)
+            yield block
+
+
+def _voice(
+    reader: Reader, source: Source, on_progress: Callable[[float], object] | None, on_warning: Warn
+) -> Iterator[np.ndarray]:
+    """Blocks (n,) of the voice alone, its channels in one, at the network's rate."""
+    rate = reader.model.network.config.sample_rate
+    if reader.separator is not None:
+        for block in render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning):
+            yield block.outputs[0].mean(axis=0)
+        return
+    mono = (block.mean(axis=0, keepdims=True) for block in source.blocks(on_warning))
+    done = 0
+    for (samples,) in resample(mono, source.sample_rate, rate, 1):
+        done += len(samples)
+        yield samples
+        if on_progress is not None:
+            on_progress(done / rate)
