@@ -217,3 +217,15 @@ def test_peers_hear_a_voice_in_its_place(quality: ModuleType, name: str) -> None
     assert contour.voiced[sung & (contour.times < 1.9)].all()
     assert not contour.voiced[contour.times < 0.9].any()
     assert np.abs(1200 * np.log2(contour.frequency[contour.voiced & sung] / HZ)).max() < 30
+
+
+@pytest.mark.slow
+def test_the_speed_of_our_command_is_measured(
+    quality: ModuleType, mir1k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    model = save(MelodyCNN(SMALL).eval(), tmp_path / "model", name="small", license="CC0-1.0")
+    arguments = ["--mir1k", mir1k, "--singers", "amy", "--trackers", "ours", "--model", model, "--speed"]
+    assert quality.main([str(argument) for argument in [*arguments, "--minutes", "0.05", "--repeats", "1"]]) == 0
+    rows = capsys.readouterr().out.splitlines()[-3:]
+    assert [float(row.split()[-1]) > 0 for row in rows] == [True] * 3
