@@ -1,6 +1,8 @@
 """A melody model made ready for one request, and what it makes of a source: a pitch contour, in bounded memory.
 
-source blocks → its vocals, unless it is a voice already → 16 kHz mono → posteriors → contour
+a voice:  source blocks ─────────────→ 16 kHz mono → posteriors ─────────────┬→ contour
+a song:   source blocks → its vocals → 16 kHz mono → posteriors ─┬→ together ┘
+          source blocks ─────────────→ 16 kHz mono → posteriors ─┘
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from stemsplit.download import Progress
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
 from stemsplit.melody.posterior import SILENT_PEAK, MelodyNetwork, grid_of, posteriors
+from stemsplit.melody.together import together
 from stemsplit.options import MelodyOptions
 from stemsplit.separator import Separator, Source, render
 
@@ -103,6 +106,9 @@ def listen(
     config = network.config
     voice = _Heard(_voice(reader, source, on_progress, on_warning), on_voice)
     rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
+    if reader.separator is not None:  # a second decoder: holding the mixture back for the separator would cost memory
+        mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
+        rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
     contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
     if voice.peak < SILENT_PEAK:
         on_warning("silent: nothing is sung" if reader.separator is None else "no vocals in it: nothing is sung")
@@ -135,10 +141,16 @@ def _voice(
         for block in render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning):
             yield block.outputs[0].mean(axis=0)
         return
-    mono = (block.mean(axis=0, keepdims=True) for block in source.blocks(on_warning))
     done = 0
-    for (samples,) in resample(mono, source.sample_rate, rate, 1):
+    for samples in _at_rate(source.blocks(on_warning), source.sample_rate, rate):
         done += len(samples)
         yield samples
         if on_progress is not None:
             on_progress(done / rate)
+
+
+def _at_rate(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:
+    """Blocks (channels, n) → blocks (n,) at `rate`, all channels in one."""
+    mono = (block.mean(axis=0, keepdims=True) for block in blocks)
+    for (samples,) in resample(mono, own_rate, rate, 1):
+        yield samples
