@@ -352,7 +352,7 @@ def all_commands() -> list[tuple[str, Any]]:
 
 def test_the_commands_are_those_of_the_contract() -> None:
     names = {name for name, _ in all_commands()}
-    assert names >= {"separate", "evaluate", "train", "doctor", "demo"} | {
+    assert names >= {"separate", "melody", "evaluate", "train", "doctor", "demo"} | {
         f"models {name}" for name in ("list", "info", "download", "verify", "convert", "publish", "path")
     }
 

@@ -16,7 +16,7 @@ import stemsplit
 SOURCE = Path(stemsplit.__file__).parent
 LAYERS = (
     # From the bottom up. A module imports from its own layer or from those below, and layers have no circles.
-    {"errors", "memory", "options", ""},
+    {"errors", "memory", "options", "native", ""},
     {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache"},
     {"manifest", "card", "download", "hub_client", "hub", "publish", "catalog"},
     {"audio"},
@@ -29,7 +29,8 @@ LAYERS = (
     {"api", "training", "doctor"},
     {"cli", "__main__"},
 )
-HEAVY = {"torch", "librosa", "av", "soundfile", "soxr", "huggingface_hub", "numpy", "mutagen", "safetensors"}
+HEAVY = {"torch", "librosa", "av", "soundfile", "soxr", "huggingface_hub", "numpy", "mutagen", "safetensors",
+         "mido", "matplotlib", "scipy"}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -146,6 +147,8 @@ def loaded_after(code: str) -> set[str]:
         "from stemsplit.cli import main; main(['--help'])",
         "from stemsplit.cli import main; main(['--version'])",
         "from stemsplit.cli import main; main(['separate', '--help'])",
+        "from stemsplit.cli import main; main(['melody', '--help'])",
+        "from stemsplit.cli import main; main(['melody', '--nope'])",
         "from stemsplit.cli import main; main(['models', 'list'])",
         "from stemsplit.cli import main; main(['separate', '--nope'])",
     ],
@@ -154,10 +157,17 @@ def test_help_loads_nothing_heavy(code: str) -> None:
     assert loaded_after(code) == set()
 
 
-def test_separating_loads_no_librosa() -> None:
-    loaded = loaded_after("import stemsplit.api, stemsplit.batch, stemsplit.doctor, stemsplit.cli.progress")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import stemsplit.api, stemsplit.batch, stemsplit.doctor, stemsplit.cli.progress",
+        "import stemsplit.melody.track",
+    ],
+)
+def test_work_loads_only_what_it_needs(code: str) -> None:
+    loaded = loaded_after(code)
     assert "torch" in loaded
-    assert "librosa" not in loaded
+    assert not loaded & {"librosa", "matplotlib", "mido", "scipy"}
 
 
 def test_help_is_quick() -> None:

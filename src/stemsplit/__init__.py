@@ -3,6 +3,7 @@
     separation = stemsplit.separate("song.mp3")
     separation.stems["vocals"]          # float32 (channels, samples)
     separation.save("stems")
+    stemsplit.extract_melody("song.mp3").contour.frequency      # Hz, every 10 ms
 
 The names below are bound when they are first used: importing this package loads nothing.
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stemsplit.api import Separation, load_network, separate
-    from stemsplit.catalog import DEFAULT_MODEL, list_models
+    from stemsplit.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, list_models
     from stemsplit.errors import (
         AudioError,
         ModelError,
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
         StemsplitError,
         UsageError,
     )
+    from stemsplit.melody.extract import Melody, extract_melody, load_melody_network
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULT_MELODY_MODEL",
     "DEFAULT_MODEL",
     "AudioError",
+    "Melody",
     "ModelError",
     "OutOfMemoryError",
     "OutputError",
@@ -38,7 +42,9 @@ __all__ = [
     "StemsplitError",
     "UsageError",
     "__version__",
+    "extract_melody",
     "list_models",
+    "load_melody_network",
     "load_network",
     "separate",
 ]
@@ -47,6 +53,10 @@ _HOMES = {
     "Separation": "api",
     "load_network": "api",
     "separate": "api",
+    "Melody": "melody.extract",
+    "extract_melody": "melody.extract",
+    "load_melody_network": "melody.extract",
+    "DEFAULT_MELODY_MODEL": "catalog",
     "DEFAULT_MODEL": "catalog",
     "list_models": "catalog",
     "AudioError": "errors",

@@ -21,6 +21,7 @@ from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
 from stemsplit.cli.interrupts import CTRL_C, ReaderGone, Terminated, interruptible, pending
+from stemsplit.cli.melody import melody
 from stemsplit.cli.models import models
 from stemsplit.cli.screen import one_line
 from stemsplit.cli.separate import separate
@@ -31,7 +32,7 @@ READER_GONE = 141
 
 app = typer.Typer(
     name="stemsplit",
-    help="Split songs into vocals, bass, drums and other.",
+    help="Split songs into vocals, bass, drums and other, and write down what is sung.",
     epilog="Start with: stemsplit separate song.mp3. What works on this machine: stemsplit doctor.",
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -39,6 +40,7 @@ app = typer.Typer(
     suggest_commands=True,
 )
 app.command()(separate)
+app.command()(melody)
 app.add_typer(models, name="models")
 app.command()(evaluate)
 app.command()(train)
@@ -51,7 +53,7 @@ def stemsplit(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Split songs into vocals, bass, drums and other."""
+    """Split songs into vocals, bass, drums and other, and write down what is sung."""
     if version:
         print(f"stemsplit {__version__}")
         raise typer.Exit

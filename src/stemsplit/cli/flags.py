@@ -10,10 +10,11 @@ import typer
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
 
 
-def _model_names() -> list[str]:
-    from stemsplit.catalog import model_names
+def model_names() -> list[str]:
+    """For shells that complete a model's name."""
+    from stemsplit import catalog
 
-    return model_names()
+    return catalog.model_names()
 
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=TALK_PANEL)]
@@ -53,7 +54,7 @@ ModelReference = Annotated[
         "--model",
         metavar="REF",
         help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address.",
-        autocompletion=_model_names,
+        autocompletion=model_names,
         rich_help_panel=RUN_PANEL,
     ),
 ]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutOfMemoryError
+from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
 from stemsplit.inference import is_out_of_memory
 from stemsplit.melody.pitch import PitchGrid
 
@@ -81,7 +81,7 @@ def posteriors(
         rows. Where the voice is silent nothing is sung, whatever the network says.
 
     Raises:
-        DecodeError: the voice holds NaN or infinity. EmptyAudioError: it holds no samples.
+        DecodeError: the voice holds NaN or infinity.
         ModelError: the network returned NaN, infinity or another shape.
         OutOfMemoryError: the CPU has no memory for a chunk.
     """
@@ -96,16 +96,17 @@ def posteriors(
 def _chunks(blocks: Iterable[np.ndarray], config: MelodyConfig, frames: int) -> Iterator[tuple[np.ndarray, int, int]]:
     """Samples (n,) that begin on a frame, and the range of their frames that this chunk answers for."""
     hop, context = config.hop_samples, max(1, config.context_frames)  # silence is heard a frame away
-    held, before, came = np.zeros(0, np.float32), 0, False  # `before`: frames held as context of the next chunk
+    held, before = np.zeros(0, np.float32), 0  # `before`: frames held as context of the next chunk
     for block in blocks:
-        held, came = np.concatenate([held, block]), came or bool(block.size)
+        held = np.concatenate([held, block])
         while len(held) >= (needed := (before + frames + context) * hop):
             yield held[:needed], before, before + frames
             passed = max(0, before + frames - context)
             held, before = held[passed * hop :], before + frames - passed
-    if not came:
-        raise EmptyAudioError("there are no samples to find a melody in")
-    yield held, before, 1 + len(held) // hop
+    if len(held):
+        yield held, before, 1 + len(held) // hop
+    else:  # one sample at 48 kHz is none at 16
+        yield np.zeros(hop, np.float32), 0, 1
 
 
 class _Estimate:

@@ -110,11 +110,15 @@ def listen(
         mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
         rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
     contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
-    if voice.peak < SILENT_PEAK:
-        on_warning("silent: nothing is sung" if reader.separator is None else "no vocals in it: nothing is sung")
-    elif not contour.voiced.any():
-        on_warning(f"nothing is sung, at a voicing threshold of {reader.decoding.threshold:g}")
+    if not contour.voiced.any():
+        on_warning(_why_nothing(reader, voice.peak))
     return Reading(contour, voice.samples)
+
+
+def _why_nothing(reader: Reader, peak: float) -> str:
+    if peak < SILENT_PEAK:
+        return "silent: nothing is sung" if reader.separator is None else "no vocals in it: nothing is sung"
+    return f"nothing is sung, at a voicing threshold of {reader.decoding.threshold:g}"
 
 
 class _Heard:

@@ -1,0 +1,229 @@
+"""`stemsplit melody`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemsplit.cli.flags import (
+    DEFAULT_MELODY_MODEL,
+    DEFAULT_MODEL,
+    OUTPUT_PANEL,
+    RUN_PANEL,
+    Debug,
+    Device,
+    DryRun,
+    Force,
+    Inputs,
+    JsonLines,
+    ModelReference,
+    Quiet,
+    Raw,
+    Verbose,
+    model_names,
+)
+from stemsplit.cli.screen import Screen, put
+from stemsplit.cli.separate import ready as separator_ready
+from stemsplit.cli.tracks import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
+from stemsplit.errors import UsageError
+from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOptions, SeparateOptions, Smoothing
+
+if TYPE_CHECKING:
+    from stemsplit.melody.reader import Reader
+
+FIGURES = ("hop_ms", "frames", "voiced", "notes", "tuning_hz")
+LINES_AT_ONCE = 4096
+
+
+def melody(
+    inputs: Inputs,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder for the melodies; - writes one contour to standard output.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = DEFAULT_MELODY_OUTPUT,
+    vocals: Annotated[
+        bool,
+        typer.Option(
+            "--vocals", help="The inputs are voices already: separate nothing first.", rich_help_panel=RUN_PANEL
+        ),
+    ] = False,
+    format: Annotated[
+        ContourFormat,
+        typer.Option(
+            help="Of the contour: csv (time,frequency,confidence with a header), mirex (tabs; below 0 Hz is a guess), "
+            "or sv (voiced points, for Sonic Visualiser).",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = "csv",
+    hop_ms: Annotated[
+        float,
+        typer.Option(metavar="MS", help="Milliseconds from frame to frame.", rich_help_panel=OUTPUT_PANEL),
+    ] = 10.0,
+    notes: Annotated[
+        bool,
+        typer.Option("--notes", help="Write the notes too, as SONG.notes.csv.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
+    midi: Annotated[
+        bool,
+        typer.Option(
+            "--midi", help="Write SONG.mid too, with bends that follow the voice.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = False,
+    plot: Annotated[
+        bool,
+        typer.Option(
+            "--plot", help="Draw SONG.melody.png too: the melody on a spectrogram.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = False,
+    tuning: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            help="A4 that notes are counted from, as in 440.",
+            show_default="estimated",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    fmin: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="No pitch below this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    ] = None,
+    fmax: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="No pitch above this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    ] = None,
+    voicing_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="From this confidence on a frame is sung, from 0 to 1.",
+            show_default="the model's",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    smooth: Annotated[
+        Smoothing,
+        typer.Option(
+            help="viterbi follows the likeliest path, median calms it, none takes every frame by itself.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = "viterbi",
+    model: ModelReference = DEFAULT_MELODY_MODEL,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Model that separates the vocals first.",
+            show_default=DEFAULT_MODEL,
+            autocompletion=model_names,
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    raw: Raw = None,
+    device: Device = "auto",
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: JsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> int:
+    """Write down the melody that is sung: melody/SONG.f0.csv, and its notes, MIDI and picture on request.
+
+    The vocals are separated first, unless --vocals says that the input is a voice. A song that is done already is
+    skipped.
+    """
+    options = MelodyOptions(
+        output=output,
+        vocals=vocals,
+        format=format,
+        hop_ms=hop_ms,
+        fmin=fmin,
+        fmax=fmax,
+        voicing_threshold=voicing_threshold,
+        smooth=smooth,
+        notes=notes,
+        midi=midi,
+        plot=plot,
+        tuning=tuning,
+        device=device,
+        force=force,
+    )
+    screen = Screen(quiet=quiet, verbose=verbose)
+    refuse_stdin_misuse(inputs, raw)
+    if vocals and separator is not None:
+        raise UsageError("--vocals separates nothing: leave out --separator, or --vocals")
+    models = model, separator or DEFAULT_MODEL
+    if output == STREAM:
+        if json or dry_run or notes or midi or plot:
+            raise UsageError(
+                "-o - writes a contour to standard output: it excludes --notes, --midi, --plot, --json and --dry-run"
+            )
+        return _to_pipe(inputs, options, models, raw, screen)
+    return _to_files(inputs, options, models, raw, dry_run, Talk(screen, json=json, debug=debug, figures=FIGURES))
+
+
+def _to_files(
+    paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, dry_run: bool, talk: Talk
+) -> int:
+    """Plan, then read every input's melody into files; 1 if one of them failed."""
+    with talk.screen.busy("starting PyTorch"):
+        from stemsplit.melody.track import Transcribing, check_melody_options, plan_melodies
+    check_melody_options(options)
+    jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
+    work = Transcribing(_ready(options, models, talk.screen), options)
+    return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
+
+
+def _to_pipe(
+    paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, screen: Screen
+) -> int:
+    """One file's contour, to standard output."""
+    with screen.busy("starting PyTorch"):
+        from stemsplit.audio import probe
+        from stemsplit.melody.formats import format_named
+        from stemsplit.melody.reader import listen
+        from stemsplit.melody.track import check_melody_options
+        from stemsplit.sources import file_source
+
+    check_melody_options(options)
+    found = find_one(paths)
+    reader = _ready(options, models, screen)
+    with one_job(found, raw, screen) as (job, on_progress, on_warning):
+        source = file_source(probe(job.source))
+        contour = listen(reader, source, on_progress=on_progress, on_warning=on_warning).contour
+    _put_lines(format_named(options.format).lines(contour))
+    return 0
+
+
+def _put_lines(lines: Iterable[str]) -> None:
+    lines = iter(lines)
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        put("\n".join(some))
+
+
+def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> Reader:
+    """The melody model, and unless the inputs are voices the separator, loaded; with -v their figures are told."""
+    from stemsplit.melody.reader import decoding_for, load_melody_model, make_reader
+    from stemsplit.memory import keep_freed_memory
+
+    keep_freed_memory()
+    reference, separator_reference = models
+    with screen.downloading(reference) as progress:
+        model = load_melody_model(reference, progress=progress)
+    decoding = decoding_for(model, options)
+    screen.detail(f"model {model.reference}, SHA-256 {model.sha256}, voicing threshold {decoding.threshold:g}")
+    if options.vocals:
+        return make_reader(model, None, options)
+    wanted = SeparateOptions(stems="vocals", device=options.device)
+    return make_reader(model, separator_ready(separator_reference, wanted, screen), options)

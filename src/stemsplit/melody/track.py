@@ -1,0 +1,185 @@
+"""One song → its melody on disk, and the manifest that says how.
+
+DIR/{track}.f0.csv (or what the format is called) and, as asked for, .notes.csv, .mid and .melody.png; then
+DIR/{track}.melody.json. That is a manifest like those of `separate`, with these keys beside theirs:
+
+    "separator": {"reference", "sha256"}, or null for a voice,
+    "sample_rate", "samples": of the voice as the network got it,
+    "hop_ms", "frames": of the contour, "voiced": share of them, "tuning_hz": of A4, "notes": how many
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stemsplit import __version__
+from stemsplit.audio import probe
+from stemsplit.audio.info import Warn
+from stemsplit.inputs import Input
+from stemsplit.jobs import Job, Progress, input_record, refuse_collisions
+from stemsplit.manifest import output_record, still_holds, write_manifest
+from stemsplit.melody.formats import format_named, write_contour
+from stemsplit.melody.midi import write_midi
+from stemsplit.melody.notes import Notes, find_notes, write_notes
+from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
+from stemsplit.melody.reader import Reader, Reading, listen
+from stemsplit.melody.tuning import checked_tuning
+from stemsplit.options import MelodyOptions
+from stemsplit.sources import file_source
+from stemsplit.staging import staged
+
+MANIFEST_SUFFIX = "melody.json"
+
+
+def check_melody_options(options: MelodyOptions) -> None:
+    """Refuse what is wrong whatever the input and the model are.
+
+    Raises: UsageError.
+    """
+    format_named(options.format)
+    if options.tuning is not None:
+        checked_tuning(options.tuning)
+    if options.plot:
+        check_plotting()
+
+
+def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job, ...]:
+    """Where every output of every input goes.
+
+    Raises: TargetCollisionError, UsageError.
+    """
+    suffixes = {"f0": format_named(options.format).suffix}
+    suffixes |= {"notes": "notes.csv"} if options.notes else {}
+    suffixes |= {"midi": "mid"} if options.midi else {}
+    suffixes |= {"plot": "melody.png"} if options.plot else {}
+    jobs = tuple(_job(item, options.output, suffixes) for item in inputs)
+    refuse_collisions(jobs)
+    return jobs
+
+
+def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
+    targets = {name: output / f"{item.track}.{suffix}" for name, suffix in suffixes.items()}
+    return Job(item.path, item.track, item.name, targets, output / f"{item.track}.{MANIFEST_SUFFIX}")
+
+
+@dataclass(frozen=True)
+class Transcribing:
+    """To read melodies, as the work of a run."""
+
+    reader: Reader
+    options: MelodyOptions
+
+    @property
+    def output(self) -> Path:
+        """The folder that everything goes into."""
+        return self.options.output
+
+    @property
+    def force(self) -> bool:
+        """Whether to do again what is done already."""
+        return self.options.force
+
+    def is_finished(self, job: Job) -> bool:
+        """Whether the melody of this very job is on disk already, unchanged."""
+        return still_holds(
+            job.manifest,
+            source=job.source,
+            model_sha256=self.reader.model.sha256,
+            settings=melody_settings(self.reader, self.options),
+            targets=job.targets,
+        )
+
+    def carry_out(self, job: Job, *, on_progress: Progress | None, on_warning: Warn) -> Mapping[str, Any]:
+        """See `melody_track`."""
+        return melody_track(job, self.reader, self.options, on_progress=on_progress, on_warning=on_warning)
+
+
+def melody_track(
+    job: Job,
+    reader: Reader,
+    options: MelodyOptions,
+    *,
+    on_progress: Progress | None = None,
+    on_warning: Warn,
+) -> dict[str, Any]:
+    """Read the melody of one file, write what was asked for, and return its manifest, which is written last.
+
+    Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
+    """
+    started = time.monotonic()
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        on_warning(text)
+
+    info = probe(job.source)
+    read_from = input_record(job, info)
+    spectrogram = Spectrogram() if options.plot else None
+    reading = listen(
+        reader,
+        file_source(info),
+        on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
+        on_progress=on_progress,
+        on_warning=warn,
+    )
+    notes = find_notes(reading.contour, options.tuning)
+    _write(job, reading, notes, spectrogram, options)
+    manifest = {
+        "stemsplit": __version__,
+        "input": read_from,
+        **_about(job, reader, options, reading, notes),
+        "seconds": round(time.monotonic() - started, 3),
+        "warnings": warnings,
+    }
+    write_manifest(job.manifest, manifest)
+    return manifest
+
+
+def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | None, options: MelodyOptions) -> None:
+    """All targets, or none."""
+    contour = reading.contour
+    with staged(job.targets) as places:
+        write_contour(places["f0"], contour, options.format)
+        if "notes" in places:
+            write_notes(places["notes"], notes)
+        if "midi" in places:
+            write_midi(places["midi"], notes, contour)
+        if spectrogram is not None:
+            plot_melody(places["plot"], contour, notes, spectrogram, job.track)
+
+
+def melody_settings(reader: Reader, options: MelodyOptions) -> dict[str, Any]:
+    """What, next to input and model, decides over the written bytes."""
+    separator = reader.separator
+    return {
+        "separator": None if separator is None else separator.model.sha256,
+        "voicing_threshold": reader.decoding.threshold,
+        **options.settings(),
+    }
+
+
+def _about(job: Job, reader: Reader, options: MelodyOptions, reading: Reading, notes: Notes) -> dict[str, Any]:
+    separator, contour = reader.separator, reading.contour
+    return {
+        "model": _named(reader.model.reference, reader.model.sha256),
+        "separator": None if separator is None else _named(separator.model.reference, separator.model.sha256),
+        "settings": melody_settings(reader, options),
+        "device": str(reader.device),
+        "outputs": {name: output_record(job.manifest, target) for name, target in job.targets.items()},
+        "sample_rate": reader.model.network.config.sample_rate,
+        "samples": reading.samples,
+        "hop_ms": options.hop_ms,
+        "frames": len(contour),
+        "voiced": round(float(contour.voiced.mean()), 4) if len(contour) else 0.0,
+        "tuning_hz": round(notes.tuning_hz, 3),
+        "notes": len(notes.notes),
+    }
+
+
+def _named(reference: str, sha256: str) -> dict[str, str]:
+    return {"reference": reference, "sha256": sha256}
