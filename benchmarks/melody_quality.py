@@ -1,7 +1,7 @@
 """Score melody networks beside other pitch trackers, on clips of singers that none of our networks has seen.
 
     python benchmarks/melody_quality.py --mir1k DIR [--model REF ...] [--trackers ours pyin swift-f0 pesto]
-        [--conditions voice 15dB 0dB separated] [--singers NAME ...] [--clips-per-singer N] [--cache DIR] [--json FILE]
+        [--conditions voice 15dB 0dB separated song] [--singers NAME ...] [--clips-per-singer N] [--json FILE] …
     python benchmarks/melody_quality.py --mir1k DIR --speed [--minutes M] [--repeats N]
 
 DIR holds MIR-1K as NAME.voice.opus, NAME.accomp.opus and labels.npz: MIDI semitones every 20 ms, the first at 20 ms,
@@ -11,6 +11,10 @@ DIR holds MIR-1K as NAME.voice.opus, NAME.accomp.opus and labels.npz: MIDI semit
     15dB        the accompaniment 15 dB below the voice, in RMS over the clip
     0dB         the accompaniment as loud as the voice
     separated   the vocals that --separator makes of the 0dB mixture
+    song        the 0dB mixture, as `stemsplit melody` reads it: its separated vocals and itself; for our networks
+
+Two songs of the test singer davidson were sung to the same backing tracks by train singers (found by correlating the
+spectra of all accompaniments): they are left out unless --exclude says otherwise.
 
 mir_eval scores every clip at its labels. The figures printed are means over clips, as MIREX reports them; "all" is the
 total over all frames. What the trackers are and how they decide on voicing: melody_trackers.py. Seconds are CPU time
@@ -47,8 +51,10 @@ RATE = trackers.RATE
 LABEL_HOP = 0.02
 TEST_SINGERS = ("abjones", "davidson", "ariel", "amy")
 """The singers of MIR-1K that neither the separator nor the melody network was trained on."""
-CONDITIONS = ("voice", "15dB", "0dB", "separated")
-ACCOMPANIMENT_DB = {"15dB": -15.0, "0dB": 0.0, "separated": 0.0}
+ALSO_TRAINED_ON = ("davidson_2", "davidson_3")
+"""Songs of test singers that train singers (fdps, Kenshin) sang too, to the same accompaniment."""
+CONDITIONS = ("voice", "15dB", "0dB", "separated", "song")
+ACCOMPANIMENT_DB = {"15dB": -15.0, "0dB": 0.0, "separated": 0.0, "song": 0.0}
 TITLES = ("overall", "pitch", "chroma", "recall", "false alarm")
 
 
@@ -87,14 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tracks, skipped = load_trackers(options)
     if not tracks:
         sys.exit("none of the trackers is here: " + "; ".join(skipped.values()))
-    names = clip_names(options.mir1k, options.singers, options.clips_per_singer)
+    names = clip_names(options.mir1k, options.singers, options.clips_per_singer, options.exclude)
     print(heading(options, names), flush=True)
     if options.speed:
         measure_speed(tracks, names, options)
         return 0
     results = {}
     for condition in options.conditions:
-        results[condition] = run(tracks, names, sound_of(condition, options), options.mir1k)
+        chosen = tracks if condition != "song" else song_readers(options)
+        results[condition] = run(chosen, names, sound_of(condition, options), options.mir1k)
         print_results(condition, results[condition])
         if options.json:  # after every condition, so that a run that is stopped has said something
             report = report_of(results, skipped, options)
@@ -106,6 +113,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mir1k", type=Path, required=True, help="folder with the clips and labels.npz")
     parser.add_argument("--singers", nargs="+", default=list(TEST_SINGERS), metavar="NAME")
+    parser.add_argument("--exclude", nargs="*", default=list(ALSO_TRAINED_ON), metavar="SONG", help="SINGER_SONG")
     parser.add_argument("--clips-per-singer", type=int, metavar="N", help="evenly spaced ones (all)")
     parser.add_argument("--trackers", nargs="+", choices=["ours", *trackers.PEERS], default=["ours", *trackers.PEERS])
     parser.add_argument("--model", nargs="+", default=["melody-cnn"], metavar="REF", help="our networks (melody-cnn)")
@@ -131,9 +139,7 @@ def limit_threads(threads: int) -> None:
 
 def load_trackers(options: argparse.Namespace) -> tuple[dict[str, trackers.Track], dict[str, str]]:
     """Trackers by name, ours under their model references, and why others are left out."""
-    given = {"smooth": options.smooth, "voicing_threshold": options.voicing_threshold}
-    decoding = tuple((name, value) for name, value in given.items() if value is not None)
-    settings = trackers.Settings(options.hop_ms, options.threads, decoding)
+    settings = settings_of(options)
     names = [model for name in options.trackers for model in (options.model if name == "ours" else [name])]
     tracks, skipped = {}, {}
     for name in names:
@@ -145,12 +151,25 @@ def load_trackers(options: argparse.Namespace) -> tuple[dict[str, trackers.Track
     return tracks, skipped
 
 
+def settings_of(options: argparse.Namespace) -> trackers.Settings:
+    given = {"smooth": options.smooth, "voicing_threshold": options.voicing_threshold}
+    decoding = tuple((name, value) for name, value in given.items() if value is not None)
+    return trackers.Settings(options.hop_ms, options.threads, decoding)
+
+
+def song_readers(options: argparse.Namespace) -> dict[str, trackers.Track]:
+    """Our networks, each behind the separator."""
+    separator = options.separator if "ours" in options.trackers else None
+    return {model: trackers.ours(model, settings_of(options), separator) for model in options.model if separator}
+
+
 # --- clips
 
 
-def clip_names(folder: Path, singers: Sequence[str], per_singer: int | None) -> list[str]:
-    """Names of the singers' clips, by name; evenly spaced ones where not all are wanted."""
+def clip_names(folder: Path, singers: Sequence[str], per_singer: int | None, exclude: Sequence[str] = ()) -> list[str]:
+    """Names of the singers' clips but for those of excluded songs; evenly spaced ones where not all are wanted."""
     found = sorted(path.name.removesuffix(".voice.opus") for path in folder.glob("*.voice.opus"))
+    found = [name for name in found if "_".join(name.split("_")[:2]) not in exclude]
     chosen = []
     for singer in singers:
         names = [name for name in found if name.split("_")[0] == singer]

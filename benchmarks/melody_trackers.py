@@ -44,18 +44,16 @@ def load(name: str, settings: Settings) -> Track:
     return PEERS[name](settings) if name in PEERS else ours(name, settings)
 
 
-def ours(reference: str, settings: Settings) -> Track:
-    """Our network, loaded once."""
-    from stemsplit import extract_melody, load_melody_network
+def ours(reference: str, settings: Settings, separator: str | None = None) -> Track:
+    """Our network, loaded once; behind a separator, also loaded once, if one is named."""
+    from stemsplit import extract_melody, load_melody_network, load_network
 
-    network = load_melody_network(reference, "cpu")
-    choices = dict(settings.decoding)
+    choices: dict[str, Any] = {"model": load_melody_network(reference, "cpu"), "vocals": separator is None}
+    choices |= {"separator": load_network(separator, "cpu")} if separator else {}
+    choices |= {"hop_ms": settings.hop_ms, "device": "cpu", **dict(settings.decoding)}
 
     def track(samples: np.ndarray) -> Contour:
-        found = extract_melody(
-            samples, RATE, vocals=True, model=network, hop_ms=settings.hop_ms, device="cpu", **choices
-        )
-        return found.contour
+        return extract_melody(samples, RATE, **choices).contour
 
     return track
 
