@@ -90,6 +90,7 @@ def test_clips_of_a_singer_are_evenly_spaced(quality: ModuleType, mir1k: Path) -
     assert quality.clip_names(mir1k, ["amy"], None) == ["amy_1_01", "amy_1_02", "amy_2_01"]
     assert quality.clip_names(mir1k, ["amy", "bug"], 2) == ["amy_1_01", "amy_2_01", "bug_1_01"]
     assert quality.clip_names(mir1k, ["bug"], 9) == ["bug_1_01"]
+    assert quality.clip_names(mir1k, ["amy"], None, ["amy_1"]) == ["amy_2_01"]
     with pytest.raises(SystemExit, match="no clip of nobody"):
         quality.clip_names(mir1k, ["nobody"], None)
 
@@ -164,6 +165,20 @@ def test_separated_vocals_are_kept_for_another_run(
     assert len(list(tmp_path.glob("cache/*/*"))) == 1
     monkeypatch.setattr("stemsplit.api.separate", lambda *a, **k: pytest.fail("separated again"))
     assert (quality.separated(str(model), tmp_path / "cache")(clip) == first).all()
+
+
+def test_a_song_is_read_behind_the_separator(
+    quality: ModuleType, mir1k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiny import save_tiny
+
+    network = save(MelodyCNN(SMALL).eval(), tmp_path / "small", name="small")
+    separator = save_tiny(tmp_path / "tiny")
+    given = ["--mir1k", str(mir1k), "--singers", "bug", "--trackers", "ours", "--conditions", "song"]
+    assert quality.main([*given, "--model", str(network), "--separator", str(separator)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("song") for line in lines)
+    assert any("small" in line for line in lines)
 
 
 def test_our_network_is_a_tracker_like_the_others(
