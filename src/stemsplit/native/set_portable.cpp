@@ -1,0 +1,3 @@
+#include "block.h"
+
+const stemsplit_kernels* stemsplit_portable() { return &TABLE; }

@@ -1,0 +1,125 @@
+// Vectors of floats, one definition per instruction set. Included inside an anonymous namespace by each translation
+// unit of its own flags; nothing of the standard library may be instantiated there, or the linker could keep a copy
+// that an older processor cannot run.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(STEMSPLIT_SET_AVX2) || defined(STEMSPLIT_SET_AVX512)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(STEMSPLIT_SET_AVX512)
+
+typedef __m512 vf;
+constexpr int VW = 16;
+constexpr int ROWS = 14;  // rows of a register tile: 14 x 2 accumulators, 2 panels' vectors, 1 broadcast
+INLINE vf load(const float* p) { return _mm512_loadu_ps(p); }
+INLINE void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+INLINE vf all(float x) { return _mm512_set1_ps(x); }
+INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE vf fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+INLINE vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
+INLINE vf min(vf a, vf b) { return _mm512_min_ps(a, b); }
+INLINE vf nearest(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vf power_of_two(vf n) {  // n whole, -126 ... 127
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+}
+INLINE vf reciprocal(vf d) {  // 1 ulp or two: 2^-14, and one Newton step squares that
+    vf r = _mm512_rcp14_ps(d);
+    return fma(r, fnma(d, r, all(1.0f)), r);
+}
+INLINE vf lanes() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+INLINE vf where_equal(vf a, vf b, vf yes, vf no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), no, yes);
+}
+
+#elif defined(STEMSPLIT_SET_AVX2)
+
+typedef __m256 vf;
+constexpr int VW = 8;
+constexpr int ROWS = 6;
+INLINE vf load(const float* p) { return _mm256_loadu_ps(p); }
+INLINE void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+INLINE vf all(float x) { return _mm256_set1_ps(x); }
+INLINE vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE vf fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+INLINE vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
+INLINE vf min(vf a, vf b) { return _mm256_min_ps(a, b); }
+INLINE vf nearest(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vf power_of_two(vf n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+INLINE vf reciprocal(vf d) { return _mm256_div_ps(all(1.0f), d); }
+INLINE vf lanes() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
+INLINE vf where_equal(vf a, vf b, vf yes, vf no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_EQ_OQ)); }
+
+#else  // four floats of the compiler's own vectors: SSE2, NEON, or plain code
+
+typedef float vf __attribute__((vector_size(16)));
+typedef int32_t vi __attribute__((vector_size(16)));
+constexpr int VW = 4;
+constexpr int ROWS = 6;
+INLINE vf load(const float* p) {
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE vf all(float x) { return vf{x, x, x, x}; }
+INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf fnma(vf a, vf b, vf c) { return c - a * b; }
+INLINE vf blend(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
+INLINE vf max(vf a, vf b) { return blend(a > b, a, b); }
+INLINE vf min(vf a, vf b) { return blend(a < b, a, b); }
+INLINE vf nearest(vf a) {  // adding 1.5 * 2^23 rounds away what lies behind the point; |a| < 2^22
+    const vf magic = all(12582912.0f);
+    return (a + magic) - magic;
+}
+INLINE vf power_of_two(vf n) { return (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
+INLINE vf reciprocal(vf d) { return all(1.0f) / d; }
+INLINE vf lanes() { return vf{0, 1, 2, 3}; }
+INLINE vf where_equal(vf a, vf b, vf yes, vf no) { return blend(a == b, yes, no); }
+
+#endif
+
+constexpr int PANEL = 2 * VW;
+
+INLINE float sum(vf v) {
+    float lane[VW], total = 0;
+    store(lane, v);
+    for (int i = 0; i < VW; ++i) total += lane[i];
+    return total;
+}
+
+// How a cell holds values and how cells are multiplied. `A` operands are rows of cells, read one by one and broadcast;
+// `B` operands have consecutive inner values in one cell.
+#if defined(STEMSPLIT_SET_BF16)
+constexpr int PACK = 2;
+INLINE vf mul_add(vf a, vf b, vf c) { return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b); }
+// VW values of a row → VW / 2 cells.
+INLINE void store_row(float* cells, vf v) {
+    _mm256_storeu_si256((__m256i*)cells, (__m256i)_mm512_cvtneps_pbh(v));
+}
+// Values of two consecutive inner steps → VW cells.
+INLINE vf pair(vf even, vf odd) {
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even));
+    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd));
+    return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+#else
+constexpr int PACK = 1;
+INLINE vf mul_add(vf a, vf b, vf c) { return fma(a, b, c); }
+INLINE void store_row(float* cells, vf v) { store(cells, v); }
+#endif
+
+constexpr ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
+constexpr ptrdiff_t cells(ptrdiff_t values) { return (values + PACK - 1) / PACK; }
+
+}  // namespace

@@ -1,0 +1,127 @@
+"""The shared library of native kernels: found, checked, and called through ctypes. See native/abi.h."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_uint32, c_void_p
+from functools import lru_cache
+from pathlib import Path
+
+from stemsplit.native.build import LIBRARY, source_hash
+
+ABI = 1
+INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
+"""In the order of the library's numbers."""
+
+OK, UNSUPPORTED, INVALID = 0, 1, 2
+
+
+class Shape(Structure):
+    """`stemsplit_shape`: D, inner width, padded S, heads, padded channels of a head, taps, padded heads."""
+
+    _fields_ = (
+        ("features", c_int64),
+        ("inner", c_int64),
+        ("state", c_int64),
+        ("heads", c_int64),
+        ("channels", c_int64),
+        ("taps", c_int64),
+        ("heads_padded", c_int64),
+    )
+
+
+class Direction(Structure):
+    """`stemsplit_direction`."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("mixed", "gate", "out", "conv", "conv_bias", "dt_bias", "a", "skip"))
+
+
+class BlockWeights(Structure):
+    """`stemsplit_block_weights`."""
+
+    _fields_ = (
+        ("shape", Shape),
+        ("norm_weight", c_void_p),
+        ("norm_bias", c_void_p),
+        ("straight", c_void_p),
+        ("bias", c_void_p),
+        ("direction", Direction * 2),
+    )
+
+
+class LibraryError(Exception):
+    """The library cannot be used: one line that says why."""
+
+
+class Library:
+    """The entry points of a library that was built from these very sources.
+
+    Raises:
+        LibraryError: no file, not loadable, another ABI, or made from other sources.
+    """
+
+    def __init__(self, path: Path = LIBRARY) -> None:
+        if not path.exists():
+            raise LibraryError("the native kernels were not built: `python -m stemsplit.native.build` builds them")
+        try:
+            self._library = ctypes.CDLL(str(path))
+            self._declare()
+        except (OSError, AttributeError) as error:
+            raise LibraryError(f"{path.name} cannot be loaded: {error}") from None
+        again = "`python -m stemsplit.native.build` builds it again"
+        if (abi := self._library.stemsplit_abi()) != ABI:
+            raise LibraryError(f"{path.name} has interface {abi}, not {ABI}: {again}")
+        if self._library.stemsplit_source_hash().decode(errors="replace") != source_hash():
+            raise LibraryError(f"{path.name} was built from other sources: {again}")
+
+    def _declare(self) -> None:
+        library = self._library
+        library.stemsplit_abi.restype = c_int32
+        library.stemsplit_source_hash.restype = c_char_p
+        library.stemsplit_supported.restype = c_uint32
+        for function in (library.stemsplit_vector, library.stemsplit_panel):
+            function.argtypes, function.restype = (c_int32,), c_int64
+        library.stemsplit_scratch.argtypes = (c_int32, POINTER(Shape), c_int64)
+        library.stemsplit_scratch.restype = c_int64
+        pointers, sizes, scratch = (c_void_p, c_void_p), (c_int64, c_int64, c_int32), (c_void_p, c_int64)
+        library.stemsplit_block.argtypes = (c_int32, POINTER(BlockWeights), *pointers, *sizes, *scratch)
+        library.stemsplit_block.restype = c_int32
+
+    def instruction_sets(self) -> tuple[str, ...]:
+        """Those that are compiled in and that this processor has."""
+        bits = self._library.stemsplit_supported()
+        return tuple(name for number, name in enumerate(INSTRUCTION_SETS) if bits >> number & 1)
+
+    def vector(self, name: str) -> int:
+        """Values in a vector of an instruction set: widths are padded to multiples of it."""
+        return int(self._library.stemsplit_vector(INSTRUCTION_SETS.index(name)))
+
+    def panel(self, name: str) -> int:
+        """Outputs in a panel of a packed matrix."""
+        return int(self._library.stemsplit_panel(INSTRUCTION_SETS.index(name)))
+
+    def scratch(self, name: str, shape: Shape, steps: int) -> int:
+        """4-byte words of scratch for one thread."""
+        return int(self._library.stemsplit_scratch(INSTRUCTION_SETS.index(name), ctypes.byref(shape), steps))
+
+    def run(
+        self,
+        name: str,
+        weights: BlockWeights,
+        pointers: tuple[int, int, int],
+        sizes: tuple[int, int, int],
+        scratch_words: int,
+    ) -> int:
+        """Run a block: pointers to input, output and scratch; sequences, steps and threads. Return the status."""
+        x, out, scratch = pointers
+        number = INSTRUCTION_SETS.index(name)
+        return int(self._library.stemsplit_block(number, ctypes.byref(weights), x, out, *sizes, scratch, scratch_words))
+
+
+@lru_cache(maxsize=1)
+def load_library() -> Library | LibraryError:
+    """The library beside the sources, or why it cannot be used; looked for once."""
+    try:
+        return Library()
+    except LibraryError as error:
+        return error
