@@ -151,14 +151,14 @@ def pack(block: ResidualBiMamba) -> Packed:
         inward_bias=F.pad(bias, (0, padding)),
         outward=torch.stack(folded).contiguous(),
         conv_weight=torch.stack([mamba.conv1d.weight.float().squeeze(1).T for mamba in directions]).contiguous(),
-        conv_bias=torch.stack([_bias(mamba.conv1d) for mamba in directions]),
+        conv_bias=torch.stack([bias_of(mamba.conv1d) for mamba in directions]),
         dt_bias=both("dt_bias"),
         rate=-both("A_log").exp(),
         skip=both("D"),
     )
 
 
-def _bias(conv: torch.nn.Conv1d) -> Tensor:
+def bias_of(conv: torch.nn.Conv1d) -> Tensor:
     return torch.zeros_like(conv.weight[:, 0, 0]).float() if conv.bias is None else conv.bias.float()
 
 
@@ -183,7 +183,7 @@ class TritonBlock:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Run the block; out of shared memory, run it again in smaller pieces from here on."""
-        dtype = _working_type(rows)
+        dtype = working_type(rows)
         if dtype not in self.packed:
             self.packed[dtype] = self.packed[torch.float32].to(dtype)
         rows = rows.contiguous()
@@ -270,7 +270,7 @@ class TritonBlock:
         )  # fmt: skip
 
 
-def _working_type(rows: Tensor) -> torch.dtype:
+def working_type(rows: Tensor) -> torch.dtype:
     """What the products are computed in; float64 has no kernels, so it is computed in float32."""
     kind = rows.device.type
     if torch.is_autocast_enabled(kind):

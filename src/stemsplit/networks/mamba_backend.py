@@ -1,0 +1,156 @@
+"""The bidirectional Mamba-2 block by mamba-ssm's own kernels, for those who have installed the `mamba` extra.
+
+The same function as `ssd_triton` computes, in more steps and with more memory: the authors' way, to compare with.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stemsplit.networks.bands import group_norm
+from stemsplit.networks.ssd import RMS_EPS, depthwise_convolution
+from stemsplit.networks.ssd_triton import bias_of, working_type
+
+if TYPE_CHECKING:
+    from stemsplit.networks.backends import Bound
+    from stemsplit.networks.bsmamba import ResidualBiMamba
+    from stemsplit.networks.ssd import Mamba2
+
+LONGEST_CHUNK = 256
+"""mamba-ssm's default."""
+
+SCAN_MODULE, CONV_MODULE = "mamba_ssm.ops.triton.ssd_combined", "causal_conv1d"
+
+
+class MambaBackend:
+    """See `networks.backends`."""
+
+    name = "mamba"
+
+    def __init__(self, chunk_steps: int | None = None) -> None:
+        """`chunk_steps`: instead of the power of two that holds the sequence, at most 256."""
+        self.chunk_steps = chunk_steps
+
+    def missing(self, device: torch.device) -> str | None:
+        """As `Backend.missing`."""
+        if device.type != "cuda":
+            return "mamba-ssm's kernels are written for GPUs"
+        if find_spec("mamba_ssm") is None:
+            return "mamba-ssm is not installed: pip install 'stemsplit-mamba[mamba]'"
+        return import_problem()
+
+    def bind(self, block: ResidualBiMamba) -> Bound:
+        """As `Backend.bind`."""
+        return MambaBlock(block, self.chunk_steps)
+
+
+@cache
+def import_problem() -> str | None:
+    """Why mamba-ssm cannot be imported, in one line: it must have been compiled for this version of PyTorch."""
+    try:
+        import_module(SCAN_MODULE)
+    except Exception as error:  # a missing library, a symbol that PyTorch lost, a driver without a GPU
+        return f"mamba-ssm is installed but cannot be imported ({(str(error) or type(error).__name__).splitlines()[0]})"
+    return None
+
+
+class MambaBlock:
+    """One block, bound: rows (N, L, D) → rows (N, L, D) of the same type."""
+
+    def __init__(self, block: ResidualBiMamba, chunk_steps: int | None) -> None:
+        self.scan = import_module(SCAN_MODULE).mamba_chunk_scan_combined
+        self.conv = import_module(CONV_MODULE).causal_conv1d_fn if find_spec(CONV_MODULE) else None
+        self.chunk_steps = chunk_steps
+        with torch.no_grad():
+            self.weights = {torch.float32: _weights(block)}
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Run the block. The backward direction is the forward one over flipped rows."""
+        if rows.numel() == 0:
+            return rows
+        dtype = working_type(rows)
+        if dtype not in self.weights:
+            self.weights[dtype] = [_cast(weights, dtype) for weights in self.weights[torch.float32]]
+        *directions, around = self.weights[dtype]
+        with torch.autocast(rows.device.type, enabled=False):
+            normed = group_norm(rows.to(dtype), around["norm_weight"], around["norm_bias"])
+            total = F.linear(normed, around["through"], around["bias"])
+            total = total + self._direction(normed, directions[0])
+            total = total + self._direction(normed.flip(1), directions[1]).flip(1)
+        return rows + total.to(rows.dtype)
+
+    def _direction(self, normed: Tensor, weights: dict[str, Any]) -> Tensor:
+        n, length, _ = normed.shape
+        dtype, heads, inner, state = normed.dtype, weights["heads"], weights["inner"], weights["state"]
+        projected = F.linear(normed, weights["inward"])
+        z, mixed, dt = projected.split([inner, inner + 2 * state, heads], dim=-1)
+        x, b, c = self._convolve(mixed, weights).split([inner, state, state], dim=-1)
+        gated = self.scan(
+            x.reshape(n, length, heads, -1),
+            dt,
+            weights["rate"],
+            b.reshape(n, length, 1, state),
+            c.reshape(n, length, 1, state),
+            self.chunk_steps or min(LONGEST_CHUNK, max(16, 1 << (length - 1).bit_length())),
+            D=weights["skip"],
+            z=z.reshape(n, length, heads, -1),
+            dt_bias=weights["dt_bias"],
+            dt_softplus=True,
+        ).reshape(n, length, inner)
+        scale = torch.rsqrt(gated.float().square().mean(-1, keepdim=True) + RMS_EPS)
+        return F.linear(gated, weights["outward"]) * scale.to(dtype)
+
+    def _convolve(self, mixed: Tensor, weights: dict[str, Any]) -> Tensor:
+        weight, bias = weights["conv_weight"], weights["conv_bias"]
+        if self.conv is None:
+            return F.silu(depthwise_convolution(mixed, weight, bias, reverse=False))
+        # Rows of features are what it calls channels last.
+        return self.conv(mixed.transpose(1, 2), weight.squeeze(1), bias, activation="silu").transpose(1, 2)
+
+
+FLOAT32 = ("rate", "dt_bias", "skip")
+"""What decays are made of stays float32, and D with it."""
+
+
+def _cast(weights: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    return {
+        name: value.to(dtype) if isinstance(value, Tensor) and name not in FLOAT32 else value
+        for name, value in weights.items()
+    }
+
+
+def _weights(block: ResidualBiMamba) -> list[dict[str, Any]]:
+    """Copies of a block's weights in float32: both directions', then what is around them."""
+    forward, backward = block.proj.weight.float().chunk(2, dim=1)
+    around = {
+        "norm_weight": block.norm_weight.float().clone(),
+        "norm_bias": block.norm_bias.float().clone(),
+        "through": forward + backward,
+        "bias": block.proj.bias.float().clone(),
+    }
+    return [
+        _direction_weights(block.forward_mamba2, forward),
+        _direction_weights(block.backward_mamba2, backward),
+        around,
+    ]
+
+
+def _direction_weights(mamba: Mamba2, out: Tensor) -> dict[str, Any]:
+    """One direction's; `outward` is out_proj with the norm's weight before it and the block's projection after it."""
+    taken = {"inward": mamba.in_proj.weight, "conv_weight": mamba.conv1d.weight, "conv_bias": bias_of(mamba.conv1d)}
+    taken |= {"dt_bias": mamba.dt_bias, "skip": mamba.D}
+    return {
+        **{name: value.float().clone() for name, value in taken.items()},
+        "rate": -torch.exp(mamba.A_log.float()),
+        "outward": out @ (mamba.out_proj.weight.float() * mamba.norm.weight.float()),
+        "heads": mamba.heads,
+        "inner": mamba.d_inner,
+        "state": mamba.d_state,
+    }
