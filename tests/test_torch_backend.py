@@ -1,0 +1,162 @@
+"""The tiled pass in plain PyTorch against the truth, `ResidualBiMamba.forward_unfused` in float64."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import TINY
+from torch import Tensor
+
+from stemsplit.networks import cpu_products, torch_backend
+from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba
+from stemsplit.networks.torch_backend import TorchBackend, pack, plan_tiles
+
+MINI = json.loads((Path(__file__).parents[1] / "models/ts-bsmamba2-mini/config.json").read_text(encoding="utf-8"))
+SHAPES = {"tiny": TINY, "mini": BSMambaConfig.from_dict(MINI["network"]), "full": CONFIGS["ts-bsmamba2"]}
+
+
+def block(name: str, *, spread: float = 0.3) -> ResidualBiMamba:
+    """A block whose every parameter is random, also those that start at 0 or 1."""
+    torch.manual_seed(0)
+    made = ResidualBiMamba(SHAPES[name]).eval()
+    with torch.no_grad():
+        for value in made.parameters():
+            value.add_(spread * value.abs().mean() * torch.randn_like(value) + 0.05 * torch.randn_like(value))
+    return made
+
+
+def truth(of: ResidualBiMamba, rows: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return copy.deepcopy(of).double().forward_unfused(rows.double())
+
+
+def snr(found: Tensor, expected: Tensor) -> float:
+    return float(10 * torch.log10(expected.square().sum() / (found.double() - expected).square().sum()))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 57, 63, 65, 95, 97, 129, 259])
+@torch.inference_mode()
+def test_float64_meets_the_truth_at_odd_lengths(length: int) -> None:
+    made = block("tiny").double()
+    rows = torch.randn(3, length, TINY.dim, dtype=torch.float64)
+    torch.testing.assert_close(TorchBackend().bind(made)(rows), made.forward_unfused(rows), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequences", "length"),
+    [
+        ("full", 1, 1),
+        ("full", 5, 57),
+        ("full", 1, 259),
+        ("mini", 1, 1),
+        ("mini", 9, 27),
+        ("mini", 2, 87),
+        ("mini", 1, 475),
+    ],
+)
+@torch.inference_mode()
+def test_float32_keeps_110_db_of_what_the_block_adds(name: str, sequences: int, length: int) -> None:
+    made = block(name)
+    rows = torch.randn(sequences, length, SHAPES[name].dim)
+    update = TorchBackend().bind(made)(rows).double() - rows
+    assert snr(update, truth(made, rows) - rows) > 110
+
+
+@torch.inference_mode()
+def test_tiles_do_not_touch_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = block("tiny").double()
+    rows = torch.randn(11, 130, TINY.dim, dtype=torch.float64)
+    whole = TorchBackend().bind(made)(rows)
+    monkeypatch.setattr(torch_backend, "TILE_BYTES", 1)
+    assert plan_tiles(pack(made), 11, 130).sequences == 1
+    torch.testing.assert_close(TorchBackend().bind(made)(rows), whole)
+
+
+@torch.inference_mode()
+def test_buffers_carry_nothing_from_call_to_call() -> None:
+    backend, made = TorchBackend(), block("tiny").double()
+    bound, other = backend.bind(made), backend.bind(block("tiny", spread=1).double())
+    rows = {length: torch.randn(4, length, TINY.dim, dtype=torch.float64) for length in (150, 3, 259, 57, 1)}
+    first = {length: TorchBackend().bind(made)(value) for length, value in rows.items()}
+    for _ in range(2):
+        for length, value in rows.items():
+            other(value)
+            assert torch.equal(bound(value), first[length])
+
+
+@torch.inference_mode()
+def test_strong_and_weak_decays_stay_finite() -> None:
+    for rate, step in ((6.0, 6.0), (-6.0, -30.0), (6.0, -200.0)):
+        made = block("tiny")
+        for mamba in (made.forward_mamba2, made.backward_mamba2):
+            mamba.A_log.fill_(rate)
+            mamba.dt_bias.fill_(step)
+        rows = torch.randn(2, 259, TINY.dim)
+        update = TorchBackend().bind(made)(rows).double() - rows
+        assert snr(update, truth(made, rows) - rows) > 110
+
+
+@torch.inference_mode()
+def test_any_strides_and_no_sequences() -> None:
+    bound = TorchBackend().bind(block("tiny"))
+    rows = torch.randn(57, 6, TINY.dim).transpose(0, 1)
+    kept = rows.clone()
+    assert torch.equal(bound(rows), bound(rows.contiguous()))
+    assert torch.equal(rows, kept)
+    assert bound(rows[:0]).shape == (0, 57, TINY.dim)
+
+
+def test_it_runs_without_inference_mode_too() -> None:
+    bound, rows = TorchBackend().bind(block("tiny")), torch.randn(2, 70, TINY.dim)
+    with torch.inference_mode():
+        expected = bound(rows)
+    with torch.no_grad():
+        assert torch.equal(bound(rows), expected)
+
+
+@torch.inference_mode()
+def test_the_networks_output_keeps_110_db() -> None:
+    torch.manual_seed(0)
+    network, mixture = BSMamba(TINY).eval(), torch.randn(1, 2, 3001)
+    expected = copy.deepcopy(network).double()(mixture.double())
+    network.bind(TorchBackend())
+    assert snr(network(mixture), expected) > 110
+
+
+@torch.inference_mode()
+def test_under_autocast_the_block_rounds_as_it_always_did() -> None:
+    made, rows = block("tiny"), torch.randn(2, 57, TINY.dim)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(TorchBackend().bind(made)(rows), made.fused(rows))
+
+
+@torch.inference_mode()
+def test_memory_does_not_grow_with_sequences_or_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_backend, "TILE_BYTES", 2_000_000)
+    backend = TorchBackend()
+    bound = backend.bind(block("mini"))
+    bound(torch.randn(50, 27, 64))
+    held = backend.buffers.nbytes()
+    for count in (100, 75, 1):
+        bound(torch.randn(count, 27, 64))
+    assert backend.buffers.nbytes() <= 1.3 * held
+    assert held < 2 * torch_backend.TILE_BYTES
+
+
+def test_faster_products_are_taken_only_where_they_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = cpu_products._settings()
+    if settings is None:
+        pytest.skip("this torch has one library only")
+    before = settings.fp32_precision
+    for exact in (True, False):
+        monkeypatch.setattr(cpu_products, "_onednn_is_exact", lambda exact=exact: exact)
+        with cpu_products.fast_products():
+            assert (settings.fp32_precision == "bf16") == (exact or before == "bf16")
+        assert settings.fp32_precision == before
+    with pytest.raises(RuntimeError, match="inside"), cpu_products.fast_products():
+        raise RuntimeError("inside")
+    assert settings.fp32_precision == before
