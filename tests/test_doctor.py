@@ -43,6 +43,13 @@ def test_a_missing_package_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert states(doctor.versions())["no-such-package-at-all"] == "broken"
 
 
+def test_a_missing_extra_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", {"no-such-package-at-all": ("plot", "melody --plot")})
+    (finding,) = (found for found in doctor.versions() if found.name == "no-such-package-at-all")
+    assert finding.state == "missing"
+    assert finding.value == "for melody --plot: pip install 'stemsplit-mamba[plot]'"
+
+
 def test_the_cpu_is_a_device_and_a_missing_gpu_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "available_devices", lambda: ("cpu",))
     found = {finding.name: finding for finding in doctor.devices()}

@@ -29,7 +29,11 @@ from stemsplit.inference import Network
 from stemsplit.memory import keep_freed_memory
 from stemsplit.separate import chunking_for, separate_blocks
 
-PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "huggingface-hub", "typer", "rich")
+PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "mido",
+            "huggingface-hub", "typer", "rich")  # fmt: skip
+EXTRAS = {"matplotlib": ("plot", "melody --plot"), "mir_eval": ("eval", "evaluate --melody")}
+"""Package → what pip calls the extra that it is in, and the command that needs it."""
+
 FFMPEG_DECODERS = {"m4a, mp4": "aac", "ALAC": "alac", "webm": "opus", "wma": "wmav2", "MP3": "mp3float", "AC-3": "ac3"}
 SONG_SECONDS = 240.0
 MEASURE_SECONDS = 20.0  # stop measuring soon after this
@@ -71,6 +75,11 @@ def versions() -> Iterator[Finding]:
             yield Finding(section, name, metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Finding(section, name, f"not installed: pip install {name}", "broken")
+    for name, (extra, command) in EXTRAS.items():
+        try:
+            yield Finding(section, name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(section, name, f"for {command}: pip install 'stemsplit-mamba[{extra}]'", "missing")
 
 
 def formats() -> Iterator[Finding]:
