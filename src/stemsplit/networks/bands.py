@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stemsplit.networks.cpu_products import tanh
+
 NORM_EPS = torch.finfo(torch.float32).eps
 
 
@@ -104,9 +106,9 @@ class BandHeads(nn.Module):
         """Yield (re|im, B·C·T, S, width) for each band. The last map's 4 groups are what it is read as: no copies."""
         for band, (start, end) in enumerate(self.edges):
             rows = group_norm(tokens[:, :, band], self.norm_weight[band], self.norm_bias[band])
-            rows = torch.tanh(F.linear(rows, self.weight1[band], self.bias1[band]))
+            rows = tanh(F.linear(rows, self.weight1[band], self.bias1[band]))
             groups = rows.flatten(0, -2).unflatten(-1, (self.GROUPS, -1)).transpose(0, 1)  # (4, B·C·T, ·)
-            groups = torch.tanh(grouped_linear(groups, self.weight2[band], self.bias2[band].view(self.GROUPS, -1)))
+            groups = tanh(grouped_linear(groups, self.weight2[band], self.bias2[band].view(self.GROUPS, -1)))
             weight, bias = self.weight3[:, :, start:end].flatten(1, 2), self.bias3[:, :, start:end].flatten(1)
             value, gate = grouped_linear(groups, weight, bias).unflatten(-1, (self.stems, end - start)).chunk(2)
             yield value * torch.sigmoid(gate)

@@ -17,10 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
+from stemsplit.networks.cpu_products import fast_products, tanh
 from stemsplit.networks.ssd import RMS_EPS, Mamba2
 
 if TYPE_CHECKING:
     from stemsplit.networks.backends import Backend, Bound
+
+TAC_BANDS = 8
+"""Bands of one pass of the exchange between channels."""
 
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not brought up: they are silence but for rounding."""
@@ -120,7 +124,8 @@ class BSMamba(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         """Return the two-stage estimate (B, S, C, samples) of a mixture (B, C, samples)."""
         spectrum, scale = self.analyse(mixture)
-        masked, mapped = self.spectra(spectrum)
+        with fast_products():
+            masked, mapped = self.spectra(spectrum)
         return self.synthesise(masked + mapped, scale, mixture.shape[-1])
 
     def estimates(self, mixture: Tensor) -> Estimates:
@@ -136,7 +141,7 @@ class BSMamba(nn.Module):
         for block in self.blocks_mask:
             tokens = block(tokens)
         masks = sum_to_one(self.heads_mask.decode(tokens))
-        tokens = torch.tanh(self.fusion(torch.cat([self.split_map.encode(spectrum), tokens], dim=-1)))
+        tokens = tanh(self.fusion(torch.cat([self.split_map.encode(spectrum), tokens], dim=-1)))
         for block in self.blocks_map:
             tokens = block(tokens)
         return masks * spectrum.unsqueeze(1), self.heads_map.decode(tokens)
@@ -270,7 +275,18 @@ class TransformAverageConcatenate(nn.Module):
         self.concatenate = nn.Linear(2 * hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, C, …, D) → the same shape, mixed across C."""
-        own = torch.tanh(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
-        shared = torch.tanh(self.average(own.mean(dim=1, keepdim=True)))
-        return tokens + torch.tanh(self.concatenate(torch.cat([own, shared.expand_as(own)], dim=-1)))
+        """tokens (B, C, K, T, D) → the same shape, mixed across C. At inference band by band, which stays in cache."""
+        if torch.is_grad_enabled():
+            return tokens + self._update(tokens)
+        out = torch.empty(tokens.shape, dtype=tokens.dtype, device=tokens.device)
+        for band in range(0, tokens.shape[2], TAC_BANDS):
+            part = tokens[:, :, band : band + TAC_BANDS]
+            torch.add(part, self._update(part), out=out[:, :, band : band + TAC_BANDS])
+        return out
+
+    def _update(self, tokens: Tensor) -> Tensor:
+        own = tanh(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
+        shared = tanh(self.average(own.mean(dim=1, keepdim=True)))
+        # Of the concatenation's map, each half by itself: what is shared need not be repeated per channel.
+        for_own, for_shared = self.concatenate.weight.chunk(2, dim=1)
+        return tanh(F.linear(own, for_own) + F.linear(shared, for_shared, self.concatenate.bias))

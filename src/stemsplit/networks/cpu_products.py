@@ -1,4 +1,4 @@
-"""Matrix products in float32 by the faster of torch's two libraries.
+"""Float32 on a CPU: matrix products by the faster of torch's two libraries, and a faster tanh.
 
 torch multiplies float32 matrices with MKL, which uses half of the vector width of many CPUs that are not Intel's. The
 other library, oneDNN, is asked only when torch is allowed to round to bf16, a permission that it can make use of only
@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 EXACT = 1e-6
 """Largest relative error of a product in float32; rounding to bf16 makes one of 2e-3."""
@@ -31,6 +32,16 @@ def fast_products() -> Iterator[None]:
         yield
     finally:
         settings.fp32_precision = before
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Return tanh x, in x itself where nothing needs a gradient.
+
+    As 2 σ(2x) − 1 it takes a third of the time; the error is one rounding of 1, not of the result.
+    """
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return torch.tanh(x)
+    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
 def _settings() -> Any:
