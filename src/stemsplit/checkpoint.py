@@ -24,7 +24,7 @@ from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.catalog import CHECKPOINT_SUFFIXES, ModelFolder, converted_folder, locate, verify
 from stemsplit.errors import CheckpointError, HashError, UsageError
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
-from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig
+from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig, folded
 from stemsplit.published import WRAPPERS, check_fit, from_published, is_published, published_config
 
 Network = BSMamba | MelodyCNN
@@ -63,10 +63,13 @@ def load_separator(model: ModelFolder | Path | str) -> BSMamba:
 
 
 def load_melody_network(model: ModelFolder | Path | str) -> MelodyCNN:
-    """`load_network`, for one that reads melodies. Raises: UsageError for one that does something else."""
+    """`load_network`, for one that reads melodies, in its form for inference (`folded`).
+
+    Raises: UsageError for a network that does something else.
+    """
     network = load_network(model)
     if isinstance(network, MelodyCNN):
-        return network
+        return folded(network)
     raise UsageError(f"{_reference(model)} is a separator: melody needs a melody network, such as melody-cnn")
 
 
