@@ -2,7 +2,6 @@
 #pragma once
 
 #include "abi.h"
-#include "conv.h"
 #include "gemm.h"
 #include "kernels.h"
 #include "norm.h"
@@ -61,7 +60,7 @@ INLINE Workspace lay_out(const stemsplit_shape& s, ptrdiff_t steps, float* scrat
     w.normed = take(at, steps * w.row_cells);
     w.total = take(at, steps * w.features);
     w.mixed = take(at, (TILE_ROWS + s.taps - 1) * w.mixed_width);
-    w.active = take(at, TILE_ROWS * w.conv_width);
+    w.active = take(at, TILE_ROWS * 2 * s.state);
     w.y = take(at, TILE_ROWS * w.inner);
     w.z = take(at, TILE_ROWS * w.inner);
     w.gated = take(at, TILE_ROWS * w.inner / PACK);
@@ -106,11 +105,15 @@ INLINE void run_tile(const stemsplit_block_weights& weights, const stemsplit_dir
     const ptrdiff_t inner_cells = cells(s.features), step = sign * w.row_cells;
     float* mixed = w.mixed + (s.taps - 1) * w.mixed_width;  // after the rows that the convolution still reaches
     multiply<false>(rows, w.mixed_width, inner_cells, normed, step, packed(d.mixed, inner_cells), mixed, w.mixed_width);
-    convolve(w.mixed, w.mixed_width, rows, s.taps, d.conv, d.conv_bias, w.conv_width, w.active);
+    const Convolution conv = {w.mixed, d.conv, d.conv_bias, w.mixed_width, w.conv_width, s.taps};
+    if (s.taps == 4)
+        admit<4>(w.chunk, conv, first, rows, w.active);
+    else
+        admit<0>(w.chunk, conv, first, rows, w.active);
+    turn(w.chunk, w.active, first, rows);
     step_sizes(w, d, mixed, rows);
     memmove(w.mixed, w.mixed + rows * w.mixed_width, (size_t)((s.taps - 1) * w.mixed_width) * sizeof(float));
-    admit(w.chunk, w.active, w.conv_width, first, rows);
-    dual(w.chunk, w.active + w.inner + s.state, w.conv_width, first, rows, d.skip, entered, w.y);
+    dual(w.chunk, w.active + s.state, 2 * s.state, first, rows, d.skip, entered, w.y);
     multiply<false>(rows, w.inner, inner_cells, normed, step, packed(d.gate, inner_cells), w.z, w.inner);
     for (ptrdiff_t t = 0; t < rows; ++t)
         gated_norm(w.y + t * w.inner, w.z + t * w.inner, w.inner, s.inner, w.gated + t * w.inner / PACK);

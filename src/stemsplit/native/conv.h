@@ -1,31 +1,25 @@
-// Causal depthwise convolution along the rows, and SiLU.
+// Causal depthwise convolution along the rows, and SiLU, one vector of channels at a time: each goes where it is wanted.
 #pragma once
 
 #include "functions.h"
 
 namespace {
 
-// One row: in (taps rows, `stride` apart, the last is its own step) → out (channels). TAPS 0: any number of them.
-template <int TAPS>
-INLINE void convolve_row(const float* in, ptrdiff_t stride, ptrdiff_t taps, const float* weight, const float* bias,
-                         ptrdiff_t channels, float* out) {
-    const ptrdiff_t count = TAPS ? TAPS : taps;
-    for (ptrdiff_t c = 0; c < channels; c += VW) {
-        vf total = load(bias + c);
-        for (ptrdiff_t j = 0; j < count; ++j)
-            total = fma(load(in + j * stride + c), load(weight + j * channels + c), total);
-        store(out + c, silu(total));
-    }
-}
+// Rows of `in` are `stride` apart; row t reads in's rows t ... t + taps - 1. Weights (taps, channels).
+struct Convolution {
+    const float *in, *weight, *bias;
+    ptrdiff_t stride, channels, taps;
+};
 
-// in (rows + taps - 1, stride): the rows of this tile after those before it; out (rows, channels).
-INLINE void convolve(const float* in, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t taps, const float* weight,
-                     const float* bias, ptrdiff_t channels, float* out) {
-    for (ptrdiff_t t = 0; t < rows; ++t, in += stride, out += channels)
-        if (taps == 4)
-            convolve_row<4>(in, stride, 4, weight, bias, channels, out);
-        else
-            convolve_row<0>(in, stride, taps, weight, bias, channels, out);
+// Row t, channels c ... c + VW - 1. TAPS 0: any number of them.
+template <int TAPS>
+INLINE vf convolved(const Convolution& conv, ptrdiff_t t, ptrdiff_t c) {
+    const ptrdiff_t taps = TAPS ? TAPS : conv.taps;
+    const float* in = conv.in + t * conv.stride + c;
+    vf total = load(conv.bias + c);
+    for (ptrdiff_t j = 0; j < taps; ++j)
+        total = fma(load(in + j * conv.stride), load(conv.weight + j * conv.channels + c), total);
+    return silu(total);
 }
 
 }  // namespace

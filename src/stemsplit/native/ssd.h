@@ -6,7 +6,7 @@
 // Earlier chunks reach this one through the state alone.
 #pragma once
 
-#include "functions.h"
+#include "conv.h"
 #include "gemm.h"
 
 namespace {
@@ -31,24 +31,41 @@ struct Chunk {
     float* head(ptrdiff_t h) const { return x + h * panels * capacity * PANEL; }
 };
 
-// Put rows of the convolution's output (rows, width) [x | B | C] where the products want them; `first` is even in bf16.
-INLINE void admit(const Chunk& k, const float* rows, ptrdiff_t width, ptrdiff_t first, ptrdiff_t count) {
-    const ptrdiff_t inner = k.heads * k.channels;
-    for (ptrdiff_t t = 0; t < count; t += PACK) {
-        const float* row = rows + t * width;
+// Convolve `count` rows [x | B | C] into where the products want them; `first` in the chunk is even in bf16.
+// `rows` (count, 2 S) is left with B and C as floats.
+template <int TAPS>
+INLINE void admit(const Chunk& k, const Convolution& conv, ptrdiff_t first, ptrdiff_t count, float* rows) {
+    const ptrdiff_t inner = k.heads * k.channels, width = 2 * k.state;
+    for (ptrdiff_t t = 0; t < count; t += PACK)
         for (ptrdiff_t h = 0; h < k.heads; ++h)
-            for (ptrdiff_t p = 0; p < k.channels; p += VW, row += VW) {
+            for (ptrdiff_t p = 0; p < k.channels; p += VW) {
                 float* to = k.head(h) + ((p / PANEL) * k.capacity + (first + t) / PACK) * PANEL + p % PANEL;
+                const ptrdiff_t c = h * k.channels + p;
 #if defined(STEMSPLIT_SET_BF16)
-                store(to, pair(load(row), t + 1 < count ? load(row + width) : all(0)));
+                store(to, pair(convolved<TAPS>(conv, t, c), t + 1 < count ? convolved<TAPS>(conv, t + 1, c) : all(0)));
 #else
-                store(to, load(row));
+                store(to, convolved<TAPS>(conv, t, c));
 #endif
             }
+    for (ptrdiff_t t = 0; t < count; ++t) {
+        for (ptrdiff_t i = 0; i < k.state; i += VW) store(rows + t * width + i, convolved<TAPS>(conv, t, inner + i));
+        for (ptrdiff_t i = 0; i < k.state; i += VW) {
+            const vf c = convolved<TAPS>(conv, t, inner + k.state + i);
+            store(rows + t * width + k.state + i, c);
+            store_row(k.c + (t * k.state + i) / PACK, c);
+        }
     }
-    const float* b = rows + inner;
-    for (ptrdiff_t t = 0; t < count; ++t)
-        for (ptrdiff_t i = 0; i < k.state; ++i) k.b[i * k.columns + first + t] = b[t * width + i];
+}
+
+// B of the rows just admitted → columns of b (and pairs).
+INLINE void turn(const Chunk& k, const float* rows, ptrdiff_t first, ptrdiff_t count) {
+    const ptrdiff_t width = 2 * k.state;
+    ptrdiff_t t = 0;
+    for (; t + 4 <= count; t += 4)
+        for (ptrdiff_t i = 0; i < k.state; i += 4)
+            transpose_4x4(rows + t * width + i, width, k.b + i * k.columns + first + t, k.columns);
+    for (; t < count; ++t)
+        for (ptrdiff_t i = 0; i < k.state; ++i) k.b[i * k.columns + first + t] = rows[t * width + i];
     const ptrdiff_t past = first + count;  // products go on to the end of a vector: no rubbish there
     const ptrdiff_t fill = round_up(past, VW) - past;
     for (ptrdiff_t i = 0; i < k.state && fill; ++i) memset(k.b + i * k.columns + past, 0, (size_t)fill * sizeof(float));
@@ -57,9 +74,6 @@ INLINE void admit(const Chunk& k, const float* rows, ptrdiff_t width, ptrdiff_t 
         for (ptrdiff_t s = first / VW * VW; s < past; s += VW)
             store(k.pairs + i / 2 * k.columns + s, pair(load(k.b + i * k.columns + s), load(k.b + (i + 1) * k.columns + s)));
 #endif
-    const float* c = rows + inner + k.state;
-    for (ptrdiff_t t = 0; t < count; ++t)
-        for (ptrdiff_t i = 0; i < k.state; i += VW) store_row(k.c + (t * k.state + i) / PACK, load(c + t * width + i));
 }
 
 // Weights of `count` rows from `t0` (in the chunk; `row` in the tile) and head h, up to column `end`; moves decay on.

@@ -9,6 +9,8 @@
 
 #if defined(STEMSPLIT_SET_AVX2) || defined(STEMSPLIT_SET_AVX512)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 namespace {
@@ -28,9 +30,8 @@ INLINE vf fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
 INLINE vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf min(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf nearest(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE vf power_of_two(vf n) {  // n whole, -126 ... 127
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
-}
+INLINE vf scale_by_power_of_two(vf a, vf n) { return _mm512_scalef_ps(a, n); }  // n whole, -126 ... 127
+INLINE vf rough_reciprocal(vf d) { return _mm512_rcp14_ps(d); }
 INLINE vf reciprocal(vf d) {  // 1 ulp or two: 2^-14, and one Newton step squares that
     vf r = _mm512_rcp14_ps(d);
     return fma(r, fnma(d, r, all(1.0f)), r);
@@ -53,8 +54,9 @@ INLINE vf fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
 INLINE vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf min(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf nearest(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE vf power_of_two(vf n) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+INLINE vf scale_by_power_of_two(vf a, vf n) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return a * _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
 }
 INLINE vf reciprocal(vf d) { return _mm256_div_ps(all(1.0f), d); }
 INLINE vf lanes() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
@@ -82,7 +84,7 @@ INLINE vf nearest(vf a) {  // adding 1.5 * 2^23 rounds away what lies behind the
     const vf magic = all(12582912.0f);
     return (a + magic) - magic;
 }
-INLINE vf power_of_two(vf n) { return (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
+INLINE vf scale_by_power_of_two(vf a, vf n) { return a * (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
 INLINE vf reciprocal(vf d) { return all(1.0f) / d; }
 INLINE vf lanes() { return vf{0, 1, 2, 3}; }
 INLINE vf where_equal(vf a, vf b, vf yes, vf no) { return blend(a == b, yes, no); }
@@ -96,6 +98,18 @@ INLINE float sum(vf v) {
     store(lane, v);
     for (int i = 0; i < VW; ++i) total += lane[i];
     return total;
+}
+
+// Columns of four rows (`from` apart) become rows (`to` apart).
+INLINE void transpose_4x4(const float* in, ptrdiff_t from, float* out, ptrdiff_t to) {
+#if defined(__SSE2__)
+    __m128 a = _mm_loadu_ps(in), b = _mm_loadu_ps(in + from), c = _mm_loadu_ps(in + 2 * from), d = _mm_loadu_ps(in + 3 * from);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(out, a), _mm_storeu_ps(out + to, b), _mm_storeu_ps(out + 2 * to, c), _mm_storeu_ps(out + 3 * to, d);
+#else
+    for (int i = 0; i < 4; ++i)
+        for (int j = 0; j < 4; ++j) out[j * to + i] = in[i * from + j];
+#endif
 }
 
 // How a cell holds values and how cells are multiplied. `A` operands are rows of cells, read one by one and broadcast;
