@@ -32,7 +32,7 @@ bool has_instructions(int32_t set) {
     if (set == STEMSPLIT_PORTABLE) return true;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    const bool avx512 = __builtin_cpu_supports("avx512f");
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
     switch (set) {
         case STEMSPLIT_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
         case STEMSPLIT_AVX512: return avx512;
