@@ -95,10 +95,10 @@ def draw(folders: dict[str, Path], target: Path) -> None:
                 extent=(0, len(bank.weight), 0, rate / 2000),
             )  # fmt: skip
             axis.set(title=f"{name}, {bank.length} samples", xlabel="kernel", ylabel="kHz")
-            axis.set_ylim(0, 4)
+            axis.set_ylim(0, 2)
     figure.colorbar(image, ax=axes, label="dB below each kernel's peak", shrink=0.5)
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=80)
 
 
 if __name__ == "__main__":

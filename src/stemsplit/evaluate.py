@@ -64,7 +64,7 @@ class Energies:
         target = (self.reference - self.cross) ** 2 / self.reference
         if target == 0:
             return -math.inf
-        resolution = 1e-15 * max(self.error, target)  # below it, noise is float64 rounding
+        resolution = 1e-13 * max(self.error, target)  # below it, noise is rounding of the three sums
         return decibels(target, noise if noise > resolution else 0.0)
 
 
