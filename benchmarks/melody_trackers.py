@@ -5,8 +5,9 @@
     swift-f0    swift_f0.SwiftF0 (pip install swift-f0), its whole range, 16 ms hop; voiced from a confidence of 0.5 on
     pesto       pesto's mir-1k_g7 (pip install pesto-pitch); voiced where its confidence is above 0.5
 
-All of them give a pitch in silent frames too, which counts as their guess. pYIN's window is shorter than librosa's
-default, which is meant for 22 kHz. PESTO's weights learned from MIR-1K, from all its singers, though without labels.
+All of them give a pitch in silent frames too, which counts as their guess. pYIN's window (1024 samples) and range are
+the best of three settings tried on eight of the clips. PESTO's weights are named after MIR-1K: they probably learned
+from these clips, without their labels.
 """
 
 from __future__ import annotations
