@@ -13,6 +13,7 @@ from stemsplit import doctor
 from stemsplit.audio import FORMATS
 from stemsplit.cli import main
 from stemsplit.doctor import Finding
+from stemsplit.networks import backends
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +61,24 @@ def test_the_cpu_is_a_device_and_a_missing_gpu_has_a_reason(monkeypatch: pytest.
     assert "without CUDA" in next(f for f in doctor.devices() if f.name == "cuda").value
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     assert "no driver or no GPU" in next(f for f in doctor.devices() if f.name == "cuda").value
+
+
+def test_the_backend_of_each_device_is_named_and_what_others_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(backends.VARIABLE, "torch")
+    found = {finding.name: finding for finding in doctor.mamba2(("cpu",))}
+    assert found["Mamba-2 on cpu"].data == "torch"
+    assert "set by STEMSPLIT_BACKEND" in found["Mamba-2 on cpu"].value
+    assert found["backend torch"].value == "works on cpu"
+    assert found["backend mamba"].state == "missing"
+    monkeypatch.delenv(backends.VARIABLE)
+    assert states(doctor.mamba2(("cpu",)))["Mamba-2 on cpu"] == "ok"
+
+
+def test_a_backend_that_was_asked_for_and_is_not_here_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(backends.VARIABLE, "mamba")
+    finding = next(doctor.mamba2(("cpu",)))
+    assert finding.state == "broken"
+    assert "no backend 'mamba' on cpu" in finding.value
 
 
 def test_memory_and_places_are_measured(tmp_path: Path) -> None:

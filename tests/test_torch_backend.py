@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,20 @@ def test_under_autocast_the_block_rounds_as_it_always_did() -> None:
 
 
 @torch.inference_mode()
+def test_threads_may_share_a_backend() -> None:
+    bound = TorchBackend().bind(block("tiny"))
+    rows = [torch.randn(40, length, TINY.dim) for length in (57, 90, 130, 57)]
+    expected = [bound(value) for value in rows]
+
+    def run(index: int) -> bool:
+        with torch.inference_mode():
+            return all(torch.equal(bound(rows[index]), expected[index]) for _ in range(5))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(4)))
+
+
+@torch.inference_mode()
 def test_memory_does_not_grow_with_sequences_or_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_backend, "TILE_BYTES", 2_000_000)
     backend = TorchBackend()
@@ -157,6 +172,24 @@ def test_faster_products_are_taken_only_where_they_are_exact(monkeypatch: pytest
         with cpu_products.fast_products():
             assert (settings.fp32_precision == "bf16") == (exact or before == "bf16")
         assert settings.fp32_precision == before
+    monkeypatch.setattr(cpu_products, "_onednn_is_exact", lambda: True)
+    first, second = cpu_products.fast_products(), cpu_products.fast_products()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert settings.fp32_precision == "bf16"
+    second.__exit__(None, None, None)
+    assert settings.fp32_precision == before
     with pytest.raises(RuntimeError, match="inside"), cpu_products.fast_products():
         raise RuntimeError("inside")
     assert settings.fp32_precision == before
+
+
+def test_the_faster_tanh_is_a_tanh() -> None:
+    x = torch.cat([torch.linspace(-20, 20, 4001), torch.tensor([-1e30, 1e30, 0.0])])
+    exact = torch.tanh(x.double())
+    with torch.inference_mode():
+        assert (cpu_products.tanh(x.clone()).double() - exact).abs().max() < 3e-7
+    kept = x.clone().requires_grad_()
+    cpu_products.tanh(kept).sum().backward()
+    torch.testing.assert_close(kept.grad.double(), 1 - exact.square(), rtol=1e-5, atol=1e-6)

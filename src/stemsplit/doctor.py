@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -27,6 +26,7 @@ from stemsplit.device import available_devices, choose_device, choose_precision
 from stemsplit.errors import StemsplitError
 from stemsplit.inference import Network
 from stemsplit.memory import keep_freed_memory
+from stemsplit.networks import backends
 from stemsplit.separate import chunking_for, separate_blocks
 
 PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "mido",
@@ -124,10 +124,25 @@ def devices() -> Iterator[Finding]:
         yield Finding(section, "cuda", _why_no_cuda(), "missing")
     if "mps" not in here and sys.platform == "darwin":
         yield Finding(section, "mps", "this PyTorch or this macOS has no Metal support", "missing")
-    yield Finding(section, "Mamba-2", "plain PyTorch, on any device", "ok")
-    kernels = importlib.util.find_spec("mamba_ssm") is not None
-    text = "installed" if kernels else "not installed; not needed"
-    yield Finding(section, "mamba-ssm", text, "info" if kernels else "missing")
+    yield from mamba2(here)
+
+
+def mamba2(here: tuple[str, ...]) -> Iterator[Finding]:
+    """Which backend computes the Mamba-2 blocks on each device, and what is wrong with the others."""
+    section = "Devices"
+    for device in here:
+        try:
+            chosen = backends.choose(device).name
+        except StemsplitError as error:
+            yield Finding(section, f"Mamba-2 on {device}", str(error), "broken")
+            continue
+        why = f"set by {backends.VARIABLE}" if os.environ.get(backends.VARIABLE) else "the fastest that works"
+        yield Finding(section, f"Mamba-2 on {device}", f"backend {chosen}, {why}", "ok", chosen)
+    for name in backends.BACKENDS:
+        reasons = {device: backends.why_not(name, torch.device(device)) for device in here}
+        works = [device for device, reason in reasons.items() if reason is None]
+        text = f"works on {', '.join(works)}" if works else f"{reasons[here[0]]}; not needed"
+        yield Finding(section, f"backend {name}", text, "ok" if works else "missing")
 
 
 def _device_text(name: str) -> str:

@@ -7,6 +7,7 @@ on CPUs with matrix units (AMX). Whether it does is tried, once, and the permiss
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,19 +20,40 @@ EXACT = 1e-6
 """Largest relative error of a product in float32; rounding to bf16 makes one of 2e-3."""
 
 
+class _Permission:
+    """torch's setting is one for the process: the first to ask sets it, the last to leave puts it back."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = threading.Lock(), 0, ""
+
+    def take(self) -> None:
+        with self.lock:
+            if self.users == 0:
+                self.before = _settings().fp32_precision
+                _settings().fp32_precision = "bf16"
+            self.users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                _settings().fp32_precision = self.before
+
+
+_permission = _Permission()
+
+
 @contextmanager
 def fast_products() -> Iterator[None]:
     """Inside, float32 products on the CPU go through oneDNN where that costs no precision."""
     if not _onednn_is_exact():
         yield
         return
-    settings = _settings()
-    before = settings.fp32_precision
-    settings.fp32_precision = "bf16"
+    _permission.take()
     try:
         yield
     finally:
-        settings.fp32_precision = before
+        _permission.leave()
 
 
 def tanh(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ I = H P inner width, S state size, D features, R = N M Q rows.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -41,21 +42,23 @@ class TorchBackend:
 
     def __init__(self) -> None:
         self.buffers = Buffers()
+        self.lock = threading.Lock()
 
     def missing(self, device: torch.device) -> str | None:
         """It works wherever torch does."""
         return None
 
     def bind(self, block: ResidualBiMamba) -> Bound:
-        """Return the tiled pass on a CPU, the block's own elsewhere."""
-        if block.proj.weight.device.type != "cpu":
+        """Return the tiled pass on a CPU in full precision, the block's own elsewhere."""
+        kind = block.proj.weight
+        if kind.device.type != "cpu" or kind.dtype not in (torch.float32, torch.float64):
             return block.fused
         weights = pack(block)
 
         def bound(rows: Tensor) -> Tensor:
             if torch.is_autocast_enabled("cpu"):
                 return block.fused(rows)
-            with fast_products():
+            with self.lock, fast_products():
                 return run(weights, rows, self.buffers)
 
         return bound
