@@ -111,6 +111,13 @@ def test_a_drift_is_one_note() -> None:
     assert len(found(glide(60, 61, 2.0))) == 1
 
 
+def test_a_step_within_one_written_note_is_no_new_note() -> None:
+    pitch = np.concatenate([held(63.6, 0.4), held(64.4, 0.6)])
+    (note,) = find_notes(contour_of(pitch), tuning=440.0).notes
+    assert (note.midi, note.duration) == (64, pytest.approx(1.0))
+    assert [n.midi for n in find_notes(contour_of(pitch), tuning=433.0).notes] == [64, 65]
+
+
 def test_a_repeat_after_a_short_pause_is_a_new_note() -> None:
     first, second = found(held(64, 0.3), pause(0.04), held(64, 0.3))
     assert first.end == pytest.approx(0.3)

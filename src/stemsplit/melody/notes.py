@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stemsplit.melody.contour import Contour
-from stemsplit.melody.segment import Segment, segments
+from stemsplit.melody.segment import Segment, joined, segments
 from stemsplit.melody.tuning import STANDARD_HZ, checked_tuning, estimate_tuning
 from stemsplit.melody.whole import write_whole
 
@@ -50,7 +50,7 @@ def find_notes(contour: Contour, tuning: float | None = None) -> Notes:
     """Find the notes of a melody (`segment.segments` says how).
 
     A note lasts from its first frame to the frame after its last, its glide or scoop included; `hz` is the median of
-    what it holds after that.
+    what it holds after that. Notes that touch and would be written the same are one.
 
     Args:
         contour: the pitch; its guesses in unvoiced frames do not count.
@@ -59,9 +59,12 @@ def find_notes(contour: Contour, tuning: float | None = None) -> Notes:
     Raises: UsageError for a tuning that is none.
     """
     given = None if tuning is None else checked_tuning(tuning)
-    found = segments(midi_pitch(contour.frequency), contour.voiced, contour.hop)
+    semitones = midi_pitch(contour.frequency)
+    found = segments(semitones, contour.voiced, contour.hop)
     a4 = _estimated(found, contour) if given is None else given
-    return Notes(a4, tuple(_note(segment, contour.hop, a4) for segment in found))
+    shift = 12 * math.log2(a4 / STANDARD_HZ)
+    found = joined(found, semitones, contour.voiced, lambda one, other: round(one - shift) == round(other - shift))
+    return Notes(a4, tuple(_note(segment, contour.hop, shift) for segment in found))
 
 
 def midi_pitch(hz: np.ndarray, tuning_hz: float = STANDARD_HZ) -> np.ndarray:
@@ -75,9 +78,10 @@ def _estimated(found: list[Segment], contour: Contour) -> float:
     return estimate_tuning(pitches, weights)
 
 
-def _note(segment: Segment, hop: float, tuning_hz: float) -> Note:
+def _note(segment: Segment, hop: float, shift: float) -> Note:
+    """`shift`: semitones of the tuning above 440 Hz."""
     hz = STANDARD_HZ * 2 ** ((segment.semitones - 69) / 12)
-    exact = segment.semitones - 12 * math.log2(tuning_hz / STANDARD_HZ)
+    exact = segment.semitones - shift
     midi = min(max(round(exact), 0), 127)
     return Note(segment.start * hop, (segment.end - segment.start) * hop, midi, 100 * (exact - midi), hz)
 

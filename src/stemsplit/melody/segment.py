@@ -15,6 +15,7 @@ are therefore trills and chromatic runs with notes of 100 ms and less: on pitch 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ def segments(semitones: np.ndarray, voiced: np.ndarray, hop: float) -> list[Segm
         for begin, held, stop in _notes_of_run(_filled(semitones, voiced, start, end), voiced[start:end], hop):
             span = Segment(start + begin, start + held, start + stop, 0.0)
             found.append(span._replace(semitones=_median(span, semitones, voiced)))
-    return _merged(found, semitones, voiced)
+    return joined(found, semitones, voiced, lambda one, other: abs(one - other) < MERGE_SEMITONES)
 
 
 def runs(voiced: np.ndarray, hop: float) -> list[tuple[int, int]]:
@@ -143,14 +144,16 @@ def _traced(
     return notes[::-1]
 
 
-def _merged(found: list[Segment], semitones: np.ndarray, voiced: np.ndarray) -> list[Segment]:
-    """Join notes that touch and hardly differ: a drift, a stumble inside a note, a cut of a long run."""
+def joined(
+    found: list[Segment], semitones: np.ndarray, voiced: np.ndarray, alike: Callable[[float, float], bool]
+) -> list[Segment]:
+    """Join notes that touch and are alike in pitch: a drift, a stumble inside a note, a cut of a long run."""
     merged: list[Segment] = []
     for segment in found:
         last = merged[-1] if merged else None
-        if last and last.end == segment.start and abs(last.semitones - segment.semitones) < MERGE_SEMITONES:
-            joined = last._replace(end=segment.end)
-            merged[-1] = joined._replace(semitones=_median(joined, semitones, voiced))
+        if last and last.end == segment.start and alike(last.semitones, segment.semitones):
+            both = last._replace(end=segment.end)
+            merged[-1] = both._replace(semitones=_median(both, semitones, voiced))
         else:
             merged.append(segment)
     return merged
