@@ -23,7 +23,7 @@ __attribute__((noinline)) void tile(ptrdiff_t inner, const float* a, ptrdiff_t l
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) total[i][v] = ADD ? load(c + i * ldc + v * VW) : all(0.0f);
+        for (int v = 0; v < V; ++v) total[i][v] = all(0.0f);
     const float* base[(M + 2) / 3];
 #pragma GCC unroll 8
     for (int i = 0; i < (M + 2) / 3; ++i) base[i] = a + 3 * i * lda;
@@ -44,7 +44,10 @@ __attribute__((noinline)) void tile(ptrdiff_t inner, const float* a, ptrdiff_t l
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i)
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) store(c + i * ldc + v * VW, total[i][v]);
+        for (int v = 0; v < V; ++v) {
+            float* to = c + i * ldc + v * VW;
+            store(to, ADD ? load(to) + total[i][v] : total[i][v]);  // not from the start: short sums round less
+        }
 }
 
 typedef void (*Tile)(ptrdiff_t, const float*, ptrdiff_t, const float*, ptrdiff_t, float*, ptrdiff_t);
@@ -64,12 +67,19 @@ constexpr Tile TILE_TABLE[2][2][ROWS] = {{TILES(1, false), TILES(2, false)}, {TI
 #undef TILES
 #undef MORE
 
+constexpr ptrdiff_t DEPTH = 128;  // inner cells of one sum: longer ones are sums of sums, which round less
+
+INLINE ptrdiff_t depth_of(ptrdiff_t left) { return left < DEPTH ? left : DEPTH; }
+
 // One block of at most ROWS rows against all outputs (a multiple of VW).
 template <bool ADD>
 INLINE void multiply_rows(ptrdiff_t rows, ptrdiff_t outputs, ptrdiff_t inner, const float* a, ptrdiff_t lda, Right b,
                           float* c, ptrdiff_t ldc) {
     for (ptrdiff_t j = 0, panel = 0; j < outputs; j += PANEL, ++panel)
-        TILE_TABLE[ADD][outputs - j > VW][rows - 1](inner, a, lda, b.data + panel * b.panel_stride, b.row_stride, c + j, ldc);
+        for (ptrdiff_t k = 0; k < inner; k += DEPTH)
+            TILE_TABLE[ADD || k][outputs - j > VW][rows - 1](depth_of(inner - k), a + k, lda,
+                                                             b.data + panel * b.panel_stride + k * b.row_stride,
+                                                             b.row_stride, c + j, ldc);
 }
 
 // Rows are split into blocks that differ by at most one row: no block of one row after many of fourteen.
@@ -85,11 +95,13 @@ INLINE void multiply(ptrdiff_t rows, ptrdiff_t outputs, ptrdiff_t inner, const f
                      float* c, ptrdiff_t ldc) {
     const Blocks blocks(rows);
     for (ptrdiff_t j = 0, panel = 0; j < outputs; j += PANEL, ++panel)
-        for (ptrdiff_t block = 0; block < blocks.count; ++block) {
-            const ptrdiff_t first = blocks.start(block), n = blocks.start(block + 1) - first;
-            TILE_TABLE[ADD][outputs - j > VW][n - 1](inner, a + first * lda, lda, b.data + panel * b.panel_stride,
-                                                     b.row_stride, c + first * ldc + j, ldc);
-        }
+        for (ptrdiff_t k = 0; k < inner; k += DEPTH)
+            for (ptrdiff_t block = 0; block < blocks.count; ++block) {
+                const ptrdiff_t first = blocks.start(block), n = blocks.start(block + 1) - first;
+                TILE_TABLE[ADD || k][outputs - j > VW][n - 1](depth_of(inner - k), a + first * lda + k, lda,
+                                                              b.data + panel * b.panel_stride + k * b.row_stride,
+                                                              b.row_stride, c + first * ldc + j, ldc);
+            }
 }
 
 }  // namespace
