@@ -10,6 +10,7 @@ import copy
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -225,3 +226,62 @@ def test_on_a_gpu_the_published_sizes_equal_the_recurrence(
     with torch.inference_mode(), torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
         found = backend.bind(made)(rows)
     assert error(found, truth(made, rows), rows) < bound_on_error
+
+
+class Chip:
+    """A driver for Triton that knows what chip to compile for, and has none."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_target(self) -> object:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        return self.capability
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+SMALLEST_SHARED_MEMORY = 99 * 1024
+"""Bytes that a program may have on consumer chips (compute capability 8.6, 8.9, 12.0); 8.0 has 163 KB, 9.0 227."""
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 86, 90, 120])
+def test_the_published_sizes_compile_for_chips_that_are_not_here(capability: int) -> None:
+    pytest.importorskip("triton")
+    from triton.runtime import driver
+
+    from stemsplit.networks import ssd_kernels
+
+    shared: list[int] = []
+
+    class Compiling:
+        def __init__(self, kernel: object) -> None:
+            self.kernel = kernel
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+            def launch(*args: object, **settings: object) -> None:
+                shared.append(self.kernel.warmup(*args, grid=grid, **settings).metadata.shared)
+
+            return launch
+
+    names = ("short_kernel", "share_kernel", "scan_kernel", "out_kernel")
+    bound = TritonBackend().bind(block(dim=128, d_state=128, expand=4, headdim=64))
+    bound.kernels = SimpleNamespace(**{name: Compiling(getattr(ssd_kernels, name)) for name in names})
+    before = dict(vars(driver))
+    driver.set_active(Chip(capability))
+    try:
+        for dtype in (torch.bfloat16, torch.float32):
+            for length in (27, 57, 259):
+                bound(torch.randn(2, length, 128, dtype=dtype))
+    finally:
+        vars(driver).clear()  # its own way back looks for a GPU at once
+        vars(driver).update(before)
+    assert len(shared) == 1 + 1 + 3 + 1 + 3 + 3
+    assert max(shared) <= SMALLEST_SHARED_MEMORY
