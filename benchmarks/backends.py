@@ -80,13 +80,18 @@ def run_in_turns(subjects: list[tuple[str, str]], options: argparse.Namespace) -
         for subject in [key for key in subjects if key in rows]:
             command = [sys.executable, __file__, "--one", *subject, *arguments]
             done = subprocess.run(command, env=environment, capture_output=True, text=True)
-            found = json.loads(done.stdout) if done.returncode == 0 else {"missing": done.stderr.splitlines()[-1]}
+            found = json.loads(done.stdout) if done.returncode == 0 else {"missing": _last_line(done)}
             if "missing" in found:
                 print(f"skipped {' '.join(subject)}: {found['missing']}", flush=True)
                 del rows[subject]
             else:
                 rows[subject].append(found)
     return rows
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"it ended with code {done.returncode}"
 
 
 def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
