@@ -17,7 +17,7 @@ SOURCE = Path(stemsplit.__file__).parent
 LAYERS = (
     # From the bottom up. A module imports from its own layer or from those below, and layers have no circles.
     {"errors", "memory", "options", "native", ""},
-    {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache"},
+    {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache", "whole"},
     {"manifest", "card", "download", "hub_client", "hub", "publish", "catalog"},
     {"audio"},
     {"networks"},

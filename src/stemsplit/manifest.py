@@ -15,12 +15,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from stemsplit.cache import sha256_of
-from stemsplit.errors import OutputError
+from stemsplit.whole import write_whole
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
@@ -41,16 +40,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises: OutputError.
     """
     text = json.dumps({"format": FORMAT, **manifest}, indent=2, ensure_ascii=False) + "\n"
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(text.encode("utf-8", "backslashreplace"))  # a file name need not be Unicode
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    write_whole(path, text.encode("utf-8", "backslashreplace"))  # a file name need not be Unicode
 
 
 def output_record(manifest: Path, target: Path, peak: float | None = None) -> dict[str, Any]:

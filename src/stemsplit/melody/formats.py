@@ -17,7 +17,7 @@ import numpy as np
 
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.melody.contour import Contour
-from stemsplit.melody.whole import write_whole
+from stemsplit.whole import write_whole
 
 DEFAULT_HOP = 0.010
 """Seconds between frames of a file that holds too few of them to tell."""

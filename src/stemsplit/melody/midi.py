@@ -21,7 +21,7 @@ import numpy as np
 from stemsplit.errors import UsageError
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Note, Notes, midi_pitch
-from stemsplit.melody.whole import write_whole
+from stemsplit.whole import write_whole
 
 if TYPE_CHECKING:
     import mido

@@ -19,7 +19,7 @@ from stemsplit.errors import UsageError
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, midi_pitch
 from stemsplit.melody.spectrogram import HIGHEST_MIDI, LOWEST_MIDI, Spectrogram
-from stemsplit.melody.whole import write_whole
+from stemsplit.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
