@@ -3,8 +3,8 @@
     python benchmarks/speed.py                  the shipped model on half a minute
     python benchmarks/speed.py --minutes 3 30   does memory grow with the length of the song?
 
-Every measurement runs in a process of its own, start-up included. "s/s" is wall seconds per second of stereo audio, with
-the model's own overlap.
+Every measurement runs in a process of its own, start-up included. "s/s" is wall seconds per second of stereo audio,
+with the model's own overlap.
 """
 
 from __future__ import annotations

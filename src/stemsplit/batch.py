@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stemsplit import jobs as any_jobs
@@ -71,16 +70,6 @@ class Separating:
 
     separator: Separator
     options: SeparateOptions
-
-    @property
-    def output(self) -> Path:
-        """The folder that everything goes into."""
-        return self.options.output
-
-    @property
-    def force(self) -> bool:
-        """Whether to do again what is done already."""
-        return self.options.force
 
     def is_finished(self, job: Job) -> bool:
         """See `track.is_finished`."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
 
+from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.info import Warn
 from stemsplit.cache import sha256_of
 from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError
-from stemsplit.manifest import output_paths, read_manifest
+from stemsplit.manifest import output_paths, read_manifest, write_manifest
 from stemsplit.naming import same_place
 
 STDIN_NAME = "standard input"
@@ -34,16 +35,21 @@ class Job:
     manifest: Path
 
 
+class RunOptions(Protocol):
+    """What a run needs to know of the request."""
+
+    @property
+    def output(self) -> Path: ...  # the folder that everything goes into
+    @property
+    def force(self) -> bool: ...  # whether to do again what is done already
+
+
 class Work(Protocol):
     """What is done to every track of a run."""
 
     @property
-    def output(self) -> Path:
-        """The folder that everything goes into."""
-
-    @property
-    def force(self) -> bool:
-        """Whether to do again what is done already."""
+    def options(self) -> RunOptions:
+        """The request, the same for every track."""
 
     def is_finished(self, job: Job) -> bool:
         """Whether the outputs of this very job are on disk already, unchanged."""
@@ -156,7 +162,7 @@ def _run_one(job: Job, work: Work, watcher: Watcher) -> Outcome:
         watcher.on_warning(job, text)
 
     try:
-        if not work.force and work.is_finished(job):
+        if not work.options.force and work.is_finished(job):
             return skipped(job)
         watcher.on_start(job, known_seconds(job.source))
         manifest = work.carry_out(job, on_progress=lambda seconds: watcher.on_progress(job, seconds), on_warning=warn)
@@ -175,8 +181,29 @@ def _message(error: Exception, job: Job) -> str:
     return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
 
 
-def input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
-    """What a manifest says of the file that all was made from. To be asked before the work: it may change meanwhile."""
+def recorded(job: Job, make: Callable[[AudioInfo, Warn], Mapping[str, Any]], on_warning: Warn) -> dict[str, Any]:
+    """Let `make` write the targets of a job, then write its manifest and return it.
+
+    `make` is handed what the source is and whom to warn, and returns what the manifest says of the work itself.
+    """
+    started = time.monotonic()
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        on_warning(text)
+
+    info = probe(job.source)
+    read_from = _input_record(job, info)  # before the work: the file may change meanwhile
+    about = make(info, warn)
+    seconds = round(time.monotonic() - started, 3)
+    manifest = {"stemsplit": __version__, "input": read_from, **about, "seconds": seconds, "warnings": warnings}
+    write_manifest(job.manifest, manifest)
+    return manifest
+
+
+def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
+    """What a manifest says of the file that all was made from."""
     return {
         "path": job.name,
         "sha256": sha256_of(job.source),

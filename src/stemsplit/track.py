@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from stemsplit import __version__
 from stemsplit.audio import AudioInfo, check_encodable, choose_depth, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn
-from stemsplit.jobs import Job, Progress, input_record
-from stemsplit.manifest import output_record, still_holds, write_manifest
+from stemsplit.jobs import Job, Progress, recorded
+from stemsplit.manifest import output_record, still_holds
 from stemsplit.options import SeparateOptions
 from stemsplit.separator import Separator, render
 from stemsplit.sources import file_source
@@ -29,30 +27,22 @@ def separate_track(
 
     Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
     """
-    started = time.monotonic()
-    warnings: list[str] = []
 
-    def warn(text: str) -> None:
-        warnings.append(text)
-        on_warning(text)
+    def make(info: AudioInfo, warn: Warn) -> dict[str, Any]:
+        form = form_for(info, options, warn)
+        tags = read_tags(job.source, warn)
+        rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=warn)
+        levels = write_files(
+            rendered,
+            separator.outputs,
+            job.targets,
+            form,
+            tags={stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets},
+            on_warning=warn,
+        )
+        return _about(job, separator, options, form, levels)
 
-    info = probe(job.source)
-    read_from = input_record(job, info)
-    form = form_for(info, options, warn)
-    tags = read_tags(job.source, warn)
-    rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=warn)
-    levels = write_files(
-        rendered,
-        separator.outputs,
-        job.targets,
-        form,
-        tags={stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets},
-        on_warning=warn,
-    )
-    about = {"stemsplit": __version__, "input": read_from} | _about(job, separator, options, form, levels)
-    manifest = about | {"seconds": round(time.monotonic() - started, 3), "warnings": warnings}
-    write_manifest(job.manifest, manifest)
-    return manifest
+    return recorded(job, make, on_warning)
 
 
 def pipe_track(

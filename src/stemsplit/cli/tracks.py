@@ -64,7 +64,7 @@ def find_one(paths: Sequence[Path]) -> Input:
 def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
     """Say on stdout what would be written."""
     for job in jobs:
-        done = job.source != STREAM and not work.force and work.is_finished(job)
+        done = job.source != STREAM and not work.options.force and work.is_finished(job)
         status = "skipped" if done else "planned"
         outputs = {name: str(path) for name, path in job.targets.items()}
         if talk.json:
@@ -79,7 +79,7 @@ def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> i
     """Work through the jobs and tell about each; 1 if one of them failed."""
     from stemsplit.jobs import check_writable
 
-    check_writable(work.output)
+    check_writable(work.options.output)
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
         outcomes = list(_run(jobs, work, talk))

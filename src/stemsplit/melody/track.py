@@ -10,18 +10,16 @@ DIR/{track}.melody.json. That is a manifest like those of `separate`, with these
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stemsplit import __version__
-from stemsplit.audio import probe
+from stemsplit.audio import AudioInfo
 from stemsplit.audio.info import Warn
 from stemsplit.inputs import Input
-from stemsplit.jobs import Job, Progress, input_record, refuse_collisions
-from stemsplit.manifest import output_record, still_holds, write_manifest
+from stemsplit.jobs import Job, Progress, recorded, refuse_collisions
+from stemsplit.manifest import output_record, still_holds
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, find_notes, write_notes
@@ -73,16 +71,6 @@ class Transcribing:
     reader: Reader
     options: MelodyOptions
 
-    @property
-    def output(self) -> Path:
-        """The folder that everything goes into."""
-        return self.options.output
-
-    @property
-    def force(self) -> bool:
-        """Whether to do again what is done already."""
-        return self.options.force
-
     def is_finished(self, job: Job) -> bool:
         """Whether the melody of this very job is on disk already, unchanged."""
         return still_holds(
@@ -110,34 +98,21 @@ def melody_track(
 
     Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
     """
-    started = time.monotonic()
-    warnings: list[str] = []
 
-    def warn(text: str) -> None:
-        warnings.append(text)
-        on_warning(text)
+    def make(info: AudioInfo, warn: Warn) -> dict[str, Any]:
+        spectrogram = Spectrogram() if options.plot else None
+        reading = listen(
+            reader,
+            file_source(info),
+            on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
+            on_progress=on_progress,
+            on_warning=warn,
+        )
+        notes = find_notes(reading.contour, options.tuning)
+        _write(job, reading, notes, spectrogram, options)
+        return _about(job, reader, options, reading, notes)
 
-    info = probe(job.source)
-    read_from = input_record(job, info)
-    spectrogram = Spectrogram() if options.plot else None
-    reading = listen(
-        reader,
-        file_source(info),
-        on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
-        on_progress=on_progress,
-        on_warning=warn,
-    )
-    notes = find_notes(reading.contour, options.tuning)
-    _write(job, reading, notes, spectrogram, options)
-    manifest = {
-        "stemsplit": __version__,
-        "input": read_from,
-        **_about(job, reader, options, reading, notes),
-        "seconds": round(time.monotonic() - started, 3),
-        "warnings": warnings,
-    }
-    write_manifest(job.manifest, manifest)
-    return manifest
+    return recorded(job, make, on_warning)
 
 
 def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | None, options: MelodyOptions) -> None:
