@@ -16,7 +16,7 @@ from stemsplit.device import choose_device
 from stemsplit.inference import Network
 from stemsplit.naming import stem_path
 from stemsplit.options import Clip, SeparateOptions
-from stemsplit.separator import Model, Rendered, load_model, make_separator, render
+from stemsplit.separator import Rendered, as_model, load_model, make_separator, render
 from stemsplit.sources import BLOCK_SAMPLES, open_source
 from stemsplit.stem_files import Form, write_files
 from stemsplit.stems import Output
@@ -113,7 +113,7 @@ def separate(
         precision=precision,
     )
     audio, bit_depth = open_source(source, sample_rate)
-    separator = make_separator(_model(model), options)
+    separator = make_separator(as_model(model), options)
     warnings: list[str] = []
     rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
     joined = np.concatenate([block.outputs for block in rendered], axis=-1)
@@ -129,9 +129,3 @@ def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") ->
     chosen = choose_device(device)
     network = load_model(str(reference)).network
     return network.to(chosen) if isinstance(network, torch.nn.Module) else network
-
-
-def _model(model: str | Path | Network) -> Model:
-    if isinstance(model, (str, Path)):
-        return load_model(str(model))
-    return Model(type(model).__name__, "", model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -71,6 +72,13 @@ def load_model(reference: str, *, progress: Progress | None = None) -> Model:
     """
     files = locate(reference, progress=progress)
     return Model(reference, verify(files), load_separator(files))
+
+
+def as_model(model: str | Path | Network) -> Model:
+    """The model that a reference names, see `load_model`; or a network that the caller has, as a model."""
+    if isinstance(model, (str, Path)):
+        return load_model(str(model))
+    return Model(type(model).__name__, "", model)
 
 
 def make_separator(model: Model, options: SeparateOptions) -> Separator:

@@ -39,96 +39,105 @@ FIGURES = ("hop_ms", "frames", "voiced", "notes", "tuning_hz")
 LINES_AT_ONCE = 4096
 
 
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Folder for the melodies; - writes one contour to standard output.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+VocalsOption = Annotated[
+    bool,
+    typer.Option("--vocals", help="The inputs are voices already: separate nothing first.", rich_help_panel=RUN_PANEL),
+]
+FormatOption = Annotated[
+    ContourFormat,
+    typer.Option(
+        help="Of the contour: csv (time,frequency,confidence with a header), mirex (tabs; below 0 Hz is a guess), "
+        "or sv (voiced points, for Sonic Visualiser).",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+HopMsOption = Annotated[
+    float,
+    typer.Option(metavar="MS", help="Milliseconds from frame to frame.", rich_help_panel=OUTPUT_PANEL),
+]
+NotesOption = Annotated[
+    bool,
+    typer.Option("--notes", help="Write the notes too, as SONG.notes.csv.", rich_help_panel=OUTPUT_PANEL),
+]
+MidiOption = Annotated[
+    bool,
+    typer.Option("--midi", help="Write SONG.mid too, with bends that follow the voice.", rich_help_panel=OUTPUT_PANEL),
+]
+PlotOption = Annotated[
+    bool,
+    typer.Option("--plot", help="Draw SONG.melody.png too: the melody on a spectrogram.", rich_help_panel=OUTPUT_PANEL),
+]
+TuningOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="HZ",
+        help="A4 that notes are counted from, as in 440.",
+        show_default="estimated",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+FminOption = Annotated[
+    float | None,
+    typer.Option(metavar="HZ", help="No pitch below this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+]
+FmaxOption = Annotated[
+    float | None,
+    typer.Option(metavar="HZ", help="No pitch above this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+]
+VoicingThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="From this confidence on a frame is sung, from 0 to 1.",
+        show_default="the model's",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+SmoothOption = Annotated[
+    Smoothing,
+    typer.Option(
+        help="viterbi follows the likeliest path, median calms it, none takes every frame by itself.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REF",
+        help="Model that separates the vocals first.",
+        show_default=DEFAULT_MODEL,
+        autocompletion=model_names,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+
+
 def melody(
     inputs: Inputs,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Folder for the melodies; - writes one contour to standard output.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = DEFAULT_MELODY_OUTPUT,
-    vocals: Annotated[
-        bool,
-        typer.Option(
-            "--vocals", help="The inputs are voices already: separate nothing first.", rich_help_panel=RUN_PANEL
-        ),
-    ] = False,
-    format: Annotated[
-        ContourFormat,
-        typer.Option(
-            help="Of the contour: csv (time,frequency,confidence with a header), mirex (tabs; below 0 Hz is a guess), "
-            "or sv (voiced points, for Sonic Visualiser).",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = "csv",
-    hop_ms: Annotated[
-        float,
-        typer.Option(metavar="MS", help="Milliseconds from frame to frame.", rich_help_panel=OUTPUT_PANEL),
-    ] = 10.0,
-    notes: Annotated[
-        bool,
-        typer.Option("--notes", help="Write the notes too, as SONG.notes.csv.", rich_help_panel=OUTPUT_PANEL),
-    ] = False,
-    midi: Annotated[
-        bool,
-        typer.Option(
-            "--midi", help="Write SONG.mid too, with bends that follow the voice.", rich_help_panel=OUTPUT_PANEL
-        ),
-    ] = False,
-    plot: Annotated[
-        bool,
-        typer.Option(
-            "--plot", help="Draw SONG.melody.png too: the melody on a spectrogram.", rich_help_panel=OUTPUT_PANEL
-        ),
-    ] = False,
-    tuning: Annotated[
-        float | None,
-        typer.Option(
-            metavar="HZ",
-            help="A4 that notes are counted from, as in 440.",
-            show_default="estimated",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    fmin: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="No pitch below this.", show_default="the model's", rich_help_panel=RUN_PANEL),
-    ] = None,
-    fmax: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="No pitch above this.", show_default="the model's", rich_help_panel=RUN_PANEL),
-    ] = None,
-    voicing_threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="From this confidence on a frame is sung, from 0 to 1.",
-            show_default="the model's",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
-    smooth: Annotated[
-        Smoothing,
-        typer.Option(
-            help="viterbi follows the likeliest path, median calms it, none takes every frame by itself.",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = "viterbi",
+    output: OutputOption = DEFAULT_MELODY_OUTPUT,
+    vocals: VocalsOption = False,
+    format: FormatOption = "csv",
+    hop_ms: HopMsOption = 10.0,
+    notes: NotesOption = False,
+    midi: MidiOption = False,
+    plot: PlotOption = False,
+    tuning: TuningOption = None,
+    fmin: FminOption = None,
+    fmax: FmaxOption = None,
+    voicing_threshold: VoicingThresholdOption = None,
+    smooth: SmoothOption = "viterbi",
     model: ModelReference = DEFAULT_MELODY_MODEL,
-    separator: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REF",
-            help="Model that separates the vocals first.",
-            show_default=DEFAULT_MODEL,
-            autocompletion=model_names,
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
+    separator: SeparatorOption = None,
     raw: Raw = None,
     device: Device = "auto",
     force: Force = False,

@@ -39,106 +39,122 @@ BitDepth = Literal["auto", "16", "24", "32f"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Folder for the stems; - writes one stem to standard output.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+StemsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Only these stems, as in vocals,drums.",
+        show_default="all",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+TwoStemsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="This stem, and all others together as no_NAME.",
+        show_default="off",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+MixOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=A+B",
+        help="One more output, mixed of these stems. Repeatable.",
+        show_default="none",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+ExactSumOption = Annotated[
+    bool,
+    typer.Option(
+        "--exact-sum",
+        help="Let the stems add up to the song within 1 LSB: what is left over goes into other.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+FormatOption = Annotated[
+    Format,
+    typer.Option(help="File format; raw (no header) only with -o -.", rich_help_panel=OUTPUT_PANEL),
+]
+BitDepthOption = Annotated[
+    BitDepth,
+    typer.Option(help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL),
+]
+SampleRateOption = Annotated[
+    str,
+    typer.Option(metavar="HZ", help="Sample rate in Hz; source keeps the song's.", rich_help_panel=OUTPUT_PANEL),
+]
+ClipOption = Annotated[
+    Clip,
+    typer.Option(
+        help="Samples beyond full scale: rescale turns all stems down by one gain, clamp cuts them off, "
+        "none leaves them to the format.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+TemplateOption = Annotated[
+    str,
+    typer.Option(help="Where a stem goes inside the output folder.", rich_help_panel=OUTPUT_PANEL),
+]
+ChunkSecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        help="Length of a chunk in seconds. Shorter needs less memory.",
+        show_default="the model's",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="F",
+        help="Fraction of a chunk that the next one covers again, from 0 to below 1.",
+        show_default="the model's",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+BatchSizeOption = Annotated[
+    int,
+    typer.Option(metavar="N", help="Chunks at once. More may be faster on a GPU.", rich_help_panel=RUN_PANEL),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
+]
+
+
 def separate(
     inputs: Inputs,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Folder for the stems; - writes one stem to standard output.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = DEFAULT_OUTPUT,
+    output: OutputOption = DEFAULT_OUTPUT,
     model: ModelReference = DEFAULT_MODEL,
-    stems: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Only these stems, as in vocals,drums.",
-            show_default="all",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    two_stems: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="This stem, and all others together as no_NAME.",
-            show_default="off",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    mix: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=A+B",
-            help="One more output, mixed of these stems. Repeatable.",
-            show_default="none",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    exact_sum: Annotated[
-        bool,
-        typer.Option(
-            "--exact-sum",
-            help="Let the stems add up to the song within 1 LSB: what is left over goes into other.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
-    format: Annotated[
-        Format,
-        typer.Option(help="File format; raw (no header) only with -o -.", rich_help_panel=OUTPUT_PANEL),
-    ] = "wav",
-    bit_depth: Annotated[
-        BitDepth,
-        typer.Option(help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL),
-    ] = "auto",
-    sample_rate: Annotated[
-        str,
-        typer.Option(metavar="HZ", help="Sample rate in Hz; source keeps the song's.", rich_help_panel=OUTPUT_PANEL),
-    ] = "source",
-    clip: Annotated[
-        Clip,
-        typer.Option(
-            help="Samples beyond full scale: rescale turns all stems down by one gain, clamp cuts them off, "
-            "none leaves them to the format.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = "rescale",
-    template: Annotated[
-        str,
-        typer.Option(help="Where a stem goes inside the output folder.", rich_help_panel=OUTPUT_PANEL),
-    ] = DEFAULT_TEMPLATE,
+    stems: StemsOption = None,
+    two_stems: TwoStemsOption = None,
+    mix: MixOption = None,
+    exact_sum: ExactSumOption = False,
+    format: FormatOption = "wav",
+    bit_depth: BitDepthOption = "auto",
+    sample_rate: SampleRateOption = "source",
+    clip: ClipOption = "rescale",
+    template: TemplateOption = DEFAULT_TEMPLATE,
     raw: Raw = None,
-    chunk_seconds: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            help="Length of a chunk in seconds. Shorter needs less memory.",
-            show_default="the model's",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
-    overlap: Annotated[
-        float | None,
-        typer.Option(
-            metavar="F",
-            help="Fraction of a chunk that the next one covers again, from 0 to below 1.",
-            show_default="the model's",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(metavar="N", help="Chunks at once. More may be faster on a GPU.", rich_help_panel=RUN_PANEL),
-    ] = 1,
+    chunk_seconds: ChunkSecondsOption = None,
+    overlap: OverlapOption = None,
+    batch_size: BatchSizeOption = 1,
     device: Device = "auto",
-    precision: Annotated[
-        Precision,
-        typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
-    ] = "auto",
+    precision: PrecisionOption = "auto",
     force: Force = False,
     dry_run: DryRun = False,
     json: JsonLines = False,

@@ -18,7 +18,7 @@ from stemsplit.melody.posterior import MelodyNetwork
 from stemsplit.melody.reader import MelodyModel, decoding_for, listen, load_melody_model, make_reader
 from stemsplit.melody.tuning import checked_tuning
 from stemsplit.options import MelodyOptions, SeparateOptions, Smoothing
-from stemsplit.separator import Model, load_model, make_separator
+from stemsplit.separator import as_model, make_separator
 from stemsplit.sources import open_source
 
 
@@ -77,7 +77,7 @@ def extract_melody(
     audio, _ = open_source(source, sample_rate)
     melody_model = _melody_model(model)
     decoding_for(melody_model, options)  # refused before the separator is loaded
-    chosen = None if vocals else make_separator(_model(separator), SeparateOptions(stems="vocals", device=device))
+    chosen = None if vocals else make_separator(as_model(separator), SeparateOptions(stems="vocals", device=device))
     reader = make_reader(melody_model, chosen, options)
     warnings: list[str] = []
     contour = listen(reader, audio, on_progress=on_progress, on_warning=warnings.append).contour
@@ -98,9 +98,3 @@ def _melody_model(model: str | Path | MelodyNetwork) -> MelodyModel:
     if isinstance(model, (str, Path)):
         return load_melody_model(str(model))
     return MelodyModel(type(model).__name__, "", model)
-
-
-def _model(separator: str | Path | Network) -> Model:
-    if isinstance(separator, (str, Path)):
-        return load_model(str(separator))
-    return Model(type(separator).__name__, "", separator)
