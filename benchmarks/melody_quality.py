@@ -13,8 +13,8 @@ DIR holds MIR-1K as NAME.voice.opus, NAME.accomp.opus and labels.npz: MIDI semit
     separated   the vocals that --separator makes of the 0dB mixture
     song        the 0dB mixture, as `stemsplit melody` reads it: its separated vocals and itself; for our networks
 
-Two songs of the test singer davidson were sung to the same backing tracks by train singers (found by correlating the
-spectra of all accompaniments): they are left out unless --exclude says otherwise.
+Two songs of the test singer davidson were sung to the same backing tracks by train singers (shared_accompaniments.py
+finds them): they are left out unless --exclude says otherwise.
 
 mir_eval scores every clip at its labels. The figures printed are means over clips, as MIREX reports them; "all" is the
 total over all frames. What the trackers are and how they decide on voicing: melody_trackers.py. Seconds are CPU time

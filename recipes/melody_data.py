@@ -41,7 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
             _write(options.out / f"{name}.npz", arrays)
     if options.separator:
         _separate(options)
+    print(contents(options.out), file=sys.stderr)
     return 0
+
+
+def contents(folder: Path) -> str:
+    """What has been packed, in a line."""
+    paths, seconds, sung = sorted(folder.glob("*.npz")), 0.0, 0.0
+    for path in paths:
+        with np.load(path) as arrays:
+            seconds += len(arrays["accompaniment"]) / RATE
+            sung += HOP_SECONDS * float((arrays["f0"] > 0).sum()) if "f0" in arrays else 0.0
+    return f"{len(paths)} clips, {seconds / 60:.1f} minutes, {sung / 60:.1f} of them sung at a known pitch"
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -85,6 +85,7 @@ def test_rendered_songs_become_voice_accompaniment_and_pitch(recipe: ModuleType,
     assert arrays["voice"][8000] == pytest.approx(1000, abs=2)
     assert len(arrays["f0"]) == 101
     assert set(arrays["f0"]) == {0, 200}
+    assert recipe.contents(tmp_path / "out") == "1 clips, 0.0 minutes, 0.0 of them sung at a known pitch"
 
 
 def test_what_a_separator_made_is_added(
