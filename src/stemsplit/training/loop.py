@@ -48,8 +48,12 @@ class Task(Protocol):
         """A fresh network; the loop has set the seed."""
         ...
 
-    def loss(self, network: nn.Module, size: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """The loss on `size` examples drawn from `rng`, a scalar."""
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """`size` examples drawn from `rng`, as arrays: what `loss_of` takes as tensors. Threads may call it."""
+        ...
+
+    def loss_of(self, network: nn.Module, *batch: Tensor) -> Tensor:
+        """The loss on a batch that is on the network's device, a scalar."""
         ...
 
     def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
@@ -130,7 +134,8 @@ def _steps(task: Task, state: State, device: torch.device) -> Iterator[tuple[Eve
     for step in range(state.step, schedule.steps):
         rng = np.random.default_rng((schedule.seed, step, rank()))
         torch.manual_seed(hash((schedule.seed, step, rank())) % 2**63)  # dropout
-        losses.append(take_step(state, schedule, task.loss(state.network, share, rng, device), step))
+        batch = (torch.from_numpy(array).to(device) for array in task.draw(share, rng))
+        losses.append(take_step(state, schedule, task.loss_of(state.network, *batch), step))
         state = state._replace(step=step + 1)
         event: Event | None = None
         if state.step % task.log_steps == 0:

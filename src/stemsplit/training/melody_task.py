@@ -84,12 +84,15 @@ class MelodyRecipe:
             network.stage1.load_state_dict(kernels)
         return network
 
-    def loss(self, network: nn.Module, size: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """Cross-entropy on random examples, in nats per frame."""
-        waveforms, f0 = draw_examples(self._training, size, self.mixing, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
-            logits = network(torch.from_numpy(waveforms).to(device))
-        return pitch_loss(logits.float(), torch.from_numpy(f0).to(device), self.network)
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Random examples: waveforms (size, samples), and f0 (size, T) in Hz."""
+        return draw_examples(self._training, size, self.mixing, rng)
+
+    def loss_of(self, network: nn.Module, waveforms: Tensor, f0: Tensor) -> Tensor:
+        """Cross-entropy on examples, in nats per frame."""
+        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
+            logits = network(waveforms)
+        return pitch_loss(logits.float(), f0, self.network)
 
     @torch.inference_mode()
     def dev(self, average: nn.Module, device: torch.device, examples: int = 64) -> dict[str, float]:

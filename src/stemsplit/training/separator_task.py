@@ -56,10 +56,9 @@ class Recipe:
         """A fresh separator."""
         return BSMamba(self.network)
 
-    def loss(self, network: nn.Module, size: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-        """The loss in dB on random mixes."""
-        batch = draw_batch(self._training_songs, self.network.stems, size, self.mixing, self.network.sample_rate, rng)
-        return self.loss_of(network, torch.from_numpy(batch).to(device))
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Random mixes: their stems (size, S, C, samples)."""
+        return (draw_batch(self._training_songs, self.network.stems, size, self.mixing, self.network.sample_rate, rng),)
 
     def loss_of(self, network: nn.Module, stems: Tensor) -> Tensor:
         """The loss in dB on stems (B, S, C, samples)."""
