@@ -14,11 +14,11 @@ from stemsplit.checkpoint import load_network
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
-from stemsplit.training.data import Mixing, draw_batch, find_songs
+from stemsplit.training.data import Library, Mixing, draw_batch, find_backing, find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.schedule import Schedule
-from stemsplit.training.separator_task import Recipe
+from stemsplit.training.separator_task import Recipe, merge
 
 STEMS = ("low", "high")
 RATE = 2000
@@ -45,7 +45,9 @@ def songs(tmp_path: Path) -> Path:
 def recipe_for(songs: Path, steps: int = 8, **settings: object) -> Recipe:
     schedule = Schedule(steps=steps, batch_size=2, warmup_steps=2, decay_steps=2, learning_rate=5e-3)
     mixing = Mixing(crop_seconds=0.5, stereo=0.5)
-    base = Recipe("test", songs, NETWORK, mixing, schedule, songs.parent / "run", dev_songs=1, log_steps=2, dev_steps=4)
+    base = Recipe(
+        "test", (songs,), NETWORK, mixing, schedule, songs.parent / "run", dev_songs=1, log_steps=2, dev_steps=4
+    )
     return dataclasses.replace(base, **settings)  # type: ignore[arg-type]
 
 
@@ -80,9 +82,9 @@ def test_leaking_into_a_silent_stem_costs_more_than_silence() -> None:
 def test_batches_are_mixes_of_the_right_shape_and_repeatable(songs: Path) -> None:
     found = find_songs(songs, STEMS)
     assert [song.name for song in found] == ["0000", "0001", "0002", "0003"]
-    first = draw_batch(found, STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(1))
-    again = draw_batch(found, STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(1))
-    other = draw_batch(found, STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(2))
+    first = draw_batch(Library(found), STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(1)).stems
+    again = draw_batch(Library(found), STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(1)).stems
+    other = draw_batch(Library(found), STEMS, 3, Mixing(crop_seconds=0.5), RATE, np.random.default_rng(2)).stems
     assert first.shape == (3, 2, 2, RATE // 2)
     assert first.dtype == np.float32
     assert np.array_equal(first, again)
@@ -92,10 +94,10 @@ def test_batches_are_mixes_of_the_right_shape_and_repeatable(songs: Path) -> Non
 def test_mono_batches_dropout_and_songs_shorter_than_a_crop(songs: Path) -> None:
     found = find_songs(songs, STEMS)
     rng = np.random.default_rng(0)
-    mono = draw_batch(found, STEMS, 2, Mixing(crop_seconds=0.5, stereo=0.0), RATE, rng)
+    mono = draw_batch(Library(found), STEMS, 2, Mixing(crop_seconds=0.5, stereo=0.0), RATE, rng).stems
     assert mono.shape == (2, 2, 1, RATE // 2)
-    assert not draw_batch(found, STEMS, 2, Mixing(crop_seconds=0.5, dropout=1.0), RATE, rng).any()
-    longer = draw_batch(found, STEMS, 1, Mixing(crop_seconds=3.0, dropout=0.0), RATE, rng)
+    assert not draw_batch(Library(found), STEMS, 2, Mixing(crop_seconds=0.5, dropout=1.0), RATE, rng).stems.any()
+    longer = draw_batch(Library(found), STEMS, 1, Mixing(crop_seconds=3.0, dropout=0.0), RATE, rng).stems
     assert longer.shape[-1] == 3 * RATE
     assert longer[..., : 2 * RATE].any()
     assert not longer[..., 2 * RATE :].any()
@@ -104,8 +106,8 @@ def test_mono_batches_dropout_and_songs_shorter_than_a_crop(songs: Path) -> None
 def test_speed_changes_the_pitch_and_not_the_length(songs: Path) -> None:
     found = find_songs(songs, STEMS)[:1]
     still, moved = (Mixing(crop_seconds=1.0, in_song=1.0, dropout=0.0, swap=0.0, speed=speed) for speed in (0.0, 0.3))
-    plain = draw_batch(found, STEMS, 1, still, RATE, np.random.default_rng(0))
-    shifted = draw_batch(found, STEMS, 6, moved, RATE, np.random.default_rng(0))
+    plain = draw_batch(Library(found), STEMS, 1, still, RATE, np.random.default_rng(0)).stems
+    shifted = draw_batch(Library(found), STEMS, 6, moved, RATE, np.random.default_rng(0)).stems
     assert shifted.shape[1:] == plain.shape[1:]
     pitches = [int(np.abs(np.fft.rfft(low[0, 0])).argmax()) for low in shifted]
     pitch = int(np.abs(np.fft.rfft(plain[0, 0, 0])).argmax())
@@ -115,9 +117,76 @@ def test_speed_changes_the_pitch_and_not_the_length(songs: Path) -> None:
 
 def test_in_song_examples_keep_the_songs_own_levels(songs: Path) -> None:
     mixing = Mixing(crop_seconds=2.0, in_song=1.0, dropout=0.0, swap=0.0)
-    batch = draw_batch(find_songs(songs, STEMS)[2:3], STEMS, 1, mixing, RATE, np.random.default_rng(0))
+    batch = draw_batch(Library(find_songs(songs, STEMS)[2:3]), STEMS, 1, mixing, RATE, np.random.default_rng(0)).stems
     stored = np.load(songs / "0002" / "low.npy").T / 32768
     np.testing.assert_allclose(batch[0, 0], stored, atol=1e-6)
+
+
+@pytest.fixture
+def backing(tmp_path: Path) -> Path:
+    """Two recordings, the first with its vocals."""
+    for number in range(2):
+        folder = tmp_path / "backing" / f"{number:04d}"
+        folder.mkdir(parents=True)
+        np.save(folder / "accompaniment.npy", np.full((2 * RATE, 2), 4000, np.int16))
+    np.save(tmp_path / "backing" / "0000" / "vocals.npy", np.full((2 * RATE, 2), 500, np.int16))
+    return tmp_path / "backing"
+
+
+def test_of_a_recording_the_sum_of_all_but_the_vocals_is_known(songs: Path, backing: Path) -> None:
+    sung = songs.parent / "sung"
+    songs.rename(sung)
+    for path in list(sung.glob("*/high.npy")):
+        path.rename(path.with_name("vocals.npy"))
+    library = Library(find_songs(sung, ("low", "vocals")), find_backing(backing))
+    stems = ("low", "middle", "vocals")
+    kept = Mixing(crop_seconds=0.5, backing=1.0, own_voice=1.0, dropout=0.0)
+    batch = draw_batch(library, stems, 8, kept, RATE, np.random.default_rng(0))
+    assert batch.merged.all()
+    assert not batch.stems[:, 1].any()
+    np.testing.assert_allclose(batch.stems[:, 0], 4000 / 32768)
+    vocals = batch.stems[:, 2]
+    own = np.ptp(vocals, axis=(1, 2)) < 1e-6  # the recording's own are constant, the songs' are tones
+    assert own.any()
+    assert not own.all()
+
+
+def test_vocals_of_another_song_are_about_as_loud_as_the_rest(songs: Path) -> None:
+    for path in list(songs.glob("*/high.npy")):
+        path.rename(path.with_name("vocals.npy"))
+    found = find_songs(songs, ("low", "vocals"))
+    mixing = Mixing(crop_seconds=1.0, in_song=1.0, other_voice=1.0, dropout=0.0, swap=0.0, gain_db=6.0)
+    stems = draw_batch(Library(found), ("low", "vocals"), 20, mixing, RATE, np.random.default_rng(0)).stems
+    levels = 10 * np.log10(np.square(stems).mean((2, 3)))
+    gaps = levels[:, 1] - levels[:, 0]
+    assert np.abs(gaps).max() < 6.01
+    assert np.ptp(gaps) > 6
+
+
+def test_merged_estimates_are_scored_on_vocals_and_the_rest(songs: Path) -> None:
+    stems = ("drums", "vocals", "other")
+    estimate = torch.randn(2, 3, 2, 100)
+    found = merge(estimate, torch.tensor([False, True]), stems)
+    assert torch.equal(found[0], estimate[0])
+    torch.testing.assert_close(found[1, 0], estimate[1, 0] + estimate[1, 2])
+    assert torch.equal(found[1, 1], estimate[1, 1])
+    assert not found[1, 2].any()
+
+
+def test_backing_needs_a_network_that_sings(songs: Path, backing: Path) -> None:
+    with pytest.raises(ValueError, match="backing needs vocals"):
+        recipe_for(songs, backing=(backing,))
+
+
+def test_no_backing_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no accompaniment\.npy"):
+        find_backing(tmp_path)
+
+
+def test_dev_songs_of_their_own_leave_all_songs_to_training(songs: Path) -> None:
+    recipe = recipe_for(songs, dev_folder=songs)
+    assert len(recipe._library.songs) == 4
+    assert set(recipe.dev(recipe.build(), torch.device("cpu"))) == set(STEMS)
 
 
 def test_no_songs_is_a_clear_error(tmp_path: Path) -> None:
@@ -170,7 +239,9 @@ def test_two_processes_train_one_network(songs: Path) -> None:
     for step in range(3):
         gradients: list[list[torch.Tensor]] = []
         for number in range(2):
-            batch = draw_batch(found, STEMS, 1, alone.mixing, RATE, np.random.default_rng((0, step, number)))
+            batch = draw_batch(
+                Library(found), STEMS, 1, alone.mixing, RATE, np.random.default_rng((0, step, number))
+            ).stems
             gradients.append(_gradients(state, torch.from_numpy(batch)))
         for value, *parts in zip(state.network.parameters(), *gradients, strict=True):
             value.grad = torch.stack(parts).mean(0)
@@ -226,7 +297,7 @@ def test_the_recipes_of_the_repository_are_valid() -> None:
         ('name = "x"\nsongs = "s"\noutput = "o"\nworkers = 3\n', "3 workers cannot share"),
         ('name = "x"\nsongs = "s"\noutput = "o"\n[network]\nbands = [1]\n', "bands hold 1 bins"),
         ('name = "x"\nkind = "chords"\n', "separator or melody, not chords"),
-        ('name = "x"\nkind = "melody"\nsongs = "s"\noutput = "o"\n', "clips"),
+        ('name = "x"\nkind = "melody"\noutput = "o"\n', "clips"),
         ('name = "x"\nkind = "melody"\nclips = "s"\noutput = "o"\nstart = "luck"\n', "pretrained, cosine, random"),
         ('name = "x"\nkind = "melody"\nclips = "s"\noutput = "o"\n[network]\nkernels = 10\n', "cannot be halved"),
     ],

@@ -21,11 +21,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KINDS: dict[str, tuple[type[Any], type[Any], type[Any], str]] = {
-    "separator": (Recipe, BSMambaConfig, Mixing, "songs"),
-    "melody": (MelodyRecipe, MelodyCNNConfig, MelodyMixing, "clips"),
+KINDS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
+    "separator": (Recipe, BSMambaConfig, Mixing),
+    "melody": (MelodyRecipe, MelodyCNNConfig, MelodyMixing),
 }
-"""Kind → recipe, network, mixing, and the key that names the folder of data."""
+"""Kind → recipe, network and mixing."""
+
+SEVERAL = ("songs", "backing")
+"""Keys that name a folder or a list of folders."""
+PATHS = (*SEVERAL, "clips", "dev_folder", "output")
 
 
 def load_recipe(path: Path) -> Recipe | MelodyRecipe:
@@ -45,15 +49,21 @@ def load_recipe(path: Path) -> Recipe | MelodyRecipe:
 def _recipe(values: dict[str, Any]) -> Any:
     if (kind := values.pop("kind", "separator")) not in KINDS:
         raise ValueError(f"kind is {' or '.join(KINDS)}, not {kind}")
-    recipe, network, mixing, data = KINDS[kind]
+    recipe, network, mixing = KINDS[kind]
     parts = {
         "network": network.from_dict(values.pop("network", {})),
         "mixing": _build(mixing, values.pop("mixing", {})),
         "schedule": _build(Schedule, values.pop("schedule", {})),
     }
-    paths = {key: Path(values.pop(key)).expanduser() for key in (data, "output")}
+    paths = {key: _paths(values.pop(key), key) for key in PATHS if key in values}
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return _build(recipe, {**values, **lists, **paths, **parts})
+
+
+def _paths(value: str | list[str], key: str) -> Path | tuple[Path, ...]:
+    if key not in SEVERAL:
+        return Path(str(value)).expanduser()
+    return tuple(Path(one).expanduser() for one in ([value] if isinstance(value, str) else value))
 
 
 def _build(kind: type[Any], values: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stemsplit import checkpoint
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
-from stemsplit.training.data import Mixing, draw_batch, find_songs
+from stemsplit.training.data import VOCALS, Batch, Library, Mixing, draw_batch, find_backing, find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.schedule import Schedule
 
@@ -24,7 +24,8 @@ class Recipe:
     """A run: its data, network and schedule. Paths are relative to the recipe's working folder."""
 
     name: str
-    songs: Path
+    songs: tuple[Path, ...]
+    """Folders of songs with every stem."""
     network: BSMambaConfig
     mixing: Mixing
     schedule: Schedule
@@ -33,8 +34,12 @@ class Recipe:
     """What the exported model's config.json says of it: description, license, trained_on."""
     workers: int = 1
     """Processes that share each batch, on a CPU with several cores."""
+    backing: tuple[Path, ...] = ()
+    """Folders of recordings of which the accompaniment is known, and of some the vocals."""
+    dev_folder: Path | None = None
+    """Folder of the songs for the development score in the log."""
     dev_songs: int = 4
-    """Songs at the head of the list that are kept from training, for the development score in the log."""
+    """Where there is no `dev_folder`: so many songs at the head of the list are kept from training for it."""
     save_minutes: float = 3.0
     log_steps: int = 10
     dev_steps: int = 200
@@ -42,6 +47,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.schedule.batch_size % self.workers:
             raise ValueError(f"{self.workers} workers cannot share batches of {self.schedule.batch_size}")
+        if self.backing and (VOCALS not in self.network.stems or len(self.network.stems) < 2):
+            raise ValueError(f"backing needs {VOCALS} and another stem, not {', '.join(self.network.stems)}")
 
     @property
     def crop_seconds(self) -> float:
@@ -56,28 +63,33 @@ class Recipe:
         """A fresh separator."""
         return BSMamba(self.network)
 
-    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Random mixes: their stems (size, S, C, samples)."""
-        return (draw_batch(self._training_songs, self.network.stems, size, self.mixing, self.network.sample_rate, rng),)
+    def draw(self, size: int, rng: np.random.Generator) -> Batch:
+        """Random mixes."""
+        return draw_batch(self._library, self.network.stems, size, self.mixing, self.network.sample_rate, rng)
 
-    def loss_of(self, network: nn.Module, stems: Tensor) -> Tensor:
-        """The loss in dB on stems (B, S, C, samples)."""
+    def loss_of(self, network: nn.Module, *batch: Tensor) -> Tensor:
+        """The loss in dB on stems (B, S, C, samples); where a second tensor says merged (B,), on vocals and the rest."""
+        stems, merged = batch if len(batch) > 1 else (*batch, None)
         mixture = stems.sum(1)
         with torch.autocast(stems.device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
             estimates = network.estimates(mixture)  # type: ignore[operator]
+        known = [merge(estimate, merged, self.network.stems) for estimate in estimates]
         share = self.schedule.masked_weight
-        loss = (1 - share) * snr_loss(estimates.two_stage, stems, mixture)
-        return loss + share * snr_loss(estimates.masked, stems, mixture)
+        loss = (1 - share) * snr_loss(known[0], stems, mixture)
+        return loss + share * snr_loss(known[1], stems, mixture)
 
     @torch.inference_mode()
     def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
         """Each stem's loss (dB, lower is better) on fixed crops of songs that are not trained on."""
-        stems, songs = self.network.stems, self._songs[: self.dev_songs]
+        stems, songs = self.network.stems, self._dev_songs
+        still = {"dropout": 0.0, "swap": 0.0, "speed": 0.0, "stereo": 1.0}
+        mixing = replace(self.mixing, in_song=1.0, other_voice=0.0, backing=0.0, **still)
         scores: dict[str, list[float]] = {stem: [] for stem in stems}
         for index in range(2 * len(songs)):
             rng = np.random.default_rng((self.schedule.seed, 10**9 + index))
-            batch = draw_batch(songs, stems, 1, self.mixing, self.network.sample_rate, rng)
-            reference = torch.from_numpy(batch).to(device)
+            library = Library(songs[index // 2 : index // 2 + 1])
+            batch = draw_batch(library, stems, 1, mixing, self.network.sample_rate, rng)
+            reference = torch.from_numpy(batch.stems).to(device)
             mixture = reference.sum(1)
             estimate = average(mixture)
             for k, stem in enumerate(stems):
@@ -93,8 +105,26 @@ class Recipe:
 
     @cached_property
     def _songs(self) -> list[Path]:
-        return find_songs(self.songs, self.network.stems)
+        return [song for folder in self.songs for song in find_songs(folder, self.network.stems)]
 
     @property
-    def _training_songs(self) -> list[Path]:
-        return self._songs[self.dev_songs :]  # a folder that grows keeps its first songs
+    def _dev_songs(self) -> list[Path]:
+        if self.dev_folder is not None:
+            return find_songs(self.dev_folder, self.network.stems)
+        return self._songs[: self.dev_songs]
+
+    @cached_property
+    def _library(self) -> Library:
+        kept = self.dev_songs if self.dev_folder is None else 0  # a folder that grows keeps its first songs
+        return Library(self._songs[kept:], [song for folder in self.backing for song in find_backing(folder)])
+
+
+def merge(estimate: Tensor, merged: Tensor | None, stems: tuple[str, ...]) -> Tensor:
+    """Where merged (B,), all of estimate (B, S, C, samples) but the vocals is summed, as in `data.Batch`."""
+    if merged is None or not merged.any():
+        return estimate
+    rest = [k for k, stem in enumerate(stems) if stem != VOCALS]
+    fold = torch.eye(len(stems), dtype=estimate.dtype, device=estimate.device)
+    fold[rest] = 0
+    fold[rest[0], rest] = 1
+    return torch.where(merged.view(-1, 1, 1, 1), torch.einsum("ij,bjcn->bicn", fold, estimate), estimate)
