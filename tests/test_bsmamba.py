@@ -12,7 +12,7 @@ from seeded_state import seeded_audio, seeded_tensor
 from torch import Tensor
 
 from stemsplit.networks import ssd
-from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba
+from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba, apart, side_by_side
 from stemsplit.published import from_published, published_config, published_shapes
 
 DATA = Path(__file__).parent / "data"
@@ -81,12 +81,13 @@ def test_published_parameter_counts(name: str, parameters: int) -> None:
     assert sum(value.numel() for value in network.parameters()) == parameters
 
 
+@pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("samples", [1, 31, 64, 65, 1000])
 @torch.inference_mode()
-def test_masked_stems_add_up_to_the_mixture_at_any_length(samples: int, channels: int) -> None:
+def test_masked_stems_add_up_to_the_mixture_at_any_length(samples: int, channels: int, joint: bool) -> None:
     mixture = torch.randn(2, channels, samples, dtype=torch.float64)
-    found = tiny().double().estimates(mixture)
+    found = tiny(joint=joint).double().estimates(mixture)
     assert found.two_stage.shape == found.masked.shape == (2, 4, channels, samples)
     torch.testing.assert_close(found.masked.sum(1), mixture)
 
@@ -114,8 +115,28 @@ def test_a_normalising_network_scales_with_its_input_and_keeps_silence() -> None
     assert torch.isfinite(network.float()(torch.full((1, 2, 900), 1e-30))).all()
 
 
-def test_every_parameter_learns() -> None:
-    network = tiny()
+@torch.inference_mode()
+def test_a_joint_network_hears_one_channel_in_the_other_and_takes_one_or_all() -> None:
+    network, mixture = tiny(joint=True).double(), torch.randn(1, 2, 700, dtype=torch.float64)
+    changed = network(torch.stack([mixture[:, 0], torch.randn(1, 700, dtype=torch.float64)], dim=1))
+    assert not torch.allclose(changed[:, :, 0], network(mixture)[:, :, 0])
+    mono = mixture[:, :1]
+    torch.testing.assert_close(network(mono), network(mono.expand(-1, 2, -1)).mean(2, keepdim=True))
+    with pytest.raises(ValueError, match="3 channels"):
+        network(torch.randn(1, 3, 700, dtype=torch.float64))
+
+
+def test_channels_lie_side_by_side_and_come_apart_again() -> None:
+    spectrum = torch.randn(2, 3, 5, 7, dtype=torch.complex128)
+    together = side_by_side(spectrum)
+    assert together.shape == (2, 1, 15, 7)
+    assert torch.equal(together[:, 0, 3:6], spectrum[:, :, 1])  # bin 1 of every channel
+    assert torch.equal(apart(together.unsqueeze(1), 3)[:, 0], spectrum)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_every_parameter_learns(joint: bool) -> None:
+    network = tiny(joint=joint)
     found = network.estimates(torch.randn(1, 2, 900))
     (found.two_stage.square().sum() + found.masked.square().sum()).backward()
     idle = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]

@@ -4,7 +4,8 @@ waveform → STFT → band tokens → 8 blocks → mask ─┬→ masked spectru
                   band tokens ────────── fusion ─┴→ 4 blocks → map (added) ──────────┴→ + → iSTFT → stems
 
 One block: Mamba-2 over time, Mamba-2 over bands, exchange between audio channels, each residual. Tokens keep one
-layout throughout, (B, C, K, T, D): batch, audio channel, band, frame, feature.
+layout throughout, (B, C, K, T, D): batch, audio channel, band, frame, feature. A `joint` network has one token where
+the paper's has one per audio channel: the channels' bins lie side by side in a band, C is 1, and nothing is exchanged.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class BSMambaConfig:
 
     `chunk_samples` and `overlap` (a fraction of the chunk) are how its scores were measured. `normalize` divides the
     spectrum by its RMS and multiplies the output again (arXiv 2602.08671): gain-equivariant, and silent for silence.
+    `joint` makes one token of a band's bins in all `channels`: half the work for stereo. Fewer channels are repeated.
     """
 
     stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -58,6 +60,7 @@ class BSMambaConfig:
     headdim: int = 64
     head_expand: int = 4
     normalize: bool = False
+    joint: bool = False
 
     def __post_init__(self) -> None:
         if sum(self.bands) != self.n_fft // 2 + 1:
@@ -104,13 +107,14 @@ class BSMamba(nn.Module):
     def __init__(self, config: BSMambaConfig) -> None:
         super().__init__()
         self.config = c = config
-        self.split_mask = BandSplit(c.bands, c.dim)
+        bands = tuple(c.channels * width for width in c.bands) if c.joint else c.bands
+        self.split_mask = BandSplit(bands, c.dim)
         self.blocks_mask = nn.ModuleList(Block(c) for _ in range(c.blocks_mask))
-        self.heads_mask = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand)
-        self.split_map = BandSplit(c.bands, c.dim)
+        self.heads_mask = BandHeads(bands, c.dim, len(c.stems), c.head_expand)
+        self.split_map = BandSplit(bands, c.dim)
         self.fusion = nn.Linear(2 * c.dim, c.dim)
         self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
-        self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand)
+        self.heads_map = BandHeads(bands, c.dim, len(c.stems), c.head_expand)
 
     def bind(self, backend: Backend | None) -> None:
         """Let a backend compute the Mamba-2 blocks at inference, with the weights as they are now; None: none does.
@@ -137,6 +141,16 @@ class BSMamba(nn.Module):
 
     def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masked stems and what stage 2 adds, (B, S, C, F, T) complex, of a mixture (B, C, F, T)."""
+        if not self.config.joint:
+            return self._spectra(spectrum)
+        channels, wide = spectrum.shape[1], self.config.channels
+        if channels not in (1, wide):
+            raise ValueError(f"a mixture of {channels} channels; the network takes {wide}, or one")
+        masked, mapped = self._spectra(side_by_side(spectrum.expand(-1, wide, -1, -1)))
+        masked, mapped = apart(masked, wide), apart(mapped, wide)
+        return (masked, mapped) if channels == wide else (masked.mean(2, keepdim=True), mapped.mean(2, keepdim=True))
+
+    def _spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.split_mask.encode(spectrum)
         for block in self.blocks_mask:
             tokens = block(tokens)
@@ -173,6 +187,16 @@ class BSMamba(nn.Module):
         return {"n_fft": self.config.n_fft, "hop_length": self.config.hop_length, "window": window}
 
 
+def side_by_side(spectrum: Tensor) -> Tensor:
+    """(B, C, F, T) → (B, 1, F·C, T): the channels of a bin are neighbours."""
+    return spectrum.transpose(1, 2).flatten(1, 2).unsqueeze(1)
+
+
+def apart(spectra: Tensor, channels: int) -> Tensor:
+    """(B, S, 1, F·C, T) → (B, S, C, F, T), what `side_by_side` did undone."""
+    return spectra.squeeze(2).unflatten(2, (-1, channels)).transpose(2, 3)
+
+
 def sum_to_one(masks: Tensor) -> Tensor:
     """Shift complex masks (B, S, …) so that they add up to 1 at every bin: the masked stems add up to the mixture."""
     excess = masks.sum(1, keepdim=True) - 1
@@ -186,7 +210,7 @@ class Block(nn.Module):
         super().__init__()
         self.time = ResidualBiMamba(config)
         self.band = ResidualBiMamba(config)
-        self.channel = TransformAverageConcatenate(config.dim)
+        self.channel = nn.Identity() if config.joint else TransformAverageConcatenate(config.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, C, K, T, D) → the same shape."""
