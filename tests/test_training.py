@@ -261,6 +261,17 @@ def _gradients(state: loop.State, stems: torch.Tensor) -> list[torch.Tensor]:
     return list(torch.autograd.grad(loss, list(state.network.parameters())))
 
 
+def test_the_loss_on_spectra_is_about_the_loss_on_waveforms(songs: Path) -> None:
+    """Estimates are not quite spectra of waveforms, so the two differ, by less than what a step is worth."""
+    waves, spectra = recipe_for(songs), recipe_for(songs, loss="spectrum")
+    network = loop.start(waves, torch.device("cpu")).network
+    batch = [torch.from_numpy(part) for part in waves.draw(4, np.random.default_rng(0))]
+    found, expected = (recipe.loss_of(network, *batch).item() for recipe in (spectra, waves))
+    assert found == pytest.approx(expected, abs=0.5)
+    with pytest.raises(ValueError, match="waveform or spectrum"):
+        recipe_for(songs, loss="hearing")
+
+
 def test_a_loss_that_is_not_finite_does_not_spoil_the_weights(songs: Path) -> None:
     recipe = recipe_for(songs)
     state = loop.start(recipe, torch.device("cpu"))

@@ -162,16 +162,20 @@ class BSMamba(nn.Module):
 
     def analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the STFT (B, C, F, T) of a mixture (B, C, samples), and what it was divided by, (B, 1, 1, 1)."""
-        # The reflecting border of the STFT needs more than half a window.
-        short = self.config.n_fft // 2 + 1 - mixture.shape[-1]
-        padded = F.pad(mixture, (0, max(short, 0)))
-        spectrum = torch.stft(padded.flatten(0, 1), **self._stft_settings(padded), return_complex=True)
-        spectrum = spectrum.unflatten(0, mixture.shape[:2])
+        spectrum = self.transform(mixture)
         if not self.config.normalize:
             return spectrum, None
         # Over all bins, not samples: what stage 2 adds is an absolute value, and should be of order 1.
         scale = torch.view_as_real(spectrum).square().mean(dim=(1, 2, 3, 4)).sqrt().view(-1, 1, 1, 1)
         return spectrum / scale.clamp_min(QUIETEST), scale
+
+    def transform(self, waves: Tensor) -> Tensor:
+        """Return the STFT (…, F, T) of waveforms (…, samples)."""
+        # The reflecting border of the STFT needs more than half a window.
+        short = self.config.n_fft // 2 + 1 - waves.shape[-1]
+        padded = F.pad(waves, (0, max(short, 0))).flatten(0, -2)
+        spectrum = torch.stft(padded, **self._stft_settings(padded), return_complex=True)
+        return spectrum.unflatten(0, waves.shape[:-1])
 
     def synthesise(self, spectra: Tensor, scale: Tensor | None, length: int) -> Tensor:
         """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T)."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit import checkpoint
-from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
+from stemsplit.networks.bsmamba import QUIETEST, BSMamba, BSMambaConfig
 from stemsplit.training.data import VOCALS, Batch, Library, Mixing, draw_batch, find_backing, find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.schedule import Schedule
@@ -36,6 +36,8 @@ class Recipe:
     """Processes that share each batch, on a CPU with several cores."""
     backing: tuple[Path, ...] = ()
     """Folders of recordings of which the accompaniment is known, and of some the vocals."""
+    loss: str = "waveform"
+    """What is compared with the stems: "waveform", or "spectrum", which spares the inverse transforms of training."""
     dev_folder: Path | None = None
     """Folder of the songs for the development score in the log."""
     dev_songs: int = 4
@@ -47,6 +49,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.schedule.batch_size % self.workers:
             raise ValueError(f"{self.workers} workers cannot share batches of {self.schedule.batch_size}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {' or '.join(LOSSES)}, not {self.loss}")
         if self.backing and (VOCALS not in self.network.stems or len(self.network.stems) < 2):
             raise ValueError(f"backing needs {VOCALS} and another stem, not {', '.join(self.network.stems)}")
 
@@ -68,15 +72,13 @@ class Recipe:
         return draw_batch(self._library, self.network.stems, size, self.mixing, self.network.sample_rate, rng)
 
     def loss_of(self, network: nn.Module, *batch: Tensor) -> Tensor:
-        """The loss in dB on stems (B, S, C, samples); where a second tensor says merged (B,), on vocals and the rest."""
-        stems, merged = batch if len(batch) > 1 else (*batch, None)
-        mixture = stems.sum(1)
+        """The loss in dB on stems (B, S, C, samples); where a second (B,) says merged, on vocals and the rest."""
+        stems, merged = batch[0], batch[1] if len(batch) > 1 else None
         with torch.autocast(stems.device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
-            estimates = network.estimates(mixture)  # type: ignore[operator]
-        known = [merge(estimate, merged, self.network.stems) for estimate in estimates]
+            two_stage, masked, known, mixture = LOSSES[self.loss](network, stems)
         share = self.schedule.masked_weight
-        loss = (1 - share) * snr_loss(known[0], stems, mixture)
-        return loss + share * snr_loss(known[1], stems, mixture)
+        loss = (1 - share) * snr_loss(merge(two_stage, merged, self.network.stems), known, mixture)
+        return loss + share * snr_loss(merge(masked, merged, self.network.stems), known, mixture)
 
     @torch.inference_mode()
     def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
@@ -117,6 +119,27 @@ class Recipe:
     def _library(self) -> Library:
         kept = self.dev_songs if self.dev_folder is None else 0  # a folder that grows keeps its first songs
         return Library(self._songs[kept:], [song for folder in self.backing for song in find_backing(folder)])
+
+
+def _waveforms(network: Any, stems: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both stages' estimates and the stems, (B, S, C, samples), and the mixture (B, C, samples)."""
+    mixture = stems.sum(1)
+    return *network.estimates(mixture), stems, mixture
+
+
+def _spectra(network: Any, stems: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same as rows of real numbers, the parts of every bin: energies are those of waveforms but for a factor."""
+    spectrum, scale = network.analyse(stems.sum(1))
+    masked, mapped = network.spectra(spectrum)
+    known = network.transform(stems) / (1.0 if scale is None else scale.clamp_min(QUIETEST).unsqueeze(1))
+    return _rows(masked + mapped), _rows(masked), _rows(known), _rows(spectrum)
+
+
+def _rows(spectra: Tensor) -> Tensor:
+    return torch.view_as_real(spectra).flatten(-3)
+
+
+LOSSES = {"waveform": _waveforms, "spectrum": _spectra}
 
 
 def merge(estimate: Tensor, merged: Tensor | None, stems: tuple[str, ...]) -> Tensor:
