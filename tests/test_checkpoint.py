@@ -200,7 +200,7 @@ def test_an_interrupted_save_leaves_the_old_model(tmp_path: Path, monkeypatch: p
     def full(*args: Any, **named: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save", full)
+    monkeypatch.setattr(checkpoint, "safetensors_bytes", full)
     with pytest.raises(Exception, match="disk is full"):
         save(tiny_network(1), folder)
     monkeypatch.undo()

@@ -16,12 +16,12 @@ import stemsplit
 SOURCE = Path(stemsplit.__file__).parent
 LAYERS = (
     # From the bottom up. A module imports from its own layer or from those below, and layers have no circles.
-    {"errors", "memory", "options", "native", ""},
+    {"errors", "memory", "options", "native", "cores", "stages", ""},
     {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache", "whole"},
     {"manifest", "card", "download", "hub_client", "hub", "publish", "catalog"},
     {"audio"},
     {"networks"},
-    {"device", "overlap_add", "inference", "separate", "evaluate", "inputs", "published", "checkpoint"},
+    {"device", "overlap_add", "inference", "separate", "evaluate", "inputs", "published", "tensors", "checkpoint"},
     {"separator"},
     {"staging", "sources", "jobs", "stem_files", "track", "batch"},
     {"melody"},

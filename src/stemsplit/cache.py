@@ -22,8 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from stemsplit.errors import OutputError
 
 POLL_SECONDS = 0.1
@@ -35,6 +33,8 @@ def cache_dir() -> Path:
     chosen = os.environ.get("STEMSPLIT_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
+    import platformdirs  # here: to train, PyTorch and numpy are enough
+
     return Path(platformdirs.user_cache_dir("stemsplit", appauthor=False))
 
 

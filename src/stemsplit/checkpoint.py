@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -26,6 +24,7 @@ from stemsplit.errors import CheckpointError, HashError, UsageError
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig, folded
 from stemsplit.published import WRAPPERS, check_fit, from_published, is_published, published_config
+from stemsplit.tensors import safetensors_bytes
 
 Network = BSMamba | MelodyCNN
 Config = BSMambaConfig | MelodyCNNConfig
@@ -97,7 +96,7 @@ def save(network: Network, folder: Path, *, dtype: torch.dtype = torch.float32, 
     state = {key: _stored(value, dtype) for key, value in network.state_dict().items()}
     target, partial = folder / WEIGHTS_NAME, folder / f".{WEIGHTS_NAME}.partial"
     try:
-        partial.write_bytes(safetensors.torch.save(state))  # save_file would make it private to its owner
+        partial.write_bytes(safetensors_bytes(state))
         old = read_config(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else {}
         weights = {"file": WEIGHTS_NAME, "size": partial.stat().st_size, "sha256": sha256_of(partial)}
         weights |= {"dtype": str(dtype).removeprefix("torch."), **about.pop("weights", {})}
@@ -106,9 +105,9 @@ def save(network: Network, folder: Path, *, dtype: torch.dtype = torch.float32, 
         described |= {"network": _as_json(network.config), "weights": weights}
         partial.replace(target)
         _write_whole(folder / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
-    except (OSError, safetensors.SafetensorError) as error:
+    except OSError as error:
         partial.unlink(missing_ok=True)
-        raise unwritable(target, error if isinstance(error, OSError) else OSError(str(error))) from error
+        raise unwritable(target, error) from error
     return folder
 
 
@@ -183,6 +182,8 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    import safetensors.torch  # here: to train, PyTorch and numpy are enough
+
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soxr
 
 from stemsplit.errors import UsageError
 
@@ -140,6 +139,8 @@ def _crop(clip: Clip, names: Sequence[str], samples: int, mixing: MelodyMixing, 
 
 def _play(sound: np.ndarray, speed: float, samples: int) -> np.ndarray:
     """`sound` played `speed` times as fast, cut or padded to `samples`."""
+    import soxr  # here: other tasks train without it
+
     played = soxr.resample(sound, RATE * speed, RATE, quality="MQ")[:samples]
     return np.pad(played, (0, samples - len(played)))
 
