@@ -438,8 +438,8 @@ def test_the_demo_writes_a_song_and_its_stems(run: Run, tiny: str) -> None:
 
 
 def test_a_recipe_is_trained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fake(recipe: Any, *, device: Any, minutes: Any, on_event: Any) -> Path:
-        assert (recipe, str(device), minutes) == ("the recipe", "cpu", 1.5)
+    def fake(recipe: Any, *, device: Any, pace: Any, on_event: Any) -> Path:
+        assert (recipe, str(device), pace.minutes) == ("the recipe", "cpu", 1.5)
         on_event({"step": 10, "loss": 0.123456})
         return Path("runs/last.pt")
 

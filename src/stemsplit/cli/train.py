@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stemsplit.cli import interrupts
-from stemsplit.cli.flags import Debug, Device, Json, Quiet
+from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet
 from stemsplit.cli.screen import Screen, put, put_json
 
 
@@ -18,13 +18,33 @@ def train(
         float | None,
         typer.Option(metavar="M", help="Stop after this many minutes.", show_default="run to the last step"),
     ] = None,
+    decay_minutes: Annotated[
+        float, typer.Option(metavar="M", help="Let the learning rate fall to zero over the last M of the minutes.")
+    ] = 0.0,
     device: Device = "auto",
+    loaders: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Threads that draw examples ahead.",
+            show_default="none on a CPU, up to 8 on a GPU",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile have the network.", rich_help_panel=RUN_PANEL)
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network. A run that was stopped goes on from its last save."""
+    """Train a network. A run that was stopped goes on from its last save.
+
+    The run's folder has log.jsonl and, with the [plot] extra, curve.png; what is exported is the mean of the best
+    weights by their development scores, or the last average if that is better.
+    """
     from stemsplit.device import choose_device
+    from stemsplit.training.loop import Pace
     from stemsplit.training.recipe import load_recipe
     from stemsplit.training.run import run_recipe
 
@@ -37,7 +57,8 @@ def train(
         else:
             screen.note("  ".join(f"{name} {_short(value)}" for name, value in event.items()))
 
-    last = run_recipe(load_recipe(recipe), device=choose_device(device), minutes=minutes, on_event=tell)
+    pace = Pace(minutes, decay_minutes, loaders, compile)
+    last = run_recipe(load_recipe(recipe), device=choose_device(device), pace=pace, on_event=tell)
     if not json:
         put(str(last))
 

@@ -18,6 +18,8 @@ class Schedule:
     clip: float = 5.0
     ema: float = 0.99
     """Decay per step of the averaged weights, the ones that are kept."""
+    best: int = 5
+    """So many of the averaged weights, the best by their development score, are averaged once more for the export."""
     masked_weight: float = 0.5
     """Share of stage 1's estimate in the loss of a separator."""
     precision: str = "fp32"
@@ -27,6 +29,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
+        if self.best < 0:
+            raise ValueError(f"best is a number of checkpoints, not {self.best}")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""

@@ -1,0 +1,61 @@
+"""`python -m stemsplit.training RECIPE.toml`: what `stemsplit train` does, where only PyTorch and numpy are installed.
+
+Events go to stdout as JSON lines, the last of them with what the run left. Exit codes are those of `stemsplit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stemsplit.device import choose_device
+from stemsplit.errors import StemsplitError
+from stemsplit.training.loop import Pace
+from stemsplit.training.recipe import load_recipe
+from stemsplit.training.run import run_recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one recipe and return the exit code."""
+    options = _parser().parse_args(arguments)
+    pace = Pace(options.minutes, options.decay_minutes, options.loaders, options.compile)
+    try:
+        recipe = load_recipe(options.recipe)
+        if options.out is not None:
+            recipe = replace(recipe, output=options.out)
+        _tell({"left": str(run_recipe(recipe, device=choose_device(options.device), pace=pace, on_event=_tell))})
+    except StemsplitError as error:
+        sys.stderr.write(f"stemsplit.training: error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("stemsplit.training: interrupted: stopped; the same command goes on from the last step\n")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stemsplit.training", description="Train a network.")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train on what")
+    parser.add_argument("--minutes", type=float, default=25.0, help="stop after this many (25)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of the recipe's")
+    parser.add_argument(
+        "--decay-minutes", type=float, default=0.0, help="let the learning rate fall to zero over the last M minutes"
+    )
+    parser.add_argument("--loaders", type=int, help="threads that draw examples ahead (on a GPU, up to 8)")
+    parser.add_argument("--compile", action="store_true", help="let torch.compile have the network")
+    return parser
+
+
+def _tell(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The best weights of a run, and their mean.
+
+A recipe of Saijo & Bando (arXiv 2602.08671): of all checkpoints the 5 with the best development score are averaged.
+Here the checkpoints are the running average at every development score.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+INDEX_NAME = "best.json"
+
+
+class Kept(NamedTuple):
+    """One checkpoint: the steps done, and its score, lower is better."""
+
+    step: int
+    score: float
+
+
+class Best:
+    """The `count` best weights of a run as files of a folder, which survive the process.
+
+    The index is written after the weights that it names and before those that it no longer names are removed, so
+    that what it names is there whenever the process is killed.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
+        self.kept = _read_index(folder)
+
+    def offer(self, step: int, figures: Mapping[str, float], weights: nn.Module) -> bool:
+        """Keep the weights if they are among the best so far; return whether they are."""
+        found = Kept(step, score_of(figures))
+        others = [kept for kept in self.kept if kept.step != step]
+        best = sorted([*others, found], key=lambda kept: (kept.score, kept.step))[: self.count]
+        if found not in best or not math.isfinite(found.score):
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self._path(step), weights.state_dict())
+        self._keep(best)
+        return True
+
+    def clear(self) -> None:
+        """Forget what another run left in the folder."""
+        if self.kept:
+            self._keep([])
+
+    def mean(self, like: nn.Module) -> nn.Module:
+        """A network like `like` with the mean of the kept weights; counts and the like are the best one's."""
+        states = [torch.load(self._path(kept.step), map_location="cpu", weights_only=True) for kept in self.kept]
+        network = copy.deepcopy(like)
+        network.load_state_dict({key: _mean([state[key] for state in states]) for key in states[0]})
+        return network
+
+    def _keep(self, best: list[Kept]) -> None:
+        partial = self.folder / f".{INDEX_NAME}.partial"
+        partial.write_text(json.dumps([kept._asdict() for kept in best]) + "\n", encoding="utf-8")
+        partial.replace(self.folder / INDEX_NAME)
+        self.kept = best
+        named = {self._path(kept.step) for kept in best}
+        for path in self.folder.glob("step-*.pt"):
+            if path not in named:
+                path.unlink()
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.pt"
+
+
+def score_of(figures: Mapping[str, float]) -> float:
+    """One number for a task's development figures, lower is better: the `loss` if it is there, else the mean."""
+    return figures["loss"] if "loss" in figures else sum(figures.values()) / len(figures)
+
+
+def _read_index(folder: Path) -> list[Kept]:
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        return []
+    return [Kept(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _write(path: Path, state: Mapping[str, Tensor]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    if not values[0].is_floating_point():
+        return values[0]
+    return torch.stack([value.double() for value in values]).mean(0).to(values[0].dtype)

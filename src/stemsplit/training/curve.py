@@ -1,0 +1,70 @@
+"""A run's log as a picture: the loss, the development figures, and how fast it went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOG_NAME, CURVE_NAME = "log.jsonl", "curve.png"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, for any colour vision
+INCHES, DPI = (9.0, 7.5), 100
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The events of a log; lines that a killed process left unfinished are passed over."""
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(event, dict) and "step" in event:
+            events.append(event)
+    return events
+
+
+def draw_curve(folder: Path) -> Path | None:
+    """Draw `log.jsonl` of a run's folder into its `curve.png`; None without matplotlib, or when nothing was logged."""
+    events = read_log(folder / LOG_NAME)
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    if not any("loss" in event or "dev" in event for event in events):
+        return None
+    figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
+    loss, dev, speed = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
+    _lines(loss, {"training": _points(events, "loss"), "development": _points(_devs(events), "loss")}, "loss")
+    names = dict.fromkeys(name for event in _devs(events) for name in event if name not in ("step", "loss"))
+    _lines(dev, {name: _points(_devs(events), name) for name in names}, "development")
+    _lines(speed, {"": _points(events, "audio_per_second")}, "audio s/s")
+    speed.set_xlabel("step")
+    path = folder / CURVE_NAME
+    partial = folder / f".{CURVE_NAME}.partial"
+    figure.savefig(partial, format="png")
+    partial.replace(path)
+    return path
+
+
+def _devs(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"step": event["step"], **event["dev"]} for event in events if "dev" in event and "export" not in event]
+
+
+def _points(events: Iterable[dict[str, Any]], name: str) -> list[tuple[int, float]]:
+    return [(event["step"], event[name]) for event in events if name in event]
+
+
+def _lines(axes: Axes, series: dict[str, Sequence[tuple[int, float]]], label: str) -> None:
+    drawn = {name: points for name, points in series.items() if points}
+    for (name, points), colour in zip(drawn.items(), COLOURS * len(drawn), strict=False):
+        marker = "." if len(points) < 60 else ""
+        axes.plot(*zip(*points, strict=True), color=colour, label=name, linewidth=1, marker=marker)
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    if any(drawn):
+        axes.legend(fontsize="small", ncols=3)
