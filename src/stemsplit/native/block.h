@@ -2,9 +2,11 @@
 #pragma once
 
 #include "abi.h"
+#include "arena.h"
 #include "gemm.h"
 #include "kernels.h"
 #include "norm.h"
+#include "scan_gradient.h"
 #include "ssd.h"
 
 namespace {
@@ -34,17 +36,6 @@ struct Workspace {
     Chunk chunk;
     ptrdiff_t words;
 };
-
-struct Arena {
-    float* start;  // null to count only
-    ptrdiff_t used;
-};
-
-INLINE float* take(Arena& at, ptrdiff_t words) {
-    float* here = at.start ? at.start + at.used : nullptr;
-    at.used += round_up(words, 16) + 16;  // whole cache lines, and arrays not a power of two apart
-    return here;
-}
 
 INLINE Workspace lay_out(const stemsplit_shape& s, ptrdiff_t steps, float* scratch) {
     Arena at = {scratch, 0};
@@ -161,6 +152,7 @@ ptrdiff_t scratch_words(const stemsplit_shape& s, ptrdiff_t steps) {
     return lay_out(s, steps, nullptr).words;
 }
 
-constexpr stemsplit_kernels TABLE = {VW, PANEL, scratch_words, sequence};
+constexpr stemsplit_kernels TABLE = {VW, PANEL, scratch_words, sequence, scan_words, parameter_words, pack_scan, unpack_scan,
+                                     {scan<float>, scan<bf16>}, {scan_gradient<float>, scan_gradient<bf16>}};
 
 }  // namespace

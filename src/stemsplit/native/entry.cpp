@@ -1,60 +1,14 @@
-// The C entry points: which kernels this processor can run, and sequences shared out among threads.
+// The C entry points: what this library is, and the block at inference.
 
 #include <atomic>
-#include <cstdint>
-#include <thread>
-#include <vector>
 
-#include "kernels.h"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "dispatch.h"
 
 #ifndef STEMSPLIT_SOURCE_HASH
 #define STEMSPLIT_SOURCE_HASH "unknown"
 #endif
 
 namespace {
-
-const stemsplit_kernels* compiled(int32_t set) {
-    switch (set) {
-        case STEMSPLIT_PORTABLE: return stemsplit_portable();
-        case STEMSPLIT_AVX2: return stemsplit_avx2();
-        case STEMSPLIT_AVX512: return stemsplit_avx512();
-        case STEMSPLIT_AVX512BF16: return stemsplit_avx512bf16();
-        default: return nullptr;
-    }
-}
-
-// cpuid, and whether the system saves the registers.
-bool has_instructions(int32_t set) {
-    if (set == STEMSPLIT_PORTABLE) return true;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
-    switch (set) {
-        case STEMSPLIT_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-        case STEMSPLIT_AVX512: return avx512;
-        case STEMSPLIT_AVX512BF16: return avx512 && __builtin_cpu_supports("avx512bf16");
-    }
-#endif
-    return false;
-}
-
-const stemsplit_kernels* usable(int32_t set) { return has_instructions(set) ? compiled(set) : nullptr; }
-
-// Decays underflow all the time, and denormal numbers are slow: they count as zero while this lives.
-class NoDenormals {
-#if defined(__x86_64__)
-public:
-    NoDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-    ~NoDenormals() { _mm_setcsr(before_); }
-
-private:
-    unsigned before_;
-#endif
-};
 
 bool sound(const stemsplit_kernels& kernels, const stemsplit_shape& s) {
     const ptrdiff_t vector = kernels.vector;
@@ -63,13 +17,9 @@ bool sound(const stemsplit_kernels& kernels, const stemsplit_shape& s) {
            s.inner <= s.heads * s.channels;
 }
 
-constexpr int64_t LINE = 16;  // words of a cache line: every thread's scratch starts on one
-
 int64_t words_of_thread(const stemsplit_kernels& kernels, const stemsplit_shape& shape, int64_t steps) {
-    return (kernels.scratch_words(shape, steps) + 2 * LINE) / LINE * LINE;
+    return whole_lines(kernels.scratch_words(shape, steps));
 }
-
-float* on_a_line(float* at) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(at) + 63) & ~uintptr_t{63}); }
 
 }  // namespace
 
@@ -110,12 +60,6 @@ int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, con
         for (int64_t n = next++; n < sequences; n = next++)
             kernels->sequence(*weights, x + n * size, out + n * size, steps, first + thread * each);
     };
-    std::vector<std::thread> helpers;
-    try {
-        for (int32_t thread = 1; thread < threads; ++thread) helpers.emplace_back(work, thread);
-    } catch (...) {  // no more threads to be had: those there are do the work
-    }
-    work(0);
-    for (std::thread& helper : helpers) helper.join();
+    on_threads(threads, work);
     return STEMSPLIT_OK;
 }

@@ -9,6 +9,17 @@ struct stemsplit_kernels {
     ptrdiff_t vector, panel;
     ptrdiff_t (*scratch_words)(const stemsplit_shape&, ptrdiff_t steps);
     void (*sequence)(const stemsplit_block_weights&, const float* x, float* out, ptrdiff_t steps, float* scratch);
+
+    // Training: one direction of a sequence. Strides count values; parameters and their gradients are packed. By type.
+    ptrdiff_t (*scan_words)(const stemsplit_scan_shape&, ptrdiff_t steps, bool gradient);
+    ptrdiff_t (*parameter_words)(const stemsplit_scan_shape&);
+    void (*pack_scan)(const stemsplit_scan_shape&, const stemsplit_scan_weights&, float* packed);
+    void (*unpack_scan)(const stemsplit_scan_shape&, float* packed, const stemsplit_scan_gradients&);
+    void (*scan[STEMSPLIT_TYPES])(const stemsplit_scan_shape&, float* parameters, const void* in, ptrdiff_t in_stride, void* out,
+                                  ptrdiff_t out_stride, ptrdiff_t steps, float* scratch);
+    void (*scan_gradient[STEMSPLIT_TYPES])(const stemsplit_scan_shape&, float* parameters, const void* in, ptrdiff_t in_stride,
+                                           const void* grad_out, ptrdiff_t out_stride, void* grad_in, float* grad_parameters,
+                                           ptrdiff_t steps, float* scratch);
 };
 
 // Null where the compiler did not know the instructions.

@@ -93,12 +93,16 @@ INLINE vf where_equal(vf a, vf b, vf yes, vf no) { return blend(a == b, yes, no)
 
 constexpr int PANEL = 2 * VW;
 
+#if defined(STEMSPLIT_SET_AVX512)
+INLINE float sum(vf v) { return _mm512_reduce_add_ps(v); }
+#else
 INLINE float sum(vf v) {
     float lane[VW], total = 0;
     store(lane, v);
     for (int i = 0; i < VW; ++i) total += lane[i];
     return total;
 }
+#endif
 
 // Columns of four rows (`from` apart) become rows (`to` apart).
 INLINE void transpose_4x4(const float* in, ptrdiff_t from, float* out, ptrdiff_t to) {

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stemsplit.networks import native_training
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
 from stemsplit.networks.cpu_products import fast_products, tanh
 from stemsplit.networks.ssd import RMS_EPS, Mamba2
@@ -272,6 +273,10 @@ class ResidualBiMamba(nn.Module):
         projected = F.linear(normed, torch.cat([mamba.in_proj.weight for mamba in directions]))
         outward = self.proj.weight.chunk(2, dim=1)
         total = F.linear(normed, outward[0] + outward[1], self.proj.bias)
+        if torch.is_grad_enabled() and native_training.usable(projected):
+            gates = native_training.normed_gates(projected, directions)
+            maps = [out @ (m.out_proj.weight * m.norm.weight) for m, out in zip(directions, outward, strict=True)]
+            return tokens + (total + F.linear(gates, torch.cat(maps, dim=1))).view(tokens.shape)
         for mamba, part, out, reverse in zip(
             directions, projected.chunk(2, dim=-1), outward, (False, True), strict=True
         ):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import POINTER, Array, Structure, c_char_p, c_int32, c_int64, c_uint32, c_void_p
 from functools import lru_cache
 from pathlib import Path
 
 from stemsplit.native.build import LIBRARY, source_hash
 
-ABI = 1
+ABI = 2
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
 """In the order of the library's numbers."""
 
@@ -49,6 +49,18 @@ class BlockWeights(Structure):
     )
 
 
+class ScanShape(Structure):
+    """`stemsplit_scan_shape`: heads, channels of a head, state size, taps; nothing padded."""
+
+    _fields_ = tuple((name, c_int64) for name in ("heads", "channels", "state", "taps"))
+
+
+class ScanParameters(Structure):
+    """`stemsplit_scan_weights` and `stemsplit_scan_gradients`: of one direction, as the network has them."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("conv", "conv_bias", "dt_bias", "a_log", "skip"))
+
+
 class LibraryError(Exception):
     """The library cannot be used: one line that says why."""
 
@@ -86,6 +98,16 @@ class Library:
         pointers, sizes, scratch = (c_void_p, c_void_p), (c_int64, c_int64, c_int32), (c_void_p, c_int64)
         library.stemsplit_block.argtypes = (c_int32, POINTER(BlockWeights), *pointers, *sizes, *scratch)
         library.stemsplit_block.restype = c_int32
+        library.stemsplit_scan_scratch.argtypes = (c_int32, POINTER(ScanShape), c_int64, c_int32, c_int32)
+        library.stemsplit_scan_scratch.restype = c_int64
+        both = (c_int32, POINTER(ScanShape), POINTER(ScanParameters), c_int32)
+        library.stemsplit_scan.argtypes = (*both, *pointers, *sizes, *scratch)
+        library.stemsplit_scan_gradient.argtypes = (
+            *(*both, *pointers, c_void_p, POINTER(ScanParameters)),
+            *(*sizes, *scratch),
+        )
+        for function in (library.stemsplit_scan, library.stemsplit_scan_gradient):
+            function.restype = c_int32
 
     def instruction_sets(self) -> tuple[str, ...]:
         """Those that are compiled in and that this processor has."""
@@ -116,6 +138,43 @@ class Library:
         x, out, scratch = pointers
         number = INSTRUCTION_SETS.index(name)
         return int(self._library.stemsplit_block(number, ctypes.byref(weights), x, out, *sizes, scratch, scratch_words))
+
+    def scan_scratch(self, name: str, shape: ScanShape, steps: int, threads: int, gradient: bool) -> int:
+        """4-byte words of scratch for all threads of a scan, or of its gradient."""
+        number = INSTRUCTION_SETS.index(name)
+        return int(self._library.stemsplit_scan_scratch(number, ctypes.byref(shape), steps, threads, gradient))
+
+    def scan(
+        self,
+        name: str,
+        shape: ScanShape,
+        weights: Array[ScanParameters],
+        pointers: tuple[int, int],
+        sizes: tuple[int, int, int, int],
+        scratch: tuple[int, int],
+    ) -> int:
+        """Run forward: pointers to projected rows and output; type, sequences, steps, threads; return the status."""
+        kind, *counts = sizes
+        number = INSTRUCTION_SETS.index(name)
+        return int(
+            self._library.stemsplit_scan(number, ctypes.byref(shape), weights, kind, *pointers, *counts, *scratch)
+        )
+
+    def scan_gradient(
+        self,
+        name: str,
+        shape: ScanShape,
+        weights: Array[ScanParameters],
+        pointers: tuple[int, int, int],
+        gradients: Array[ScanParameters],
+        sizes: tuple[int, int, int, int],
+        scratch: tuple[int, int],
+    ) -> int:
+        """Run back: pointers to projected rows, the output's gradient, theirs; as `scan`; return the status."""
+        kind, *counts = sizes
+        number = INSTRUCTION_SETS.index(name)
+        function = self._library.stemsplit_scan_gradient
+        return int(function(number, ctypes.byref(shape), weights, kind, *pointers, gradients, *counts, *scratch))
 
 
 @lru_cache(maxsize=1)
