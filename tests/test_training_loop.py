@@ -231,15 +231,11 @@ def test_workers_cannot_go_by_a_clock(tmp_path: Path) -> None:
         loop.train(ToyTask(tmp_path, workers=2), pace=Pace(minutes=1, decay_minutes=1))
 
 
-def test_what_the_loss_calls_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[object] = []
-    monkeypatch.setattr(torch, "compile", lambda what: compiled.append(what) or what)
+def test_blocks_are_compiled_or_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
-
-    class Two(Toy):
-        def estimates(self) -> None: ...
-
-    loop._compile(two := Two())
-    assert [getattr(what, "__self__", None) for what in compiled] == [two]
+    blocks = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+    loop._compile(nn.ModuleDict({"first": nn.Linear(1, 1), "blocks": blocks}))
+    assert compiled == list(blocks)
     loop.train(ToyTask(tmp_path), pace=Pace(compile=True))
-    assert isinstance(compiled[1], Toy)
+    assert isinstance(compiled[2], Toy)

@@ -231,11 +231,10 @@ def _steps(
 
 
 def _compile(network: nn.Module) -> None:
-    """Compile what a loss calls: a separator's `estimates`, else the network itself."""
-    if hasattr(network, "estimates"):
-        network.estimates = torch.compile(network.estimates)  # type: ignore[arg-type, assignment]
-    else:
-        network.compile()
+    """Compile the network's blocks, which share their code; one without a list of blocks as a whole."""
+    lists = [child for child in network.children() if isinstance(child, nn.ModuleList)]
+    for part in [block for blocks in lists for block in blocks] or [network]:
+        part.compile()
 
 
 def take_step(state: State, schedule: Schedule, loss: Tensor, step: int, fade: float = 1.0) -> float:
