@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, write_song
 
+from stemsplit import stages, stem_files
 from stemsplit.batch import plan
 from stemsplit.cache import sha256_of
 from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutputError
@@ -24,6 +26,19 @@ from stemsplit.separator import settled
 from stemsplit.track import separate_track
 
 Sound = Callable[..., np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """As on three cores, unless a test asks for another count; no thread is ever left."""
+    count = getattr(request, "param", 3)
+    for module in (stages, stem_files):
+        monkeypatch.setattr(module, "usable_cores", lambda: count)
+    yield count
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stemsplit")]
+
+
+any_cores = pytest.mark.parametrize("cores", [1, 3], indirect=True)
 
 
 def split(
@@ -113,6 +128,7 @@ def test_the_files_add_up_to_the_song(
     assert np.abs(parts[0]).max() > 0.05
 
 
+@any_cores
 @pytest.mark.parametrize("depth", ["16", "24"])
 def test_the_files_add_up_although_a_stem_would_clip(tmp_path: Path, sound: Sound, depth: str) -> None:
     song = write_song(tmp_path / "song.wav", sound(2, 30011, amplitude=0.49), subtype="PCM_16")
@@ -135,6 +151,7 @@ def test_the_files_add_up_for_a_song_at_full_scale(tmp_path: Path) -> None:
 # --- levels
 
 
+@any_cores
 def test_one_gain_for_all_stems_keeps_an_integer_format_from_clipping(tmp_path: Path, sound: Sound) -> None:
     mixture = sound(2, 20000, amplitude=0.49)
     song = write_song(tmp_path / "song.wav", mixture, subtype="PCM_24")
@@ -178,6 +195,7 @@ def test_silence_is_reported_and_nothing_else(tmp_path: Path, sound: Sound) -> N
     assert not read_song(stems["drums"]).any()
 
 
+@any_cores
 def test_samples_that_are_no_numbers_become_silence_and_a_warning(tmp_path: Path, sound: Sound) -> None:
     mixture = sound(2, 20000)
     mixture[0, 100], mixture[1, 200] = np.nan, np.inf
@@ -259,6 +277,47 @@ def test_the_same_song_gives_the_same_bytes(tmp_path: Path, sound: Sound) -> Non
     assert {name: path.read_bytes() for name, path in split(song, format="flac")[0].items()} == first
 
 
+@pytest.mark.parametrize("format", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("gains", [GAINS, (0.5, 0.25, 3.0, -1.5)])
+def test_the_cores_change_no_byte(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, format: str, gains: Sequence[float]
+) -> None:
+    """With one the gain is known before anything is encoded; with more it is guessed, and put right."""
+    mixture = sound(2, 60000, amplitude=0.1)
+    mixture[:, 40000:] *= 4  # what clips comes late
+    song = write_song(tmp_path / "song.wav", mixture)
+    stems, manifest, _ = split(song, gains=gains, format=format)
+    several = {name: path.read_bytes() for name, path in stems.items()}
+    for module in (stages, stem_files):
+        monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    stems, alone, _ = split(song, gains=gains, format=format)
+    assert {name: path.read_bytes() for name, path in stems.items()} == several
+    assert (manifest["gain"], manifest["outputs"]) == (alone["gain"], alone["outputs"])
+    assert (manifest["gain"] == 1.0) == (gains == GAINS)
+    assert files_in(tmp_path / "out" / "song") == {*(f"{stem}.{format}" for stem in STEMS), "stemsplit.json"}
+
+
+@any_cores
+def test_a_disk_that_fills_while_the_network_works_says_so_once(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stemsplit.audio import Spool
+
+    written, calls = Spool.write, []
+
+    def full(self: Spool, block: np.ndarray) -> None:
+        if self.frames > 20000:
+            raise OutputError("cannot keep stems in /there: no space left on device")
+        written(self, block)
+
+    song = write_song(tmp_path / "song.wav", sound(2, 400000))
+    monkeypatch.setattr(Spool, "write", full)
+    with pytest.raises(OutputError, match=r"^cannot keep stems in /there: no space left on device$"):
+        split(song, on_call=calls.append)
+    assert len(calls) < 20  # of 74: the network does not go on for nothing
+    assert files_in(tmp_path) == {"song.wav"}
+
+
 class _ThirdCall:
     """Fails when the network is called for the third time."""
 
@@ -271,6 +330,7 @@ class _ThirdCall:
             raise self.error
 
 
+@any_cores
 @pytest.mark.parametrize("depth", ["16", "32f"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ModelError("no"), ValueError("a bug")])
 def test_nothing_is_left_of_a_failure(tmp_path: Path, sound: Sound, error: BaseException, depth: str) -> None:
@@ -280,6 +340,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, sound: Sound, error: BaseE
     assert files_in(tmp_path) == {"song.wav"}
 
 
+@any_cores
 def test_a_failure_leaves_the_stems_of_an_earlier_run(tmp_path: Path, sound: Sound) -> None:
     song = write_song(tmp_path / "song.wav", sound(2, 60000))
     split(song)
@@ -289,6 +350,7 @@ def test_a_failure_leaves_the_stems_of_an_earlier_run(tmp_path: Path, sound: Sou
     assert {path: path.read_bytes() for path in (tmp_path / "out" / "song").iterdir()} == before
 
 
+@any_cores
 def test_a_song_that_breaks_off_leaves_nothing(tmp_path: Path, sound: Sound) -> None:
     song = write_song(tmp_path / "song.flac", sound(2, 60000))
     song.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
@@ -303,6 +365,7 @@ def test_a_song_without_samples_is_refused(tmp_path: Path) -> None:
     assert files_in(tmp_path) == {"song.wav"}
 
 
+@any_cores
 @pytest.mark.parametrize("depth", ["16", "32f"])
 def test_a_full_disk_leaves_nothing(tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, depth: str) -> None:
     from stemsplit.audio.wav import WavEncoder
@@ -339,10 +402,12 @@ MEMORY = """
     import resource, sys
     from pathlib import Path
     from tiny import FakeConfig, fake_separator
+    from stemsplit import stages, stem_files
     from stemsplit.batch import plan
     from stemsplit.inputs import find_inputs
     from stemsplit.options import SeparateOptions
     from stemsplit.track import separate_track
+    stages.usable_cores = stem_files.usable_cores = lambda: 3
     song = Path(sys.argv[1])
     options = SeparateOptions(output=song.parent / song.stem, exact_sum=True)
     separator = fake_separator(options, config=FakeConfig(chunk_samples=132300))

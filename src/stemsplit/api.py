@@ -56,7 +56,7 @@ class Separation:
         channels, samples = next(iter(self.stems.values())).shape
         form = Form(format, depth, self.sample_rate, channels, samples, clip)
         outputs = [Output(stem, ()) for stem in self.stems]
-        write_files(self._blocks(), outputs, targets, form, on_warning=on_warning)
+        write_files(lambda consume: consume(self._blocks()), outputs, targets, form, on_warning=on_warning)
         return targets
 
     def _blocks(self) -> Iterator[Rendered]:

@@ -1,14 +1,17 @@
 """A model made ready for one request, and what it makes of a source: blocks of the outputs, at any rate.
 
 source blocks → the network's rate → stems → the wanted rate → outputs, in step with the mixture where one is needed
+
+What comes before the network is done ahead of it, and with `render_into` what comes after it behind it: see `stages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +26,10 @@ from stemsplit.inference import Network
 from stemsplit.options import SeparateOptions
 from stemsplit.overlap_add import Chunking
 from stemsplit.separate import chunking_for, separate_blocks
+from stemsplit.stages import ahead, behind
 from stemsplit.stems import Output, mix_outputs, needs_mixture, select
+
+R = TypeVar("R")
 
 SLACK_SAMPLES = 64  # what two conversions of the rate may add at the end
 
@@ -115,13 +121,72 @@ def render(
     *,
     on_progress: Callable[[float], object] | None = None,
     on_warning: Warn,
-) -> Iterator[Rendered]:
+) -> Generator[Rendered, None, None]:
     """Separate a source into blocks of the outputs at `sample_rate` (Hz), in bounded memory.
 
     Together they have exactly the samples of the source, or what `resampled_length` makes of them. `on_progress`
     is told the seconds of audio that are done.
     """
-    stems = _stems(separator, source, sample_rate, on_progress, on_warning)
+    with _stems(separator, source, on_progress, on_warning) as (stems, count):
+        yield from _finished(separator, source, sample_rate, stems, count)
+
+
+def render_into(
+    consume: Callable[[Iterator[Rendered]], R],
+    separator: Separator,
+    source: Source,
+    sample_rate: int,
+    *,
+    on_progress: Callable[[float], object] | None = None,
+    on_warning: Warn,
+) -> R:
+    """What `consume` returns of the blocks that `render` yields, which it may be handed in a thread of its own."""
+    with _stems(separator, source, on_progress, on_warning) as (stems, count):
+        return behind(stems, lambda handed: consume(_finished(separator, source, sample_rate, handed, count)))
+
+
+class _Count:
+    """How many samples of the source have passed."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def over(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self.samples += block.shape[-1]
+            yield block
+
+
+@contextmanager
+def _stems(
+    separator: Separator, source: Source, on_progress: Callable[[float], object] | None, on_warning: Warn
+) -> Iterator[tuple[Iterator[np.ndarray], _Count]]:
+    """Blocks (K, channels, n) of the model's stems at the network's rate, and what they were made of."""
+    network, count = separator.model.network, _Count()
+    own_rate = network.config.sample_rate
+
+    def mixture(warn: Warn) -> Iterator[np.ndarray]:
+        return resample(count.over(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
+
+    with ahead(mixture, on_warning) as blocks:
+        stems = separate_blocks(
+            network,
+            blocks,
+            channels=source.channels,
+            chunking=separator.chunking,
+            device=separator.device,
+            precision=separator.precision,
+            on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
+            on_warning=on_warning,
+        )
+        yield stems, count
+
+
+def _finished(
+    separator: Separator, source: Source, sample_rate: int, stems: Iterable[np.ndarray], count: _Count
+) -> Iterator[Rendered]:
+    """The model's stems → outputs at `sample_rate`."""
+    stems = _at_rate(separator, source, sample_rate, stems, count)
     if not needs_mixture(separator.outputs):
         for block in stems:
             yield Rendered(mix_outputs(separator.outputs, block), None)
@@ -132,45 +197,16 @@ def render(
         yield Rendered(mix_outputs(separator.outputs, block, mixed), mixed)
 
 
-def _stems(
-    separator: Separator,
-    source: Source,
-    sample_rate: int,
-    on_progress: Callable[[float], object] | None,
-    on_warning: Warn,
+def _at_rate(
+    separator: Separator, source: Source, sample_rate: int, stems: Iterable[np.ndarray], count: _Count
 ) -> Iterator[np.ndarray]:
-    """Blocks (K, channels, n) of the model's stems at `sample_rate`."""
-    network, channels = separator.model.network, source.channels
-    own_rate, count = network.config.sample_rate, len(network.config.stems)
-    counted = _Counted(source.blocks(on_warning))
-    stems = separate_blocks(
-        network,
-        resample(counted, source.sample_rate, own_rate, channels),
-        channels=channels,
-        chunking=separator.chunking,
-        device=separator.device,
-        precision=separator.precision,
-        on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
-        on_warning=on_warning,
-    )
-    flat = (block.reshape(count * channels, -1) for block in stems)
-    back = resample(flat, own_rate, sample_rate, count * channels)
-    wanted = partial(resampled_length, rate_in=source.sample_rate, rate_out=sample_rate)
-    for block in settled(back, count * channels, lambda: wanted(counted.samples)):
-        yield block.reshape(count, channels, -1)
-
-
-class _Counted:
-    """An iterator that knows how many samples have passed."""
-
-    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
-        self._blocks = blocks
-        self.samples = 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self._blocks:
-            self.samples += block.shape[-1]
-            yield block
+    """Blocks (K, channels, n) from the network's rate to `sample_rate`, together exactly as long as the source."""
+    config, channels = separator.model.network.config, source.channels
+    rows = len(config.stems) * channels
+    flat = (block.reshape(rows, -1) for block in stems)
+    back = resample(flat, config.sample_rate, sample_rate, rows)
+    for block in settled(back, rows, lambda: resampled_length(count.samples, source.sample_rate, sample_rate)):
+        yield block.reshape(len(config.stems), channels, -1)
 
 
 def settled(blocks: Iterable[np.ndarray], rows: int, wanted: Callable[[], int]) -> Iterator[np.ndarray]:

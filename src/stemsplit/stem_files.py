@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from stemsplit.audio import Spool, StemWriter, Tags, shared_gain, write_stream
 from stemsplit.audio.formats import FULL_SCALE
 from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
+from stemsplit.cores import usable_cores
 from stemsplit.options import Clip
 from stemsplit.separator import Rendered
 from stemsplit.staging import new_folders_removed_on_error
@@ -45,8 +47,12 @@ class Levels:
     peaks: Mapping[str, float]
 
 
+Feed = Callable[[Callable[[Iterator[Rendered]], None]], None]
+"""Hands all blocks of the outputs to a consumer, which it may run in another thread: see `separator.render_into`."""
+
+
 def write_files(
-    rendered: Iterable[Rendered],
+    feed: Feed,
     outputs: Sequence[Output],
     targets: Mapping[str, Path],
     form: Form,
@@ -60,14 +66,36 @@ def write_files(
     """
     with new_folders_removed_on_error(targets.values()), ExitStack() as stack:
         writers = [stack.enter_context(_writer(targets[o.name], form, (tags or {}).get(o.name))) for o in outputs]
-        final = Final(rendered, outputs, form, stack, folder=next(iter(targets.values())).parent)
-        for blocks in final:
-            for writer, block in zip(writers, blocks, strict=True):
-                writer.write(block)
+        # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
+        spare = usable_cores() > 1
+        final = Final(outputs, form, stack, folder=next(iter(targets.values())).parent, guess=spare)
+        encode = stack.enter_context(_encoding(writers))
+        feed(lambda rendered: encode(final.as_they_come(rendered)))
+        if not final.stands:
+            for writer in writers:
+                writer.restart()
+            encode(final.from_the_start())
         for output, writer in zip(outputs, writers, strict=True):
             if writer.clamped:
                 on_warning(f"{output.name}: {writer.clamped} samples beyond full scale were cut to it")
     return final.report(on_warning)
+
+
+@contextmanager
+def _encoding(writers: Sequence[StemWriter]) -> Iterator[Callable[[Iterable[np.ndarray]], None]]:
+    """What writes blocks (outputs, channels, n), the stems of a block at the same time where there are cores for it."""
+    threads = min(usable_cores(), len(writers))
+    if threads == 1:
+        yield lambda blocks: _encode(writers, blocks, map)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="stemsplit-encode") as pool:
+        yield lambda blocks: _encode(writers, blocks, pool.map)
+
+
+def _encode(writers: Sequence[StemWriter], blocks: Iterable[np.ndarray], each: Callable[..., Iterable[None]]) -> None:
+    for block in blocks:
+        for _ in each(StemWriter.write, writers, block):
+            pass
 
 
 def write_pipe(
@@ -84,8 +112,8 @@ def write_pipe(
     Raises: OutputError.
     """
     with ExitStack() as stack:
-        final = Final(rendered, outputs, form, stack, folder=None)
-        blocks = (block[0] for block in final)
+        final = Final(outputs, form, stack, folder=None, guess=False)
+        blocks = (block[0] for block in final.all_of(rendered))
         complete = write_stream(
             stream, blocks, form.sample_rate, form.channels, form.bit_depth, frames=form.frames, raw=raw
         )
@@ -97,32 +125,44 @@ def write_pipe(
 class Final:
     """Blocks (outputs, channels, n) just as they go into the files; levels are known when all have passed.
 
-    Where an integer or lossy format could clip, everything waits on disk until the one gain is known.
+    Where an integer or lossy format could clip, everything is kept on disk until the one gain is known. With `guess`
+    blocks are finished nevertheless as they come, as long as nothing clips; what came of them `stands` if nothing did.
     """
 
     def __init__(
-        self,
-        rendered: Iterable[Rendered],
-        outputs: Sequence[Output],
-        form: Form,
-        stack: ExitStack,
-        *,
-        folder: Path | None,
+        self, outputs: Sequence[Output], form: Form, stack: ExitStack, *, folder: Path | None, guess: bool
     ) -> None:
         self.outputs, self.form = outputs, form
-        self.gain, self.frames = 1.0, 0
-        self.peaks = np.zeros(len(outputs))
-        self._rendered = rendered
-        self._spool = form.clip == "rescale" and form.bit_depth != "32f"
-        self._stack, self._folder = stack, folder
+        keeps = form.clip == "rescale" and form.bit_depth != "32f"
+        self._kept = stack.enter_context(_Kept(outputs, form, folder)) if keeps else None
+        self.stands = guess or not keeps
+        self._reset()
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self._with_one_gain() if self._spool else self._rendered:
-            final = self._finished(block)
-            self.frames += final.shape[-1]
-            if final.size:
-                self.peaks = np.maximum(self.peaks, np.abs(final).max(axis=(1, 2)))
-            yield final
+    def all_of(self, rendered: Iterable[Rendered]) -> Iterator[np.ndarray]:
+        """Every block once, with the right gain."""
+        yield from self.as_they_come(rendered)
+        if not self.stands:
+            yield from self.from_the_start()
+
+    def as_they_come(self, rendered: Iterable[Rendered]) -> Iterator[np.ndarray]:
+        """Finished blocks, as long as they seem to stand."""
+        for block in rendered:
+            if self._kept is not None:
+                self._kept.write(block)
+                self.stands = self.stands and self._kept.gain() == 1.0
+            if self.stands:
+                yield self._finished(block)
+
+    def from_the_start(self) -> Iterator[np.ndarray]:
+        """All blocks again, with the one gain."""
+        assert self._kept is not None
+        self._reset(self._kept.gain())
+        for block in self._kept.blocks(self.gain):
+            yield self._finished(block)
+
+    def _reset(self, gain: float = 1.0) -> None:
+        self.gain, self.frames = gain, 0
+        self.peaks = np.zeros(len(self.outputs))
 
     def report(self, on_warning: Warn) -> Levels:
         """The levels, and a warning where they are not what one expects."""
@@ -139,30 +179,16 @@ class Final:
             on_warning(f"silent: {', '.join(silent)}")
         return Levels(self.frames, self.gain, peaks)
 
-    def _with_one_gain(self) -> Iterator[Rendered]:
-        spools = [self._stack.enter_context(Spool(self.form.channels, self._folder)) for _ in self.outputs]
-        mixture = self._stack.enter_context(Spool(self.form.channels, self._folder)) if self.form.exact_sum else None
-        for block in self._rendered:
-            for spool, samples in zip(spools, block.outputs, strict=True):
-                spool.write(samples)
-            if mixture is not None and block.mixture is not None:
-                mixture.write(block.mixture)
-        self.gain = shared_gain(max(spool.peak for spool in spools) + self._margin(), self.form.bit_depth)
-        streams = [spool.blocks(gain=self.gain) for spool in spools]
-        mixtures = mixture.blocks(gain=self.gain) if mixture is not None else None
-        for parts in zip(*streams, strict=True):
-            yield Rendered(np.stack(parts), None if mixtures is None else next(mixtures))
-
-    def _margin(self) -> float:
-        """Room for the roundings of all stems, which with an exact sum end up in one of them."""
-        return (len(self.outputs) + 1) / FULL_SCALE[self.form.bit_depth] if self.form.exact_sum else 0.0
-
     def _finished(self, block: Rendered) -> np.ndarray:
         samples = block.outputs
         if self.form.exact_sum:
             assert block.mixture is not None
             samples = fold_residual(self.outputs, self._on_grid(samples), self._on_grid(block.mixture))
-        return np.clip(samples, -1.0, 1.0) if self.form.clip == "clamp" else samples
+        final = np.clip(samples, -1.0, 1.0) if self.form.clip == "clamp" else samples
+        self.frames += final.shape[-1]
+        if final.size:
+            self.peaks = np.maximum(self.peaks, np.abs(final).max(axis=(1, 2)))
+        return final
 
     def _on_grid(self, samples: np.ndarray) -> np.ndarray:
         """Rounded to what the format can hold."""
@@ -170,6 +196,46 @@ class Final:
             return samples
         integers, _ = quantize(samples, self.form.bit_depth)
         return (integers / FULL_SCALE[self.form.bit_depth]).astype(np.float32)
+
+
+class _Kept:
+    """All blocks of the outputs on disk, and of the mixture for an exact sum; a context manager."""
+
+    def __init__(self, outputs: Sequence[Output], form: Form, folder: Path | None) -> None:
+        self._outputs, self._form, self._folder = outputs, form, folder
+        self._mixture: Spool | None = None
+
+    def __enter__(self) -> _Kept:
+        with ExitStack() as stack:
+            self._spools = [stack.enter_context(Spool(self._form.channels, self._folder)) for _ in self._outputs]
+            if self._form.exact_sum:
+                self._mixture = stack.enter_context(Spool(self._form.channels, self._folder))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def write(self, block: Rendered) -> None:
+        """Append. Raises OutputError when the disk is full."""
+        for spool, samples in zip(self._spools, block.outputs, strict=True):
+            spool.write(samples)
+        if self._mixture is not None and block.mixture is not None:
+            self._mixture.write(block.mixture)
+
+    def gain(self) -> float:
+        """The one gain for what has been written."""
+        depth = self._form.bit_depth
+        # Room for the roundings of all stems, which with an exact sum end up in one of them.
+        margin = (len(self._outputs) + 1) / FULL_SCALE[depth] if self._form.exact_sum else 0.0
+        return shared_gain(max(spool.peak for spool in self._spools) + margin, depth)
+
+    def blocks(self, gain: float) -> Iterator[Rendered]:
+        """Read back from the start, times `gain`."""
+        streams = [spool.blocks(gain=gain) for spool in self._spools]
+        mixtures = self._mixture.blocks(gain=gain) if self._mixture is not None else None
+        for parts in zip(*streams, strict=True):
+            yield Rendered(np.stack(parts), None if mixtures is None else next(mixtures))
 
 
 def _writer(target: Path, form: Form, tags: Tags | None) -> StemWriter:

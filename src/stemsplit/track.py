@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +12,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.jobs import Job, Progress, recorded
 from stemsplit.manifest import output_record, still_holds
 from stemsplit.options import SeparateOptions
-from stemsplit.separator import Separator, render
+from stemsplit.separator import Separator, render, render_into
 from stemsplit.sources import file_source
 from stemsplit.stem_files import Form, Levels, write_files, write_pipe
 
@@ -31,9 +33,15 @@ def separate_track(
     def make(info: AudioInfo, warn: Warn) -> dict[str, Any]:
         form = form_for(info, options, warn)
         tags = read_tags(job.source, warn)
-        rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=warn)
         levels = write_files(
-            rendered,
+            partial(
+                render_into,
+                separator=separator,
+                source=file_source(info),
+                sample_rate=form.sample_rate,
+                on_progress=on_progress,
+                on_warning=warn,
+            ),
             separator.outputs,
             job.targets,
             form,
@@ -59,7 +67,9 @@ def pipe_track(
     info = probe(source)
     form = form_for(info, options, on_warning)
     rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
-    return write_pipe(stream, rendered, separator.outputs, form, raw=raw, on_warning=on_warning)
+    # Not behind the network: a reader that waits would keep Ctrl-C waiting for its thread.
+    with closing(rendered):
+        return write_pipe(stream, rendered, separator.outputs, form, raw=raw, on_warning=on_warning)
 
 
 def is_finished(job: Job, separator: Separator, options: SeparateOptions) -> bool:

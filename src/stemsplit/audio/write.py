@@ -75,6 +75,16 @@ class StemWriter:
         self._encoder: _Encoder | None = None
 
     def __enter__(self) -> StemWriter:
+        self._start()
+        return self
+
+    def restart(self) -> None:
+        """Forget what was written."""
+        self._discard()
+        self.frames = self.clamped = 0
+        self._start()
+
+    def _start(self) -> None:
         with self._reported():
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._partial = _partial_path(self.target)
@@ -84,7 +94,6 @@ class StemWriter:
             except BaseException:
                 self._discard()
                 raise
-        return self
 
     def write(self, block: np.ndarray) -> None:
         """Append float32 (channels, n) at ±1."""

@@ -7,7 +7,8 @@ a song:   source blocks → its vocals → 16 kHz mono → posteriors ─┬→ 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,12 +105,13 @@ def listen(
     """
     network = reader.model.network
     config = network.config
-    voice = _Heard(_voice(reader, source, on_progress, on_warning), on_voice)
-    rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
-    if reader.separator is not None:  # a second decoder: holding the mixture back for the separator would cost memory
-        mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
-        rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
-    contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
+    with closing(_voice(reader, source, on_progress, on_warning)) as blocks:  # a thread may read ahead for it
+        voice = _Heard(blocks, on_voice)
+        rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
+        if reader.separator is not None:  # a second decoder: holding the mixture back would cost memory
+            mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
+            rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
+        contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
     if not contour.voiced.any():
         on_warning(_why_nothing(reader, voice.peak))
     return Reading(contour, voice.samples)
@@ -138,7 +140,7 @@ class _Heard:
 
 def _voice(
     reader: Reader, source: Source, on_progress: Callable[[float], object] | None, on_warning: Warn
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Blocks (n,) of the voice alone, its channels in one, at the network's rate."""
     rate = reader.model.network.config.sample_rate
     if reader.separator is not None:

@@ -1,0 +1,164 @@
+"""The stages of one pass, each in a thread of its own: what is read ahead, computed here, and written behind.
+
+           ahead                       here                        behind
+    decode → resample  ─channel→  chunks → network  ─channel→  resample → mix → files
+
+The network stays in the calling thread, where Python raises Ctrl-C. Channels are short: memory does not grow. An
+error of a stage is raised in the calling thread, once and as it is; and whenever the caller leaves, the threads stop
+at their next item and have ended when it is gone. On a single core all of it runs in the calling thread, in turns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Condition, Thread
+from typing import Generic, TypeVar
+
+from stemsplit.cores import usable_cores
+
+T = TypeVar("T")
+R = TypeVar("R")
+Warn = Callable[[str], None]
+
+AHEAD_ITEMS = 4
+BEHIND_ITEMS = 2
+
+
+class _StoppedError(BaseException):
+    """The caller has left: what a thread that works behind gets instead of its next item."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A warning on its way to the calling thread, in its place among the items."""
+
+    text: str
+
+
+class Channel(Generic[T]):
+    """A short queue from one thread to one other; either end may leave."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._items: deque[T] = deque()
+        self._changed = Condition()
+        self._ended = self._left = False
+        self._error: BaseException | None = None
+
+    def put(self, item: T) -> bool:
+        """Wait for room and append; False if the receiver has left."""
+        with self._changed:
+            while len(self._items) >= self._depth and not self._left:
+                self._changed.wait()
+            if not self._left:
+                self._items.append(item)
+                self._changed.notify_all()
+            return not self._left
+
+    def end(self, error: BaseException | None = None, *, at_once: bool = False) -> None:
+        """The sender's last word: after the items that wait, or instead of them, comes the end or the error."""
+        with self._changed:
+            if at_once:
+                self._items.clear()
+            self._ended, self._error = True, error
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """The receiver's last word."""
+        with self._changed:
+            self._left = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                while not self._items and not self._ended:
+                    self._changed.wait()
+                if not self._items:
+                    break
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+@contextmanager
+def ahead(make: Callable[[Warn], Iterable[T]], warn: Warn, *, depth: int = AHEAD_ITEMS) -> Iterator[Iterator[T]]:
+    """The items that `make` yields, made by a thread that keeps up to `depth` of them ready.
+
+    `make` is handed whom to warn; its warnings reach `warn` in the thread that takes the items. Its errors do, too.
+    """
+    if usable_cores() == 1:
+        yield iter(make(warn))
+        return
+    channel: Channel[T | _Said] = Channel(depth)
+    thread = Thread(target=_make_all, args=(make, channel), name="stemsplit-ahead", daemon=True)
+    thread.start()
+    try:
+        yield _told(channel, warn)
+    finally:
+        channel.leave()
+        thread.join()
+
+
+def _make_all(make: Callable[[Warn], Iterable[T]], channel: Channel[T | _Said]) -> None:
+    try:
+        for item in make(lambda text: _say(channel, text)):
+            if not channel.put(item):
+                break
+    except BaseException as error:
+        channel.end(error)
+    else:
+        channel.end()
+
+
+def _say(channel: Channel[T | _Said], text: str) -> None:
+    channel.put(_Said(text))
+
+
+def _told(channel: Channel[T | _Said], warn: Warn) -> Iterator[T]:
+    for item in channel:
+        if isinstance(item, _Said):
+            warn(item.text)
+        else:
+            yield item
+
+
+def behind(items: Iterable[T], work: Callable[[Iterator[T]], R], *, depth: int = BEHIND_ITEMS) -> R:
+    """What `work` returns of the items, which are made here while it works on those before in a thread of its own.
+
+    Raises what `work` raises, or what making the items does; then `work` is left by an exception at its next item.
+    """
+    if usable_cores() == 1:
+        return work(iter(items))
+    channel: Channel[T] = Channel(depth)
+    outcome: Future[R] = Future()
+    thread = Thread(target=_work, args=(work, channel, outcome), name="stemsplit-behind", daemon=True)
+    thread.start()
+    try:
+        for item in items:
+            if not channel.put(item):
+                break
+        channel.end()
+        thread.join()
+    except BaseException:
+        channel.end(_StoppedError(), at_once=True)
+        thread.join()
+        raise
+    return outcome.result()
+
+
+def _work(work: Callable[[Iterator[T]], R], channel: Channel[T], outcome: Future[R]) -> None:
+    try:
+        outcome.set_result(work(iter(channel)))
+    except BaseException as error:
+        outcome.set_exception(error)
+    finally:
+        channel.leave()
