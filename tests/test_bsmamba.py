@@ -12,7 +12,7 @@ from seeded_state import seeded_audio, seeded_tensor
 from torch import Tensor
 
 from stemsplit.networks import ssd
-from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba, apart, side_by_side
+from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba
 from stemsplit.published import from_published, published_config, published_shapes
 
 DATA = Path(__file__).parent / "data"
@@ -124,14 +124,6 @@ def test_a_joint_network_hears_one_channel_in_the_other_and_takes_one_or_all() -
     torch.testing.assert_close(network(mono), network(mono.expand(-1, 2, -1)).mean(2, keepdim=True))
     with pytest.raises(ValueError, match="3 channels"):
         network(torch.randn(1, 3, 700, dtype=torch.float64))
-
-
-def test_channels_lie_side_by_side_and_come_apart_again() -> None:
-    spectrum = torch.randn(2, 3, 5, 7, dtype=torch.complex128)
-    together = side_by_side(spectrum)
-    assert together.shape == (2, 1, 15, 7)
-    assert torch.equal(together[:, 0, 3:6], spectrum[:, :, 1])  # bin 1 of every channel
-    assert torch.equal(apart(together.unsqueeze(1), 3)[:, 0], spectrum)
 
 
 @pytest.mark.parametrize("joint", [False, True])

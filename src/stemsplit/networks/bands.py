@@ -2,11 +2,12 @@
 
 The seam that every codec of this package shares:
 
-    encode(spectrum (B, C, F, T) complex)      → tokens (B, C, K, T, D)
-    decode(tokens (B, C, K, T, D))             → masks  (B, S, C, F, T) complex
+    encode(spectrum (B, C, F, T) complex)      → tokens (B, G, K, T, D)
+    decode(tokens (B, G, K, T, D))             → masks  (B, S, C, F, T) complex
 
-B batch, C audio channels, F bins, T frames, K bands, D features, S stems. Tokens are rows of D contiguous features:
-every layer of the network is a product over rows, so no layer has to permute.
+B batch, C audio channels, G groups of channels that share a token (a group per channel, or one for all), F bins, T
+frames, K bands, D features, S stems. Tokens are rows of D contiguous features: every layer of the network is a product
+over rows, so no layer has to permute.
 """
 
 from __future__ import annotations
@@ -28,62 +29,52 @@ def group_norm(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addcmul(bias, normed, weight)
 
 
-def band_edges(widths: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Return the first bin of each band and the bin after its last, from the bands' widths."""
-    edges, start = [], 0
-    for width in widths:
-        edges.append((start, start + width))
-        start += width
-    return tuple(edges)
-
-
 class BandSplit(nn.Module):
-    """Real and imaginary parts of each band's bins → GroupNorm → linear map to D features.
+    """Real and imaginary parts of each band's bins, in all channels of a group → GroupNorm → linear map to D features.
 
     Parameters of all bands lie side by side on the bin axis: `weight[:, :, s:e]` belongs to the band [s, e).
     """
 
-    def __init__(self, widths: Sequence[int], dim: int) -> None:
+    def __init__(self, widths: Sequence[int], dim: int, group: int = 1) -> None:
         super().__init__()
-        self.edges = band_edges(widths)
-        bins = self.edges[-1][1]
-        self.norm_weight = nn.Parameter(torch.ones(2, bins))
-        self.norm_bias = nn.Parameter(torch.zeros(2, bins))
-        self.weight = nn.Parameter(torch.empty(dim, 2, bins))
+        self.widths, self.group = list(widths), group
+        bins = sum(widths)
+        self.norm_weight = nn.Parameter(torch.ones(2 * group, bins))
+        self.norm_bias = nn.Parameter(torch.zeros(2 * group, bins))
+        self.weight = nn.Parameter(torch.empty(dim, 2 * group, bins))
         self.bias = nn.Parameter(torch.zeros(len(widths), dim))
         with torch.no_grad():
-            for start, end in self.edges:
-                bound = (2 * (end - start)) ** -0.5
-                self.weight[:, :, start:end].uniform_(-bound, bound)
+            for part in self.weight.split(self.widths, dim=-1):
+                bound = (2 * group * part.shape[-1]) ** -0.5
+                part.uniform_(-bound, bound)
 
     def encode(self, spectrum: Tensor) -> Tensor:
-        """spectrum (B, C, F, T) complex → tokens (B, C, K, T, D)."""
-        parts = torch.view_as_real(spectrum).permute(0, 1, 3, 4, 2)  # (B, C, T, 2, F)
-        tokens = [self._encode_band(parts, band, edges) for band, edges in enumerate(self.edges)]
+        """spectrum (B, C, F, T) complex → tokens (B, G, K, T, D), of C/G channels each."""
+        parts = torch.view_as_real(spectrum).unflatten(1, (-1, self.group))  # (B, G, C/G, F, T, 2)
+        parts = parts.permute(0, 1, 4, 2, 5, 3).flatten(3, 4)  # (B, G, T, 2·C/G, F)
+        # Split, not sliced: a slice's gradient is as large as what it was cut from, a split's are put together once.
+        bands = (part.split(self.widths, dim=-1) for part in (parts, self.norm_weight, self.norm_bias, self.weight))
+        tokens = [
+            F.linear(group_norm(rows.flatten(-2), norm_weight.flatten(), norm_bias.flatten()), weight.flatten(1), bias)
+            for rows, norm_weight, norm_bias, weight, bias in zip(*bands, self.bias.unbind(), strict=True)
+        ]
         return torch.stack(tokens, dim=2)
-
-    def _encode_band(self, parts: Tensor, band: int, edges: tuple[int, int]) -> Tensor:
-        bins = slice(*edges)
-        rows = parts[..., bins].flatten(-2)
-        normed = group_norm(rows, self.norm_weight[:, bins].flatten(), self.norm_bias[:, bins].flatten())
-        return F.linear(normed, self.weight[:, :, bins].flatten(1), self.bias[band])
 
 
 class BandHeads(nn.Module):
     """Per band: GroupNorm → linear D → E·D, tanh → grouped linear, tanh → grouped linear, gated.
 
     The two middle maps have `GROUPS` groups. The last yields a value and a gate for the real and imaginary part of
-    every stem and bin: value · sigmoid(gate). Parameters of all bands are stacked, those of the last map lie on the
-    bin axis as in `BandSplit`.
+    every stem, channel of the group, and bin: value · sigmoid(gate). Parameters of all bands are stacked, those of the
+    last map lie on the bin axis as in `BandSplit`.
     """
 
     GROUPS = 4
 
-    def __init__(self, widths: Sequence[int], dim: int, stems: int, expand: int) -> None:
+    def __init__(self, widths: Sequence[int], dim: int, stems: int, expand: int, group: int = 1) -> None:
         super().__init__()
-        self.edges = band_edges(widths)
-        self.stems = stems
-        bands, bins, hidden = len(widths), self.edges[-1][1], expand * dim
+        self.widths, self.group = list(widths), group
+        bands, bins, hidden = len(widths), sum(widths), expand * dim
         inner = hidden // self.GROUPS
         self.norm_weight = nn.Parameter(torch.ones(bands, dim))
         self.norm_bias = nn.Parameter(torch.zeros(bands, dim))
@@ -91,26 +82,32 @@ class BandHeads(nn.Module):
         self.bias1 = nn.Parameter(torch.zeros(bands, hidden))
         self.weight2 = nn.Parameter(_uniform(bands, self.GROUPS, inner, inner))
         self.bias2 = nn.Parameter(torch.zeros(bands, hidden))
-        # 4·S outputs per bin, in the order (value|gate, re|im, stem, bin), fall into GROUPS equal groups.
-        self.weight3 = nn.Parameter(_uniform(self.GROUPS, stems, bins, inner))
-        self.bias3 = nn.Parameter(torch.zeros(self.GROUPS, stems, bins))
+        # 4·S·C/G outputs per bin, in the order (value|gate, re|im, stem, channel, bin), fall into GROUPS equal groups.
+        self.weight3 = nn.Parameter(_uniform(self.GROUPS, stems * group, bins, inner))
+        self.bias3 = nn.Parameter(torch.zeros(self.GROUPS, stems * group, bins))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """tokens (B, C, K, T, D) → complex (B, S, C, F, T)."""
-        parts = torch.cat(list(self._decode_bands(tokens)), dim=-1)  # (re|im, B·C·T, S, F)
+        """tokens (B, G, K, T, D) → complex (B, S, C, F, T)."""
+        parts = torch.cat(list(self._decode_bands(tokens)), dim=-1)  # (re|im, B·G·T, S·C/G, F)
         parts = parts.float() if parts.dtype in (torch.float16, torch.bfloat16) else parts
-        batch, channels, _, frames, _ = tokens.shape
-        return torch.complex(parts[0], parts[1]).unflatten(0, (batch, channels, frames)).permute(0, 3, 1, 4, 2)
+        batch, groups, _, frames, _ = tokens.shape
+        whole = torch.complex(*parts.unbind()).unflatten(0, (batch, groups, frames)).unflatten(3, (-1, self.group))
+        return whole.permute(0, 3, 1, 4, 5, 2).flatten(2, 3)
 
     def _decode_bands(self, tokens: Tensor) -> Iterator[Tensor]:
-        """Yield (re|im, B·C·T, S, width) for each band. The last map's 4 groups are what it is read as: no copies."""
-        for band, (start, end) in enumerate(self.edges):
-            rows = group_norm(tokens[:, :, band], self.norm_weight[band], self.norm_bias[band])
-            rows = tanh(F.linear(rows, self.weight1[band], self.bias1[band]))
-            groups = rows.flatten(0, -2).unflatten(-1, (self.GROUPS, -1)).transpose(0, 1)  # (4, B·C·T, ·)
-            groups = tanh(grouped_linear(groups, self.weight2[band], self.bias2[band].view(self.GROUPS, -1)))
-            weight, bias = self.weight3[:, :, start:end].flatten(1, 2), self.bias3[:, :, start:end].flatten(1)
-            value, gate = grouped_linear(groups, weight, bias).unflatten(-1, (self.stems, end - start)).chunk(2)
+        """Yield (re|im, B·G·T, S·C/G, width) of each band. The last map's groups are what it is read as: no copies."""
+        of_bands = (self.norm_weight, self.norm_bias, self.weight1, self.bias1, self.weight2, self.bias2)
+        of_bins = (
+            part.split(self.widths, dim=-2 if part is self.weight3 else -1) for part in (self.weight3, self.bias3)
+        )
+        for rows, norm_weight, norm_bias, weight1, bias1, weight2, bias2, weight3, bias3 in zip(
+            tokens.unbind(2), *(part.unbind() for part in of_bands), *of_bins, strict=True
+        ):
+            rows = tanh(F.linear(group_norm(rows, norm_weight, norm_bias), weight1, bias1))
+            groups = rows.flatten(0, -2).unflatten(-1, (self.GROUPS, -1)).transpose(0, 1)  # (4, B·G·T, ·)
+            groups = tanh(grouped_linear(groups, weight2, bias2.view(self.GROUPS, -1)))
+            last = grouped_linear(groups, weight3.flatten(1, 2), bias3.flatten(1))
+            value, gate = last.unflatten(-1, (weight3.shape[1], -1)).chunk(2)
             yield value * torch.sigmoid(gate)
 
 

@@ -5,7 +5,7 @@ waveform → STFT → band tokens → 8 blocks → mask ─┬→ masked spectru
 
 One block: Mamba-2 over time, Mamba-2 over bands, exchange between audio channels, each residual. Tokens keep one
 layout throughout, (B, C, K, T, D): batch, audio channel, band, frame, feature. A `joint` network has one token where
-the paper's has one per audio channel: the channels' bins lie side by side in a band, C is 1, and nothing is exchanged.
+the paper's has one per audio channel: a band holds its bins in all channels, C is 1, and nothing is exchanged.
 """
 
 from __future__ import annotations
@@ -108,14 +108,14 @@ class BSMamba(nn.Module):
     def __init__(self, config: BSMambaConfig) -> None:
         super().__init__()
         self.config = c = config
-        bands = tuple(c.channels * width for width in c.bands) if c.joint else c.bands
-        self.split_mask = BandSplit(bands, c.dim)
+        group = c.channels if c.joint else 1
+        self.split_mask = BandSplit(c.bands, c.dim, group)
         self.blocks_mask = nn.ModuleList(Block(c) for _ in range(c.blocks_mask))
-        self.heads_mask = BandHeads(bands, c.dim, len(c.stems), c.head_expand)
-        self.split_map = BandSplit(bands, c.dim)
+        self.heads_mask = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand, group)
+        self.split_map = BandSplit(c.bands, c.dim, group)
         self.fusion = nn.Linear(2 * c.dim, c.dim)
         self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
-        self.heads_map = BandHeads(bands, c.dim, len(c.stems), c.head_expand)
+        self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand, group)
 
     def bind(self, backend: Backend | None) -> None:
         """Let a backend compute the Mamba-2 blocks at inference, with the weights as they are now; None: none does.
@@ -147,8 +147,7 @@ class BSMamba(nn.Module):
         channels, wide = spectrum.shape[1], self.config.channels
         if channels not in (1, wide):
             raise ValueError(f"a mixture of {channels} channels; the network takes {wide}, or one")
-        masked, mapped = self._spectra(side_by_side(spectrum.expand(-1, wide, -1, -1)))
-        masked, mapped = apart(masked, wide), apart(mapped, wide)
+        masked, mapped = self._spectra(spectrum.expand(-1, wide, -1, -1))
         return (masked, mapped) if channels == wide else (masked.mean(2, keepdim=True), mapped.mean(2, keepdim=True))
 
     def _spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,16 +189,6 @@ class BSMamba(nn.Module):
         # Rounded to float32 in every precision, as in the published network.
         window = torch.hann_window(self.config.n_fft, device=like.device).to(like.dtype)
         return {"n_fft": self.config.n_fft, "hop_length": self.config.hop_length, "window": window}
-
-
-def side_by_side(spectrum: Tensor) -> Tensor:
-    """(B, C, F, T) → (B, 1, F·C, T): the channels of a bin are neighbours."""
-    return spectrum.transpose(1, 2).flatten(1, 2).unsqueeze(1)
-
-
-def apart(spectra: Tensor, channels: int) -> Tensor:
-    """(B, S, 1, F·C, T) → (B, S, C, F, T), what `side_by_side` did undone."""
-    return spectra.squeeze(2).unflatten(2, (-1, channels)).transpose(2, 3)
 
 
 def sum_to_one(masks: Tensor) -> Tensor:
