@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from stemsplit.errors import UsageError
 
@@ -200,10 +202,7 @@ def stretch(crop: np.ndarray, samples: int) -> np.ndarray:
 
     What that costs at the top of the spectrum is one more difference between examples.
     """
-    length = crop.shape[1]
-    if length == samples:
+    if crop.shape[1] == samples:
         return crop
-    places = np.linspace(0, length - 1, samples)
-    before = np.minimum(places.astype(np.int64), length - 2)
-    share = (places - before).astype(np.float32)
-    return crop[:, before] * (1 - share) + crop[:, before + 1] * share
+    rows = torch.from_numpy(crop).unsqueeze(0)
+    return F.interpolate(rows, size=samples, mode="linear", align_corners=True).squeeze(0).numpy()
