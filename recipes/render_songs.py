@@ -4,7 +4,8 @@
         --soundfont FILE --split train --songs 200 --seed 1 --out songs
 
 Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz) and song.json. A song appears only
-when it is complete; songs that are there already are skipped, so the command can be repeated after a stop.
+when it is complete; songs that are there already are skipped, so the command can be repeated after a stop. Train songs
+of the later models are `--various`; held-out songs never were, so that scores on them compare.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ NEVER_TRAIN = (*HELDOUT_SINGERS, "tammy")
 GM_KITS = (0, 1, 8, 16, 24, 25, 32, 40)
 KUMI = {"_Core": 62, "_Core_A3": 57, "_Core_A4": 69, "_Core_D5": 74, "_Strong_Low": 62, "_Strong_High": 72,
         "_Whisper_Low": 59, "_Whisper_High": 72}  # fmt: skip
+MARTIN_TRACT = 0.86
 SCOTTPOID = {".": 48, "E3": 52, "G3": 55, "A3": 57, "C4": 60}
 CREDITS = {  # by what a source's name begins with
     "hitsuboku-kumi": "Hitsuboku Kumi by Cubialpha, own terms",
@@ -39,6 +42,7 @@ CREDITS = {  # by what a source's name begins with
     "stargate__": "stargate-sample-pack, CC0",
     "uzu__": "uzu-drumkit, Unlicense",
     "FluidR3": "FluidR3 soundfont, MIT",
+    "TimGM6mb": "TimGM6mb soundfont, GPL-2",
     "MuseScore": "MuseScore General soundfont, MIT",
     "Black_Pearl": "AVL drums, CC BY-SA 3.0",
     "Red_Zeppelin": "AVL drums, CC BY-SA 3.0",
@@ -49,7 +53,7 @@ CREDITS = {  # by what a source's name begins with
 def main(arguments: list[str] | None = None) -> int:
     """Render what is missing; 1 if a source is not there or cannot be played."""
     options = _parse(arguments)
-    needed = [getattr(options, name) for name in INPUTS] + options.kits
+    needed = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
     missing = [str(path) for path in needed if not path.exists()]
     if missing:
         print(f"not there: {', '.join(missing)}", file=sys.stderr)
@@ -69,6 +73,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in (*INPUTS, "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--kits", type=Path, nargs="*", default=[], help="soundfonts of heldout drum kits, at bank 0")
+    parser.add_argument("--various", action="store_true", help="many more voices, instruments and mixes")
+    parser.add_argument(
+        "--more-soundfonts", type=Path, nargs="*", default=[], help="that various songs choose from too"
+    )
+    parser.add_argument("--analyses", type=Path, help="where the voices' analyses are kept; OUT/analyses by default")
     parser.add_argument("--split", choices=("train", "heldout"), required=True)
     parser.add_argument("--songs", type=int, required=True)
     parser.add_argument("--first", type=int, default=0, help="number of the first song")
@@ -81,8 +90,11 @@ def train_sources(options: argparse.Namespace) -> songs.Sources:
     kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
     banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
              for name, pitch in KUMI.items()]  # fmt: skip
-    banks.append((voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), 1.5))
-    kits = tuple(songs.Kit(options.soundfont, program, 9) for program in GM_KITS)
+    banks.append(
+        (replace(voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), tract=MARTIN_TRACT), 1.5)
+    )
+    fonts = (options.soundfont, *options.more_soundfonts)
+    kits = tuple(songs.Kit(font, program, 9) for font in fonts for program in GM_KITS)
     return _sources(options, tuple(banks), "stargate__", kits, ("train", "validation"),
                     clips.list_clips(options.mir1k, None, NEVER_TRAIN), 0.45)  # fmt: skip
 
@@ -108,7 +120,8 @@ def _sources(
         synth=soundfont.play, soundfont=options.soundfont, takes=drums.list_takes(options.groove, splits),
         shots=drums.list_one_shots(options.drums, prefix), kits=kits, banks=banks, clips=voices,
         impulses=tuple(sorted(options.impulses.glob("*.flac"))), clip_share=share,
-        store=voicebank.AnalysisStore(options.out / "analyses"),
+        store=voicebank.AnalysisStore(options.analyses or options.out / "analyses"), various=options.various,
+        soundfonts=tuple(options.more_soundfonts),
     )  # fmt: skip
 
 

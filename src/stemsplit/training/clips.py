@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -41,35 +42,76 @@ def best_shift(melody: np.ndarray, scale: frozenset[int], furthest: int = 3) -> 
     return max(inside, key=lambda shift: (round(float(inside[shift]), 2), -abs(shift)))
 
 
+class Placement(NamedTuple):
+    """A clip's samples (44.1 kHz, mono) and where they start in the song, in seconds."""
+
+    path: Path
+    start: float
+    sound: np.ndarray
+
+
 def place_clips(rng: np.random.Generator, form: Form, clips: Clips, seconds: float) -> tuple[np.ndarray, list[str]]:
     """Clips of one singer's song one after another in the vocal sections: (samples,) at 44.1 kHz, and their names."""
+    song = choose_song(rng, clips)
+    shift = best_shift(melody_of(clips, song), form.scale)
+    placements = plan_clips(rng, form, song, lambda path: read_clip(path, shift))
+    return extend(rng, lay_clips(placements, seconds)), used_names(placements)
+
+
+def choose_song(rng: np.random.Generator, clips: Clips) -> tuple[Path, ...]:
+    """One song of one singer, drawn evenly."""
     names = sorted(clips.songs)
-    song = clips.songs[names[int(rng.integers(len(names)))]]
-    audio = np.zeros(round(seconds * RATE), np.float32)
-    used, at = [], int(rng.integers(len(song)))
-    melody = np.concatenate([clips.melodies.get(_name(path), np.zeros(1)) for path in song])
-    shift = best_shift(melody, form.scale)
+    return clips.songs[names[int(rng.integers(len(names)))]]
+
+
+def melody_of(clips: Clips, song: Sequence[Path]) -> np.ndarray:
+    """MIDI per 20 ms of a song's clips end to end, 0: unvoiced."""
+    return np.concatenate([clips.melodies.get(_name(path), np.zeros(1)) for path in song])
+
+
+def plan_clips(
+    rng: np.random.Generator, form: Form, song: Sequence[Path], read: Callable[[Path], np.ndarray]
+) -> list[Placement]:
+    """A song's clips one after another in the vocal sections, from a random one on, with short rests between."""
+    placements, at = [], int(rng.integers(len(song)))
     for section in form.active("vocals"):
         now, end = form.seconds(section.start), form.seconds(section.start + section.beats)
         while now < end - 1.0:
             path = song[at % len(song)]
-            sound = read_clip(path, shift)[: round((end - now) * RATE)]
-            _lay(audio, sound, now)
-            used.append(path.name)
+            sound = read(path)[: round((end - now) * RATE)]
+            placements.append(Placement(path, now, sound))
             now += len(sound) / RATE + float(rng.choice([0.0, 0.0, 0.5, 1.5]))
             at += 1
-    return extend(rng, audio), sorted(set(used))
+    return placements
+
+
+def lay_clips(placements: Sequence[Placement], seconds: float, late: float = 0.0, cents: float = 0.0) -> np.ndarray:
+    """The clips as (samples,) at 44.1 kHz, all `late` seconds later and `cents` higher, as another of a choir sings."""
+    audio = np.zeros(round(seconds * RATE), np.float32)
+    for placement in placements:
+        sound = placement.sound
+        if cents:
+            steps = np.arange(0, len(sound) - 1, 2 ** (cents / 1200))
+            sound = np.interp(steps, np.arange(len(sound)), sound).astype(np.float32)
+        _lay(audio, sound, placement.start + late)
+    return audio
+
+
+def used_names(placements: Sequence[Placement]) -> list[str]:
+    """The files' names, each once."""
+    return sorted({placement.path.name for placement in placements})
 
 
 def _name(path: Path) -> str:
     return path.name.removesuffix(".voice.opus")
 
 
-def read_clip(path: Path, shift: int) -> np.ndarray:
-    """A clip at 44.1 kHz, transposed by playing it faster or slower."""
+def read_clip(path: Path, shift: int, change: Callable[[np.ndarray, int], np.ndarray] | None = None) -> np.ndarray:
+    """A clip at 44.1 kHz, transposed by playing it faster or slower; `change` may alter (samples,) at a rate first."""
     import soxr
 
     audio, rate = soundfile.read(path, dtype="float32")
+    audio = audio if change is None else change(audio, rate)
     return np.asarray(soxr.resample(audio, rate * 2 ** (shift / 12), RATE), np.float32)
 
 

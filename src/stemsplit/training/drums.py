@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,7 @@ _PANS = {
     "kick": 0.0, "snare": 0.08, "clap": 0.1, "hat_closed": 0.35, "hat_open": 0.35, "tom": 0.5, "crash": 0.6,
     "ride": 0.5, "percussion": 0.7,
 }  # fmt: skip
-_LEVELS = {
+LEVELS = {
     "kick": 1.0, "snare": 0.8, "clap": 0.6, "hat_closed": 0.35, "hat_open": 0.35, "tom": 0.7, "crash": 0.4,
     "ride": 0.35, "percussion": 0.4,
 }  # fmt: skip
@@ -76,6 +76,10 @@ class OneShots:
     """Sample files by class (kick, snare, clap, hat_closed, hat_open, tom, crash, ride, percussion)."""
 
     files: Mapping[str, tuple[Path, ...]]
+
+
+Voice = Callable[[np.random.Generator, int, OneShots], "tuple[np.ndarray, np.ndarray, Path] | None"]
+"""Makes the sound of a key, loud and soft, and says where it is from."""
 
 
 def list_takes(folder: Path, splits: Sequence[str]) -> tuple[Take, ...]:
@@ -189,15 +193,32 @@ def kick_beats(hits: Sequence[Hit]) -> list[float]:
     return [hit.beat for hit in hits if CLASS_OF_KEY.get(hit.key) == "kick" and hit.velocity > 40]
 
 
+def sample_voice(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[np.ndarray, np.ndarray, Path] | None:
+    """The sound of a key, loud and soft, from a sample drawn for it, and the sample's file; None if there is none."""
+    files = shots.files.get(CLASS_OF_KEY.get(key, ""), ())
+    if not files:
+        return None
+    named = [path for path in files if any(word in path.name.lower() for word in _NAMED.get(key, ()))] or files
+    path = named[int(rng.integers(len(named)))]
+    sound = read_mono(path) * np.float32(LEVELS[CLASS_OF_KEY[key]] * 10 ** (rng.normal(0, 2) / 20))
+    sound = _retune(sound, float(2 ** (rng.normal(0, 1.5) / 12)))
+    return sound, lowpass(sound, 6000.0, 1), path
+
+
 def strike(
-    rng: np.random.Generator, form: Form, hits: Sequence[Hit], shots: OneShots, seconds: float
+    rng: np.random.Generator,
+    form: Form,
+    hits: Sequence[Hit],
+    shots: OneShots,
+    seconds: float,
+    voice: Voice = sample_voice,
 ) -> tuple[np.ndarray, list[str]]:
-    """Play strokes with one-shot samples: float32 (2, samples), and the names of the samples.
+    """Play strokes with one-shot samples (or what `voice` makes): float32 (2, samples), and the names of the samples.
 
     Every key keeps one sample for the song; a stroke's loudness follows its velocity, and soft strokes are duller.
     """
     audio = np.zeros((2, round(seconds * RATE)), np.float32)
-    voices = {key: _voice(rng, key, shots) for key in sorted({hit.key for hit in hits})}
+    voices = {key: voice(rng, key, shots) for key in sorted({hit.key for hit in hits})}
     spread = float(rng.uniform(0, 1))
     places = {name: width * spread * float(rng.choice([-1, 1])) for name, width in _PANS.items()}
     hats = sorted(form.seconds(h.beat) for h in hits if CLASS_OF_KEY.get(h.key) == "hat_closed")
@@ -212,17 +233,6 @@ def strike(
             sound = choke(sound, start, hats)
         _add(audio, pan(sound, places[name]), round(start * RATE))
     return audio, sorted({v[2].name for v in voices.values() if v is not None})
-
-
-def _voice(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[np.ndarray, np.ndarray, Path] | None:
-    files = shots.files.get(CLASS_OF_KEY.get(key, ""), ())
-    if not files:
-        return None
-    named = [path for path in files if any(word in path.name.lower() for word in _NAMED.get(key, ()))] or files
-    path = named[int(rng.integers(len(named)))]
-    sound = read_mono(path) * np.float32(_LEVELS[CLASS_OF_KEY[key]] * 10 ** (rng.normal(0, 2) / 20))
-    sound = _retune(sound, float(2 ** (rng.normal(0, 1.5) / 12)))
-    return sound, lowpass(sound, 6000.0, 1), path
 
 
 def read_mono(path: Path) -> np.ndarray:

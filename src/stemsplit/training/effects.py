@@ -56,6 +56,21 @@ def shelf(audio: np.ndarray, hertz: float, decibels: float, *, high: bool) -> np
     return _filter(audio, np.array([[*b, *d]]) / d[0])
 
 
+def bell(audio: np.ndarray, hertz: float, decibels: float, quality: float) -> np.ndarray:
+    """Peaking filter of the audio EQ cookbook."""
+    a, w = 10 ** (decibels / 40), 2 * np.pi * hertz / RATE
+    alpha, c = np.sin(w) / (2 * quality), np.cos(w)
+    b, d = [1 + alpha * a, -2 * c, 1 - alpha * a], [1 + alpha / a, -2 * c, 1 - alpha / a]
+    return _filter(audio, np.array([[*b, *d]]) / d[0])
+
+
+def widen(stereo: np.ndarray, seconds: float, gain: float) -> np.ndarray:
+    """Add a delayed copy of the middle to the sides with opposite signs: (2, samples), the same in mono."""
+    delay = max(1, round(seconds * RATE))
+    late = np.pad(stereo.mean(0), (delay, 0))[: stereo.shape[1]] * np.float32(gain)
+    return stereo + np.stack([late, -late])
+
+
 def saturate(audio: np.ndarray, drive: float) -> np.ndarray:
     """tanh waveshaping around the signal's own 99th percentile level; the level in is about the level out."""
     level = float(np.percentile(np.abs(audio[..., ::7]), 99)) if audio.size else 0.0

@@ -13,6 +13,7 @@ import numpy as np
 
 from stemsplit.training import effects
 from stemsplit.training.effects import RATE
+from stemsplit.training.rooms import synthetic_room
 
 STEMS = ("drums", "bass", "other", "vocals")
 _LEVEL_DB = {"drums": -20.0, "bass": -21.0, "other": -20.0, "vocals": -18.5}
@@ -20,7 +21,12 @@ _FURTHEST_DB = 8.0
 
 
 def treat(
-    rng: np.random.Generator, audio: np.ndarray, impulses: Sequence[Path], wet: tuple[float, float], drive: float
+    rng: np.random.Generator,
+    audio: np.ndarray,
+    impulses: Sequence[Path],
+    wet: tuple[float, float],
+    drive: float,
+    synthetic: float = 0.0,
 ) -> np.ndarray:
     """Shelves, compression, saturation (with chance `drive`), limiting and reverb, each only sometimes."""
     if rng.random() < 0.5:
@@ -31,16 +37,25 @@ def treat(
         audio = effects.compress(audio, float(rng.uniform(1.5, 5)), float(rng.uniform(-20, -8)))
     if rng.random() < drive:
         audio = effects.saturate(audio, float(rng.uniform(0.3, 1.5)))
-    audio = reverberate(rng, audio, impulses, wet)
+    audio = reverberate(rng, audio, impulses, wet, synthetic)
     return limit(audio, float(rng.uniform(9, 16))) if rng.random() < 0.7 else audio
 
 
 def reverberate(
-    rng: np.random.Generator, audio: np.ndarray, impulses: Sequence[Path], wet: tuple[float, float]
+    rng: np.random.Generator,
+    audio: np.ndarray,
+    impulses: Sequence[Path],
+    wet: tuple[float, float],
+    synthetic: float = 0.0,
 ) -> np.ndarray:
-    """A random room at a random level; dry in three of ten cases, and when there are no impulses."""
+    """A random room at a random level; dry in three of ten cases, and when there are no impulses.
+
+    `synthetic` is the chance of a computed room instead of a recorded one.
+    """
     if not impulses or rng.random() < 0.3:
         return audio
+    if synthetic and rng.random() < synthetic:
+        return effects.reverb(audio, synthetic_room(rng), float(rng.uniform(*wet)))
     impulse = read_impulse(impulses[int(rng.integers(len(impulses)))])
     return effects.reverb(audio, impulse, float(rng.uniform(*wet)))
 

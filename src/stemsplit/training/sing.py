@@ -10,6 +10,7 @@ import numpy as np
 
 from stemsplit.training.effects import RATE
 from stemsplit.training.score import Form, Note
+from stemsplit.training.speech import speech_contour
 from stemsplit.training.voicebank import FFT_SIZE, FRAME_SECONDS, AnalysisStore, Bank, Frames, Syllable, world
 
 _REST = 0.08  # seconds between notes that count as a rest
@@ -18,7 +19,8 @@ _REST = 0.08  # seconds between notes that count as a rest
 @dataclass(frozen=True)
 class Manner:
     """How a singer sings: vibrato depth (semitones) and rate (Hz), glide (s), scoop (semitones), drift (semitones),
-    formant scale (> 1: smaller mouth), breath (0..1 towards noise), melisma (chance to hold a syllable over a note)."""
+    formant scale (> 1: smaller mouth), breath (0..1 towards noise), melisma (chance to hold a syllable over a note);
+    spoken: accents in semitones of a voice that speaks or raps instead (0: it sings); whisper: no pitch at all."""
 
     vibrato: float
     rate: float
@@ -28,6 +30,8 @@ class Manner:
     formant: float
     breath: float
     melisma: float
+    spoken: float = 0.0
+    whisper: bool = False
 
 
 def choose_manner(rng: np.random.Generator) -> Manner:
@@ -187,8 +191,10 @@ def voice(
     if not sung:
         return np.zeros(round(seconds * RATE), np.float32), np.zeros(frames)
     stream = join(rng, sung, store, frames)
-    contour = 440 * 2 ** ((pitch_contour(rng, sung, manner, frames) - 69) / 12)
-    f0 = np.where(stream.voiced, contour, 0.0)
+    draw = (
+        speech_contour(rng, sung, frames, manner.spoken) if manner.spoken else pitch_contour(rng, sung, manner, frames)
+    )
+    f0 = np.where(stream.voiced & (not manner.whisper), 440 * 2 ** ((draw - 69) / 12), 0.0)
     sound = np.zeros(round(seconds * RATE), np.float32)
     for first, last in phrases(stream.log_envelope[:, 20] > -24.9):
         spoken = _synthesize(f0[first:last], Frames(*(field[first:last] for field in stream)), manner)

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from stemsplit.training import accompany, compose, drums, effects, mixdown, sing, synths
-from stemsplit.training import clips as recorded
-from stemsplit.training.effects import RATE
+from stemsplit.training import accompany, bus, compose, drums, effects, many_sounds, mixdown, synths
+from stemsplit.training.amp import amplify
+from stemsplit.training.draft import Draft, Kit, Sources, Synth
+from stemsplit.training.many_voices import various_vocals
 from stemsplit.training.mixdown import STEMS
 from stemsplit.training.score import Form, Note
 from stemsplit.training.soundfont import Playable
-from stemsplit.training.styles import DRIVEN_GUITARS, STYLES, Style
-from stemsplit.training.voicebank import AnalysisStore, Bank
+from stemsplit.training.styles import DRIVEN_GUITARS
+from stemsplit.training.vocals import plain_vocals
 
-Synth = Callable[[Sequence[Playable], Path, float], list[np.ndarray]]
+__all__ = ["STEMS", "Kit", "Song", "Sources", "Synth", "render_song"]
+
 _TAIL = 1.5  # seconds left after the last bar
 _ELECTRIC_GUITARS = (26, 27, 28, *DRIVEN_GUITARS)
 _MACHINE_STYLES = ("house", "synthpop", "hiphop")
-
-
-@dataclass(frozen=True)
-class Kit:
-    """A drum kit in a soundfont; `channel` 9 for General MIDI percussion, another for kits in a melodic bank."""
-
-    soundfont: Path
-    program: int
-    channel: int
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What songs are made of. `synth(parts, soundfont, seconds)` returns one (2, samples) array per part.
-
-    `banks` come with weights; `clip_share` is the chance that a song's vocals are recorded clips.
-    """
-
-    synth: Synth
-    soundfont: Path
-    takes: tuple[drums.Take, ...]
-    shots: drums.OneShots
-    kits: tuple[Kit, ...]
-    banks: tuple[tuple[Bank, float], ...]
-    clips: recorded.Clips
-    impulses: tuple[Path, ...]
-    store: AnalysisStore
-    clip_share: float = 0.45
-    seconds: tuple[float, float] = (30.0, 45.0)
-    styles: tuple[Style, ...] = STYLES
 
 
 @dataclass(frozen=True)
@@ -68,28 +39,6 @@ class Song:
         return np.sum([self.stems[name] for name in STEMS], axis=0)
 
 
-@dataclass
-class _Draft:
-    """A song in the making: what the parts of it have in common, and the provenance they leave in `meta`."""
-
-    rng: np.random.Generator
-    sources: Sources
-    style: Style
-    form: Form
-    roles: list[tuple[str, tuple[int, ...]]]
-    seconds: float
-    meta: dict[str, Any] = field(default_factory=dict)
-
-    def silence(self) -> np.ndarray:
-        return np.zeros((2, round(self.seconds * RATE)), np.float32)
-
-    def pick(self, items: Sequence[Any]) -> Any:
-        return items[int(self.rng.integers(len(items)))]
-
-    def treat(self, audio: np.ndarray, wet: tuple[float, float], drive: float) -> np.ndarray:
-        return mixdown.treat(self.rng, audio, self.sources.impulses, wet, drive)
-
-
 @dataclass(frozen=True)
 class _Part:
     """A pitched part: its stem, role, notes in seconds, and a GM program (None: a synthesizer of ours)."""
@@ -103,11 +52,14 @@ class _Part:
 
 def render_song(rng: np.random.Generator, sources: Sources) -> Song:
     """Compose, play and mix one song; the same generator state and sources give the same song."""
+    if sources.various and sources.soundfonts:
+        fonts = (sources.soundfont, *sources.soundfonts)
+        sources = replace(sources, soundfont=fonts[int(rng.integers(len(fonts)))])
     draft = _draft(rng, sources)
     hits = _drum_hits(draft)
     parts = _parts(draft, hits)
     played = _play(draft, parts)
-    vocals, f0 = _vocals(draft)
+    vocals, f0 = various_vocals(draft) if sources.various else plain_vocals(draft)
     stems = {
         "drums": _drums(draft, hits),
         "bass": _bass(draft, parts, played),
@@ -115,10 +67,12 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
         "vocals": vocals,
     }
     mixed, draft.meta["gains_db"] = mixdown.balance_stems(rng, _pump(draft, stems, hits))
+    if sources.various and draft.chance(0.8):
+        mixed, draft.meta["master"] = bus.master(rng, mixed)
     return Song(mixed, draft.meta, f0)
 
 
-def _draft(rng: np.random.Generator, sources: Sources) -> _Draft:
+def _draft(rng: np.random.Generator, sources: Sources) -> Draft:
     style = sources.styles[int(rng.integers(len(sources.styles)))]
     absent = _absent(rng)
     count = int(rng.integers(2, min(4, len(style.roles)) + 1))
@@ -132,7 +86,7 @@ def _draft(rng: np.random.Generator, sources: Sources) -> _Draft:
     ]
     meta = {"style": style.name, "tempo": round(form.tempo, 3), "key": form.key, "mode": form.mode,
             "seconds": round(seconds, 3), "absent": sorted(absent), "sections": sections}  # fmt: skip
-    return _Draft(rng, sources, style, form, roles, seconds, meta)
+    return Draft(rng, sources, style, form, roles, seconds, meta)
 
 
 def _absent(rng: np.random.Generator) -> frozenset[str]:
@@ -144,7 +98,7 @@ def _without(form: Form, part: str) -> Form:
     return replace(form, sections=tuple(s._replace(active=s.active - {part}) for s in form.sections))
 
 
-def _drum_hits(draft: _Draft) -> list[drums.Hit]:
+def _drum_hits(draft: Draft) -> list[drums.Hit]:
     if draft.rng.random() < draft.style.machine or not draft.sources.takes:
         draft.meta["groove"] = ["programmed"]
         return drums.programmed(draft.rng, draft.form)
@@ -152,10 +106,12 @@ def _drum_hits(draft: _Draft) -> list[drums.Hit]:
     return drums.with_percussion(draft.rng, draft.form, hits) if draft.rng.random() < 0.25 else hits
 
 
-def _drums(draft: _Draft, hits: list[drums.Hit]) -> np.ndarray:
+def _drums(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
     rng, sources = draft.rng, draft.sources
     if not hits:
         return draft.silence()
+    if sources.various:
+        return draft.treat(many_sounds.various_drums(draft, hits), wet=(0.0, 0.35), drive=0.3)
     programmed = draft.meta["groove"] == ["programmed"]
     if sources.kits and rng.random() > (0.85 if programmed else 0.35):
         kit: Kit = draft.pick(sources.kits)
@@ -169,14 +125,17 @@ def _drums(draft: _Draft, hits: list[drums.Hit]) -> np.ndarray:
     return draft.treat(audio, wet=(0.0, 0.25), drive=0.3)
 
 
-def _parts(draft: _Draft, hits: list[drums.Hit]) -> list[_Part]:
+def _parts(draft: Draft, hits: list[drums.Hit]) -> list[_Part]:
     """The bass and the accompaniment, as notes."""
     parts = [_bass_part(draft, hits)]
     for index, (role, programs) in enumerate(draft.roles):
-        centre = float(draft.rng.uniform(64, 78) if role == "melody" else draft.rng.uniform(54, 68))
+        lowest = 50 if draft.sources.various else 64
+        centre = float(draft.rng.uniform(lowest, 78) if role == "melody" else draft.rng.uniform(54, 68))
         notes = accompany.accompany(draft.rng, draft.form, f"other{index}", role, centre)
-        ours = role in ("pad", "arp", "stab", "melody") and draft.rng.random() < draft.style.synth_bass * 0.5
+        ours = role in ("pad", "arp", "stab", "melody") and draft.rng.random() < _synthetic_share(draft)
         program = None if ours else int(draft.pick(programs))
+        if draft.sources.various and program is not None:
+            program = many_sounds.wide_program(draft, role, program)
         doubled = program in DRIVEN_GUITARS and role in ("power", "riff", "comp") and draft.rng.random() < 0.6
         parts.append(_Part("other", role, _events(draft, notes), program, doubled))
     about = [{"role": p.role, "program": p.program, "doubled": p.doubled} for p in parts[1:]]
@@ -184,14 +143,20 @@ def _parts(draft: _Draft, hits: list[drums.Hit]) -> list[_Part]:
     return parts
 
 
-def _bass_part(draft: _Draft, hits: list[drums.Hit]) -> _Part:
+def _synthetic_share(draft: Draft) -> float:
+    return draft.style.synth_bass * 0.5 + (0.12 if draft.sources.various else 0.0)
+
+
+def _bass_part(draft: Draft, hits: list[drums.Hit]) -> _Part:
     low = 24 if draft.style.synth_bass > 0.5 and draft.rng.random() < 0.4 else 28
     line = compose.bass_line(draft.rng, draft.form, draft.pick(draft.style.bass_patterns), drums.kick_beats(hits), low)
     program = None if draft.rng.random() < draft.style.synth_bass else int(draft.pick(draft.style.basses))
+    if draft.sources.various and program is not None:
+        program = many_sounds.bass_program(draft, program)
     return _Part("bass", "bass", _events(draft, line), program)
 
 
-def _events(draft: _Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
+def _events(draft: Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
     """Notes in seconds; players are a few milliseconds early or late, machines are not."""
     spread = 0.0005 if draft.style.name in _MACHINE_STYLES else 0.007
     late = draft.rng.normal(0, spread, len(notes))
@@ -199,7 +164,7 @@ def _events(draft: _Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
                   int(np.clip(n.pitch, 0, 127)), n.velocity) for n, d in zip(notes, late, strict=True))  # fmt: skip
 
 
-def _play(draft: _Draft, parts: Sequence[_Part]) -> list[np.ndarray]:
+def _play(draft: Draft, parts: Sequence[_Part]) -> list[np.ndarray]:
     """Every part as (2, samples): soundfont parts in one call of the synth, doubled ones twice and to the sides."""
     wanted = [(i, again) for i, p in enumerate(parts) if p.program is not None for again in range(1 + p.doubled)]
     playables = [Playable(_loosened(draft, parts[i].events) if again else parts[i].events, parts[i].program or 0)
@@ -208,7 +173,9 @@ def _play(draft: _Draft, parts: Sequence[_Part]) -> list[np.ndarray]:
     return [_played(draft, part, takes.get((i, 0)), takes.get((i, 1))) for i, part in enumerate(parts)]
 
 
-def _played(draft: _Draft, part: _Part, take: np.ndarray | None, double: np.ndarray | None) -> np.ndarray:
+def _played(draft: Draft, part: _Part, take: np.ndarray | None, double: np.ndarray | None) -> np.ndarray:
+    if take is None and draft.sources.various:
+        return many_sounds.synthesised(draft, part.stem, part.role, part.events)
     if take is None:
         synth = synths.synth_bass if part.stem == "bass" else synths.synth_pad
         return synth(draft.rng, part.events, draft.seconds)
@@ -217,21 +184,23 @@ def _played(draft: _Draft, part: _Part, take: np.ndarray | None, double: np.ndar
     return effects.pan(take.mean(0), -0.9) + effects.pan(double.mean(0), 0.9)
 
 
-def _loosened(draft: _Draft, events: Sequence[synths.Event]) -> tuple[synths.Event, ...]:
+def _loosened(draft: Draft, events: Sequence[synths.Event]) -> tuple[synths.Event, ...]:
     late = draft.rng.normal(0, 0.01, len(events))
     return tuple((max(0.0, start + float(d)), *rest) for (start, *rest), d in zip(events, late, strict=True))  # type: ignore[misc]
 
 
-def _bass(draft: _Draft, parts: Sequence[_Part], played: Sequence[np.ndarray]) -> np.ndarray:
+def _bass(draft: Draft, parts: Sequence[_Part], played: Sequence[np.ndarray]) -> np.ndarray:
     if not parts[0].events:
         return draft.silence()
     audio = effects.narrow(played[0], 0.2)
-    if draft.rng.random() < 0.3:
+    if draft.sources.various:
+        audio = many_sounds.colour_bass(draft, audio)
+    elif draft.rng.random() < 0.3:
         audio = effects.saturate(audio, float(draft.rng.uniform(1, 4)))
     return draft.treat(audio, wet=(0.0, 0.03), drive=0.2)
 
 
-def _other(draft: _Draft, parts: Sequence[_Part], played: Sequence[np.ndarray]) -> np.ndarray:
+def _other(draft: Draft, parts: Sequence[_Part], played: Sequence[np.ndarray]) -> np.ndarray:
     mix = draft.silence()
     if "other" in draft.meta["absent"]:
         return mix
@@ -243,12 +212,13 @@ def _other(draft: _Draft, parts: Sequence[_Part], played: Sequence[np.ndarray]) 
     return draft.treat(mix, wet=(0.0, 0.15), drive=0.1)
 
 
-def _instrument(draft: _Draft, part: _Part, audio: np.ndarray) -> np.ndarray:
+def _instrument(draft: Draft, part: _Part, audio: np.ndarray) -> np.ndarray:
     """One accompanying part, treated and placed, at a random level."""
     rng = draft.rng
     if part.program in _ELECTRIC_GUITARS and rng.random() < draft.style.drive:
-        audio = effects.saturate(audio, float(rng.uniform(2, 14)))
-        audio = effects.lowpass(audio, float(rng.uniform(3500, 8000)))
+        audio = _driven(draft, audio)
+    if draft.sources.various:
+        audio = many_sounds.colour_other(draft, audio)
     audio = effects.highpass(audio, float(rng.uniform(60, 180)), 1)
     if rng.random() < 0.15:
         audio = effects.chorus(audio, float(rng.uniform(0.3, 1.5)), float(rng.uniform(0.001, 0.004)))
@@ -256,71 +226,19 @@ def _instrument(draft: _Draft, part: _Part, audio: np.ndarray) -> np.ndarray:
         audio = effects.balance(effects.narrow(audio, float(rng.uniform(0, 1.3))), float(rng.uniform(-0.8, 0.8)))
     if rng.random() < 0.15:
         audio = effects.echo(audio, draft.form.seconds(draft.pick((0.5, 0.75, 1.0))), float(rng.uniform(0.1, 0.4)))
-    audio = mixdown.reverberate(rng, audio, draft.sources.impulses, (0.0, 0.5))
+    audio = mixdown.reverberate(rng, audio, draft.sources.impulses, (0.0, 0.5), draft.synthetic)
     level = {"melody": -17.0, "pad": -24.0}.get(part.role, -20.0) + float(rng.normal(0, 2.5))
     return mixdown.at_level(audio, level)
 
 
-def _vocals(draft: _Draft) -> tuple[np.ndarray, np.ndarray | None]:
-    rng, sources = draft.rng, draft.sources
-    if not draft.form.active("vocals"):
-        return draft.silence(), None
-    if sources.clips.songs and (rng.random() < sources.clip_share or not sources.banks):
-        mono, names = recorded.place_clips(rng, draft.form, sources.clips, draft.seconds)
-        audio, f0 = effects.pan(mono, float(rng.normal(0, 0.05))), None
-        draft.meta["vocals"] = {"clips": names}
-    else:
-        audio, f0 = _sung(draft)
-    if rng.random() < 0.15:
-        audio = effects.echo(audio, draft.form.seconds(draft.pick((0.5, 0.75, 1.0))), float(rng.uniform(0.1, 0.35)))
-    return draft.treat(audio, wet=(0.0, 0.5), drive=0.25), f0
+def _driven(draft: Draft, audio: np.ndarray) -> np.ndarray:
+    if draft.sources.various:
+        return amplify(draft.rng, audio)
+    audio = effects.saturate(audio, float(draft.rng.uniform(2, 14)))
+    return effects.lowpass(audio, float(draft.rng.uniform(3500, 8000)))
 
 
-def _sung(draft: _Draft) -> tuple[np.ndarray, np.ndarray]:
-    """Synthetic singing: a lead, and in some songs doubles to the sides or a harmony."""
-    rng, sources = draft.rng, draft.sources
-    weights = np.array([weight for _, weight in sources.banks])
-    bank = sources.banks[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
-    manner = sing.choose_manner(rng)
-    notes = _vocal_melody(draft, bank.centre)
-    sung = sing.set_text(rng, draft.form, notes, bank, manner)
-    lead, f0 = sing.voice(rng, sung, sources.store, manner, draft.seconds)
-    audio = effects.pan(lead, float(rng.normal(0, 0.05)))
-    backing = str(rng.choice(["none", "doubles", "harmony"], p=[0.76, 0.1, 0.14]))
-    for place, gain, shift in _backing(rng, backing, draft.form, notes):
-        more = sing.voice(rng, sing.again(rng, sung, shift), sources.store, manner, draft.seconds)[0]
-        audio += gain * effects.pan(more, place)
-    audio = effects.shelf(
-        audio, float(rng.uniform(2500, 5000)), float(rng.uniform(0, 10)), high=True
-    )  # studio voices shine
-    draft.meta["vocals"] = {"bank": bank.name, "formant": round(manner.formant, 3), "backing": backing}
-    return effects.highpass(audio, 80.0), f0
-
-
-def _vocal_melody(draft: _Draft, recorded_at: float) -> list[Note]:
-    rng, rap = draft.rng, draft.style.name == "hiphop" and draft.rng.random() < 0.5
-    centre = float(np.clip(recorded_at + rng.uniform(-6, 4), 46.0, 72.0))
-    density, span = (2.5, 3.0) if rap else (float(rng.uniform(0.6, 1.4)), 7.0)
-    return [n for s in draft.form.active("vocals") for n in compose.melody(rng, draft.form, s, centre, density, span)]
-
-
-def _backing(
-    rng: np.random.Generator, kind: str, form: Form, notes: Sequence[Note]
-) -> list[tuple[float, float, list[float]]]:
-    """Position, gain and pitch shifts (one per note) of the voices behind a lead."""
-    if kind == "doubles":
-        return [(side, 0.4, [0.0] * len(notes)) for side in (-0.7, 0.7)]
-    if kind == "harmony":
-        return [(float(rng.uniform(-0.8, 0.8)), 0.5, [float(_third(form, n.pitch) - n.pitch) for n in notes])]
-    return []
-
-
-def _third(form: Form, pitch: int) -> int:
-    above = [p for p in range(pitch + 1, pitch + 6) if p % 12 in form.scale]
-    return above[1] if len(above) > 1 else pitch + 4
-
-
-def _pump(draft: _Draft, stems: dict[str, np.ndarray], hits: list[drums.Hit]) -> dict[str, np.ndarray]:
+def _pump(draft: Draft, stems: dict[str, np.ndarray], hits: list[drums.Hit]) -> dict[str, np.ndarray]:
     """In some machine styles bass and accompaniment duck under the kick drum."""
     if draft.style.name not in _MACHINE_STYLES or draft.rng.random() > 0.4:
         return stems

@@ -15,7 +15,7 @@ def saw(hertz: float, samples: int, phase: float = 0.0) -> np.ndarray:
     """Sawtooth of (samples,) in -1..1."""
     step = hertz / RATE
     turn = (phase + step * np.arange(samples)) % 1.0
-    return (2 * turn - 1 - _blep(turn, step)).astype(np.float32)
+    return (2 * turn - 1 - blep(turn, step)).astype(np.float32)
 
 
 def square(hertz: float, samples: int, width: float = 0.5) -> np.ndarray:
@@ -23,7 +23,8 @@ def square(hertz: float, samples: int, width: float = 0.5) -> np.ndarray:
     return saw(hertz, samples) - saw(hertz, samples, width)
 
 
-def _blep(turn: np.ndarray, step: float) -> np.ndarray:
+def blep(turn: np.ndarray, step: float | np.ndarray) -> np.ndarray:
+    """What a saw at a phase (turns) lacks to a band-limited one; `step` in turns per sample."""
     early, late = turn / step, (turn - 1) / step
     return np.where(turn < step, 2 * early - early**2 - 1, np.where(turn > 1 - step, late**2 + 2 * late + 1, 0.0))
 

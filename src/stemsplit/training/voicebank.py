@@ -61,11 +61,13 @@ class Frames(NamedTuple):
 
 @dataclass(frozen=True)
 class Bank:
-    """One singer at one pitch; `syllables` maps (leading vowel, kana) to a recording. `centre` is MIDI."""
+    """One singer at one pitch; `syllables` maps (leading vowel, kana) to a recording. `centre` is MIDI, `tract` how
+    high the resonances lie, relative to an average woman's."""
 
     name: str
     centre: float
     syllables: Mapping[tuple[str, str], Syllable]
+    tract: float = 1.0
 
     def find(self, before: str, kana: str) -> Syllable | None:
         """The syllable with this lead-in, or else without one."""
