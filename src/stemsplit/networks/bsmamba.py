@@ -21,6 +21,7 @@ from stemsplit.networks import native_training
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
 from stemsplit.networks.cpu_products import fast_products, tanh
 from stemsplit.networks.ssd import RMS_EPS, Mamba2
+from stemsplit.networks.stft import inverse_stft, window_of
 
 if TYPE_CHECKING:
     from stemsplit.networks.backends import Backend, Bound
@@ -174,21 +175,15 @@ class BSMamba(nn.Module):
         # The reflecting border of the STFT needs more than half a window.
         short = self.config.n_fft // 2 + 1 - waves.shape[-1]
         padded = F.pad(waves, (0, max(short, 0))).flatten(0, -2)
-        spectrum = torch.stft(padded, **self._stft_settings(padded), return_complex=True)
+        n_fft, hop_length = self.config.n_fft, self.config.hop_length
+        spectrum = torch.stft(padded, n_fft, hop_length, window=window_of(n_fft, padded), return_complex=True)
         return spectrum.unflatten(0, waves.shape[:-1])
 
     def synthesise(self, spectra: Tensor, scale: Tensor | None, length: int) -> Tensor:
         """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T)."""
-        settings = self._stft_settings(spectra.real)
         padded = max(length, self.config.n_fft // 2 + 1)
-        waves = torch.istft(spectra.flatten(0, 2), **settings, length=padded)[..., :length]
-        waves = waves.unflatten(0, spectra.shape[:3])
+        waves = inverse_stft(spectra, self.config.n_fft, self.config.hop_length, padded)[..., :length]
         return waves if scale is None else waves * scale
-
-    def _stft_settings(self, like: Tensor) -> dict[str, Any]:
-        # Rounded to float32 in every precision, as in the published network.
-        window = torch.hann_window(self.config.n_fft, device=like.device).to(like.dtype)
-        return {"n_fft": self.config.n_fft, "hop_length": self.config.hop_length, "window": window}
 
 
 def sum_to_one(masks: Tensor) -> Tensor:
