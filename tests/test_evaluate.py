@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,17 @@ from hypothesis import strategies as st
 from stemsplit import evaluate
 from stemsplit.cli import main
 from stemsplit.errors import AudioError, UsageError
-from stemsplit.evaluate import SongScore, StemScore, evaluate_folders, median_scores, score_stems, sdr, si_sdr
+from stemsplit.evaluate import (
+    Part,
+    SongScore,
+    StemScore,
+    evaluate_folders,
+    mean_scores,
+    median_scores,
+    score_stems,
+    sdr,
+    si_sdr,
+)
 
 RATE = 8000
 
@@ -93,6 +105,87 @@ def test_a_nearly_perfect_estimate_is_still_measured() -> None:
     assert si_sdr(reference, estimate) == pytest.approx(100, abs=0.1)
 
 
+# --- seconds
+
+
+def naive_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> list[float]:
+    whole = max(reference.shape[1] // rate, 1)
+    return [naive_sdr(*(x[:, k * rate : (k + 1) * rate] for x in (reference, estimate))) for k in range(whole)]
+
+
+def test_csdr_is_the_median_over_whole_seconds() -> None:
+    reference = noise(0, samples=4500) * np.repeat([1, 3, 0.2, 1, 9], 900)
+    estimate = reference + noise(1, samples=4500, level=0.02)
+    (scored,) = score_stems({"a": reference}, {"a": estimate}, sample_rate=1000)
+    frames = naive_frames(reference, estimate, 1000)
+    assert len(frames) == 4
+    assert scored.csdr_db == pytest.approx(np.median(frames), abs=1e-4)
+    (short,) = score_stems({"a": reference[:, :300]}, {"a": estimate[:, :300]}, sample_rate=1000)
+    assert short.csdr_db == pytest.approx(short.sdr_db)
+
+
+def songs_with_pauses() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
+    """Six seconds and a half in which the bass pauses, the estimated vocals do, and a second is perfect."""
+    rate = 2000
+    true = {stem: noise(seed, samples=13000) for seed, stem in enumerate(("bass", "drums", "vocals"))}
+    true["bass"][:, 2000:4000] = 0
+    mine = {stem: sound + noise(9, 13000, level=0.03) * (1 + seed) for seed, (stem, sound) in enumerate(true.items())}
+    mine["vocals"][:, 6000:8000] = 0
+    mine["drums"][:, :2000] = true["drums"][:, :2000]
+    return true, mine, rate
+
+
+@pytest.mark.parametrize("taps", [32, pytest.param(512, marks=pytest.mark.slow)])  # 512 is museval's default
+def test_csdr_is_that_of_museval(taps: int) -> None:
+    if importlib.util.find_spec("museval") is None:
+        pytest.skip("museval is not installed")
+    true, mine, rate = songs_with_pauses()
+    stacks = [np.stack([sound.T for sound in kind.values()]).astype(float) for kind in (true, mine)]
+    found, *_ = evaluate.museval_metrics().bss_eval(*stacks, window=rate, hop=rate, filters_len=taps)
+    assert found.shape == (3, 6)
+    assert np.isnan(found[:, [1, 3]]).all()
+    assert found[1, 0] > 200
+    for frame_sdr in (None, evaluate.museval_frame_sdr()):
+        scored = evaluate.score_parts(list(parts_of(true, mine, rate)), frame_sdr)
+        for row, stem in zip(found, scored, strict=True):
+            assert stem.csdr_db == pytest.approx(np.nanmedian(row), abs=1e-6)
+    assert evaluate.score_parts(list(parts_of(true, mine, rate))) == score_stems(true, mine, sample_rate=rate)
+
+
+def parts_of(true: dict[str, np.ndarray], mine: dict[str, np.ndarray], rate: int) -> Iterator[Part]:
+    mixture = np.sum(list(true.values()), axis=0)
+    for start in range(0, mixture.shape[1], rate):
+        cut = slice(start, start + rate)
+        yield Part({k: v[:, cut] for k, v in true.items()}, {k: v[:, cut] for k, v in mine.items()}, mixture[:, cut])
+
+
+def test_a_stem_that_is_silent_throughout_spoils_no_other_ones_frames() -> None:
+    true, mine, rate = songs_with_pauses()
+    expected = {stem.stem: stem.csdr_db for stem in score_stems(true, mine, sample_rate=rate)}
+    true["choir"] = np.zeros_like(true["bass"])
+    mine["choir"] = noise(5, 13000)
+    found = {stem.stem: stem for stem in score_stems(true, mine, sample_rate=rate)}
+    assert found["choir"].csdr_db is None
+    assert {stem: found[stem].csdr_db for stem in expected} == expected
+
+
+def test_a_missing_museval_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"stemsplit-mamba\[eval\]"):
+        evaluate.museval_frame_sdr()
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [3, 3, 3], [10], [1, 1, 20, 2], [4, 4]])
+def test_blocks_are_cut_anew(sizes: list[int]) -> None:
+    whole = np.arange(2 * sum(sizes)).reshape(2, -1)
+    given = np.split(whole, np.cumsum(sizes)[:-1], axis=1) if sizes else []
+    found = list(evaluate.in_blocks_of(4, given))
+    assert [block.shape[1] for block in found[:-1]] == [4] * (len(found) - 1)
+    assert sum(block.shape[1] for block in found) == sum(sizes)
+    if found:
+        assert np.array_equal(np.concatenate(found, axis=1), whole)
+
+
 def test_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         sdr(noise(0), noise(0)[:, :-1])
@@ -139,6 +232,9 @@ def test_medians_skip_what_was_not_measured() -> None:
     assert median_scores([song(math.inf, None), song(math.inf, None)])[0].sdr_db == math.inf
     assert median_scores([song(None, -30)])[0].sdr_db is None
     assert median_scores([]) == ()
+    (mean,) = mean_scores([song(1, None), song(5, None), song(None, -30), song(3, None)])
+    assert mean == StemScore("vocals", 3, 3, 3, -30)
+    assert mean_scores([song(None, -30)])[0].sdr_db is None
 
 
 # --- files
@@ -156,21 +252,20 @@ def truth() -> dict[str, np.ndarray]:
     return {name: noise(seed) for seed, name in enumerate(("bass", "vocals"))}
 
 
-def test_files_score_like_arrays_whatever_the_blocks(
-    tmp_path: Path, truth: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("rate", [7, 4000, 8000, 65536])  # so many samples are compared at once
+def test_files_score_like_arrays_whatever_the_rate(tmp_path: Path, truth: dict[str, np.ndarray], rate: int) -> None:
     estimates = {name: sound + noise(9, level=0.03) for name, sound in truth.items()}
-    reference = write(tmp_path / "réf 🎤", truth)
-    estimate = write(tmp_path / "est", estimates)
-    expected = score_stems(truth, estimates)
-    for block_samples in (7, 4000, 65536):
-        monkeypatch.setattr(evaluate, "BLOCK_SAMPLES", block_samples)
-        (song,) = evaluate_folders(reference, estimate).songs
-        assert song.song == "réf 🎤"
-        for found, wanted in zip(song.stems, expected, strict=True):
-            assert found.stem == wanted.stem
-            assert found.sdr_db == pytest.approx(wanted.sdr_db, abs=1e-6)
-            assert found.si_sdr_improvement_db == pytest.approx(wanted.si_sdr_improvement_db, abs=1e-6)
+    reference = write(tmp_path / "réf 🎤", truth, rate=rate)
+    estimate = write(tmp_path / "est", estimates, rate=rate)
+    expected = score_stems(truth, estimates, sample_rate=rate)
+    (song,) = evaluate_folders(reference, estimate).songs
+    assert song.song == "réf 🎤"
+    for found, wanted, whole in zip(song.stems, expected, score_stems(truth, estimates), strict=True):
+        assert found.stem == wanted.stem == whole.stem
+        assert found.sdr_db == pytest.approx(whole.sdr_db, abs=1e-6)
+        assert found.si_sdr_improvement_db == pytest.approx(whole.si_sdr_improvement_db, abs=1e-6)
+        assert found.csdr_db == pytest.approx(wanted.csdr_db, abs=1e-6)
+        assert whole.csdr_db is None
 
 
 def test_a_folder_of_songs_across_formats(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:

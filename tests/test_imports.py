@@ -16,16 +16,27 @@ import stemsplit
 SOURCE = Path(stemsplit.__file__).parent
 LAYERS = (
     # From the bottom up. A module imports from its own layer or from those below, and layers have no circles.
-    {"errors", "memory", "options", "native", "cores", "stages", ""},
+    {"errors", "memory", "options", "native", "cores", "stages", "startup", ""},
     {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache", "whole"},
     {"manifest", "card", "download", "hub_client", "hub", "publish", "catalog"},
     {"audio"},
     {"networks"},
-    {"device", "overlap_add", "inference", "separate", "evaluate", "inputs", "published", "tensors", "checkpoint"},
+    {
+        "device",
+        "overlap_add",
+        "inference",
+        "separate",
+        "song_folders",
+        "evaluate",
+        "inputs",
+        "published",
+        "tensors",
+        "checkpoint",
+    },
     {"separator"},
     {"staging", "sources", "jobs", "stem_files", "track", "batch"},
     {"melody"},
-    {"melody_score"},
+    {"melody_score", "score_sheet", "separator_score"},
     {"api", "training", "doctor"},
     {"cli", "__main__"},
 )

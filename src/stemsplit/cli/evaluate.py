@@ -3,66 +3,260 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemsplit.cli.flags import Debug, Json
-from stemsplit.cli.screen import Screen, print_table, put_json
+from stemsplit.cli import interrupts
+from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Force, Json, Quiet, model_names
+from stemsplit.cli.screen import Screen, print_table, put, put_json
+from stemsplit.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
-    from stemsplit.evaluate import StemScore
+    from stemsplit.evaluate import FrameSDR, SongScore, StemScore
+    from stemsplit.jobs import Job
     from stemsplit.melody_score import MelodyScore
+    from stemsplit.score_sheet import ScoreSheet
+    from stemsplit.song_folders import SongFolder
 
-FIGURES = ("sdr_db", "si_sdr_db", "si_sdr_improvement_db", "leakage_db")
-COLUMNS = ("song", "stem", ">SDR dB", ">SI-SDR dB", ">SI-SDRi dB", ">leakage dB")
+FIGURES = ("sdr_db", "csdr_db", "si_sdr_db", "si_sdr_improvement_db", "leakage_db")
+COLUMNS = ("song", "stem", ">SDR dB", ">cSDR dB", ">SI-SDR dB", ">SI-SDRi dB", ">leakage dB")
+SUMMARY_COLUMNS = ("stem", ">uSDR dB", ">cSDR dB", ">published uSDR dB")
 MELODY_FIGURES = (
     "overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy", "voicing_recall", "voicing_false_alarm",
 )  # fmt: skip
 MELODY_COLUMNS = ("track", ">overall %", ">pitch %", ">chroma %", ">recall %", ">false alarm %", ">frames")
+DEFAULT_SHEET = Path("evaluation.jsonl")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of a run: the songs, what had no estimate or failed, and what a model's card says of itself."""
+
+    songs: tuple[SongScore, ...]
+    missing: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    published: dict[str, float] | None = None
 
 
 def evaluate(
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Folder of true stems, or of such folders.")],
-    estimate: Annotated[Path, typer.Argument(metavar="ESTIMATE", help="Folder of estimated stems of the same names.")],
+    reference: Annotated[
+        Path, typer.Argument(metavar="REFERENCE", help="Folder of true stems, of such folders, or MUSDB18-HQ.")
+    ],
+    estimate: Annotated[
+        Path | None,
+        typer.Argument(metavar="[ESTIMATE]", help="Folder of estimated stems of the same names; or -m instead."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="REF",
+            help="Separate the songs of REFERENCE with this model and score it; no stem is written.",
+            autocompletion=model_names,
+        ),
+    ] = None,
+    subset: Annotated[str, typer.Option(metavar="NAME", help="test or train, of MUSDB18-HQ.")] = "test",
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep each song's scores in a file of JSON lines; songs that are in it are not scored again.",
+            show_default=f"with -m {DEFAULT_SHEET}",
+        ),
+    ] = None,
+    museval: Annotated[
+        bool, typer.Option("--museval", help="Let museval compute cSDR, to check ours ([eval] extra).")
+    ] = False,
     melody: Annotated[
         bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
     ] = False,
+    overlap: Annotated[
+        float | None,
+        typer.Option(metavar="F", help="Overlap of chunks.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Chunks at once.", rich_help_panel=RUN_PANEL)] = 1,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.", rich_help_panel=RUN_PANEL)
+    ] = "auto",
+    force: Force = False,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Score stems against the true ones, in dB: SDR, SI-SDR, its gain over the mixture; leakage into silent stems.
+    """Score stems against the true ones, in dB: SDR, cSDR, SI-SDR, its gain over the mixture, and leakage.
 
-    With --melody, score pitch contours against the true ones, in percent: overall, raw pitch and raw chroma accuracy,
-    voicing recall and voicing false alarm.
+    Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs. With --melody, score pitch
+    contours against the true ones, in percent: overall, raw pitch and raw chroma accuracy, voicing recall and voicing
+    false alarm.
     """
-    missing = _melodies(reference, estimate, json) if melody else _stems(reference, estimate, json)
-    for name in missing:
-        Screen().warn(f"{name} has no estimate")
-    return int(bool(missing))
+    screen = Screen(quiet=quiet)
+    if (estimate is None) == (model is None):
+        raise UsageError("name a folder of estimates, or a model to separate with: -m ts-bsmamba2-mini")
+    if melody:
+        if estimate is None:
+            raise UsageError("--melody compares contours with contours: name the estimated ones too")
+        missing = _melodies(reference, estimate, json)
+        for name in missing:
+            screen.warn(f"{name} has no estimate")
+        return int(bool(missing))
+    from stemsplit.evaluate import museval_frame_sdr
+
+    frame_sdr = museval_frame_sdr() if museval else None
+    sheet = _sheet(scores if model is None else scores or DEFAULT_SHEET, force)
+    if estimate is not None:
+        found = _estimated(reference, estimate, subset, sheet, frame_sdr, screen)
+    else:
+        from stemsplit.options import SeparateOptions
+
+        options = SeparateOptions(overlap=overlap, batch_size=batch_size, device=device, precision=precision)
+        found = _separated(reference, str(model), options, subset, sheet, frame_sdr, screen)
+    for name in found.missing:
+        screen.warn(f"{name} has no estimate")
+    if found.songs or json:
+        _show(found, json)
+    return int(bool(found.missing or found.failed))
 
 
-def _stems(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
-    """Print the scores of stems, and return the references without an estimate."""
-    from stemsplit.evaluate import evaluate_folders, median_scores
+def _sheet(path: Path | None, force: bool) -> ScoreSheet:
+    from stemsplit.score_sheet import ScoreSheet
 
-    found = evaluate_folders(reference, estimate)
-    medians = median_scores(found.songs)
+    return ScoreSheet(path, reread=not force)
+
+
+def _estimated(
+    reference: Path, estimate: Path, subset: str, sheet: ScoreSheet, frame_sdr: FrameSDR | None, screen: Screen
+) -> Scored:
+    """Score files against files."""
+    from stemsplit.evaluate import evaluate_song, pair_songs
+    from stemsplit.score_sheet import key_of
+
+    pairs, missing = pair_songs(reference, estimate, subset)
+    songs, failed = [], []
+    for pair in pairs:
+        mixture = [pair.mixture] if pair.mixture else []
+        key = key_of(
+            [*pair.references.values(), *pair.estimates.values(), *mixture], {"museval": frame_sdr is not None}
+        )
+        try:
+            if (score := sheet.find(pair.song, key)) is None:
+                with screen.busy(f"scoring {pair.song}"):
+                    score = evaluate_song(pair, frame_sdr)
+                sheet.add(score, key)
+            songs.append(score)
+        except AudioError as error:
+            screen.error(str(error))
+            failed.append(pair.song)
+        interrupts.check()
+    return Scored(tuple(songs), missing, tuple(failed))
+
+
+def _separated(
+    reference: Path,
+    model: str,
+    options: Any,
+    subset: str,
+    sheet: ScoreSheet,
+    frame_sdr: FrameSDR | None,
+    screen: Screen,
+) -> Scored:
+    """Separate and score."""
+    with screen.busy("starting PyTorch"):
+        from stemsplit.cli.progress import watching
+        from stemsplit.cli.separate import ready
+        from stemsplit.jobs import Outcome, known_seconds
+        from stemsplit.score_sheet import key_of
+        from stemsplit.separator_score import about, published_sdr, score_separator
+        from stemsplit.song_folders import find_songs
+    if not reference.is_dir():
+        raise UsageError(f"{reference}: no such folder; give MUSDB18-HQ, or a folder with a folder of stems per song")
+    if not (folders := find_songs(reference, subset)):
+        raise UsageError(f"{reference}: no songs; a song is a folder with drums.wav, bass.wav, … and mixture.wav")
+    separator = ready(model, options, screen)
+    settings = {**about(separator), "museval": frame_sdr is not None}
+    jobs = {folder: _job(folder) for folder in folders}
+    songs, failed = [], []
+    with watching(screen, tuple(jobs.values())) as watcher:
+        for folder, job in jobs.items():
+            files = [*folder.stems.values(), *([folder.mixture] if folder.mixture else [])]
+            key = key_of(files, settings)
+            watcher.on_start(job, known_seconds(job.source))
+            try:
+                if (score := sheet.find(folder.name, key)) is None:
+                    score = score_separator(
+                        folder,
+                        separator,
+                        frame_sdr=frame_sdr,
+                        on_progress=partial(watcher.on_progress, job),
+                        on_warning=partial(watcher.on_warning, job),
+                    )
+                    sheet.add(score, key, **settings)
+                    screen.note(f"{folder.name}: {_short(score.stems)}")
+                songs.append(score)
+            except AudioError as error:
+                screen.error(str(error))
+                failed.append(folder.name)
+            watcher.on_outcome(Outcome(job, "done"))
+    published = published_sdr(model) if folders[0].subset == "test" else {}
+    return Scored(tuple(songs), failed=tuple(failed), published={k: v.value for k, v in published.items()})
+
+
+def _job(folder: SongFolder) -> Job:
+    """A song as progress bars know it."""
+    from stemsplit.jobs import Job
+
+    first = folder.mixture or next(iter(folder.stems.values()), folder.path)
+    return Job(first, folder.name, folder.name, {}, folder.path)
+
+
+def _show(found: Scored, json: bool) -> None:
+    from stemsplit.evaluate import mean_scores, median_scores
+    from stemsplit.score_sheet import as_json, figures
+
+    means, medians = mean_scores(found.songs), median_scores(found.songs)
+    summary = _summary(means, medians, found.published or {})
     if json:
         put_json(
             {
-                "songs": [{"song": song.song, "stems": [_figures(s) for s in song.stems]} for song in found.songs],
-                "median": [_figures(stem) for stem in medians],
+                "songs": [as_json(song) for song in found.songs],
+                "median": [figures(stem) for stem in medians],
+                "mean": [figures(stem) for stem in means],
+                "summary": summary,
                 "missing": list(found.missing),
+                "failed": list(found.failed),
             }
         )
-    else:
-        rows = [row for song in found.songs for row in _rows(song.song, song.stems)]
-        print_table(COLUMNS, rows + (_rows("median", medians) if len(found.songs) > 1 else []))
-    return found.missing
+        return
+    rows = [row for song in found.songs for row in _rows(song.song, song.stems)]
+    several = len(found.songs) > 1
+    print_table(COLUMNS, rows + (_rows("mean", means) + _rows("median", medians) if several else []))
+    if several:
+        put("")
+        columns = SUMMARY_COLUMNS if found.published else SUMMARY_COLUMNS[:-1]
+        table = [(stem, *(_decibels(_float(value)) for value in values.values())) for stem, values in summary.items()]
+        print_table(columns, [row[: len(columns)] for row in table])
+
+
+def _summary(
+    means: Sequence[StemScore], medians: Sequence[StemScore], published: dict[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Stem, and "mean" of them all → uSDR, cSDR, and the uSDR that the model's card states."""
+    rows = {
+        mean.stem: {"usdr_db": mean.sdr_db, "csdr_db": median.csdr_db}
+        for mean, median in zip(means, medians, strict=True)
+    }
+    if len(rows) > 1:
+        rows["mean"] = {name: _mean([row[name] for row in rows.values()]) for name in ("usdr_db", "csdr_db")}
+    return {
+        stem: {name: _finite(value) for name, value in {**row, "published_usdr_db": published.get(stem)}.items()}
+        for stem, row in rows.items()
+    }
 
 
 def _melodies(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
@@ -92,14 +286,26 @@ def _rows(song: str, stems: Iterable[StemScore]) -> list[tuple[str, ...]]:
     return [(song, stem.stem, *(_decibels(getattr(stem, name)) for name in FIGURES)) for stem in stems]
 
 
+def _short(stems: Iterable[StemScore]) -> str:
+    return ", ".join(f"{stem.stem} {_decibels(stem.sdr_db) or 'silent'}" for stem in stems)
+
+
 def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _figures(stem: StemScore) -> dict[str, Any]:
-    """JSON has no infinity: a perfect stem's inf and an empty one's −inf are strings."""
-    figures = asdict(stem)
-    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in figures.items()}
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _finite(value: float | None) -> float | str | None:
+    """JSON has no infinity."""
+    return str(value) if value is not None and not math.isfinite(value) else value
+
+
+def _float(value: float | str | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _percents(track: str, score: MelodyScore) -> tuple[str, ...]:

@@ -1,0 +1,87 @@
+"""Scores that are kept, a JSON line per song, so that a run that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from stemsplit.errors import OutputError
+from stemsplit.evaluate import SongScore, StemScore
+
+FIGURES_VERSION = 1  # another one where the same files would score otherwise
+
+
+class ScoreSheet:
+    """The lines of a file, or none that are kept without one. A song's last line counts, for its own key only.
+
+    Without `reread` lines that are there already stay, and are not found.
+    """
+
+    def __init__(self, path: Path | None, *, reread: bool = True) -> None:
+        self.path = path
+        self._known: dict[tuple[str, str], SongScore] = {}
+        there = reread and path is not None and path.is_file()
+        for line in path.read_text(encoding="utf-8").splitlines() if path is not None and there else ():
+            try:
+                values = json.loads(line)
+                self._known[values["song"], values["key"]] = song_score(values)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue  # a run that was killed left half a line
+
+    def find(self, song: str, key: str) -> SongScore | None:
+        """The scores of a song under that key, if they are there."""
+        return self._known.get((song, key))
+
+    def add(self, score: SongScore, key: str, **about: Any) -> None:
+        """Append a song's line at once. Raises: OutputError."""
+        self._known[score.song, key] = score
+        if self.path is None:
+            return
+        line = json.dumps({**as_json(score), "key": key, **about}, allow_nan=False)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                if file.tell() and not _ends_whole(self.path):
+                    file.write(b"\n")
+                file.write(line.encode() + b"\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def key_of(files: Iterable[Path], about: Mapping[str, Any]) -> str:
+    """What scores depend on, as a short text: files by place, size and time, and `about` (a model, settings)."""
+    states = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    text = json.dumps([FIGURES_VERSION, sorted(states), dict(about)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def as_json(score: SongScore) -> dict[str, Any]:
+    """A song's scores; JSON has no infinity: a perfect stem's inf and an empty one's −inf are strings."""
+    return {"song": score.song, "stems": [figures(stem) for stem in score.stems]}
+
+
+def figures(stem: StemScore) -> dict[str, Any]:
+    """A stem's figures for `as_json`."""
+    values = asdict(stem)
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def song_score(values: Mapping[str, Any]) -> SongScore:
+    """What `as_json` was made of. Raises: ValueError, TypeError, KeyError for anything else."""
+    names = [field.name for field in fields(StemScore) if field.name != "stem"]
+    stems = [
+        StemScore(stem["stem"], **{name: None if stem[name] is None else float(stem[name]) for name in names})
+        for stem in values["stems"]
+    ]
+    return SongScore(str(values["song"]), tuple(stems))
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"

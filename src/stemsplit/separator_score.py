@@ -1,0 +1,100 @@
+"""A separator on songs with known stems: it separates and is scored in one pass, and no stem is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemsplit.audio import probe
+from stemsplit.audio.info import Warn
+from stemsplit.card import Score
+from stemsplit.catalog import card
+from stemsplit.errors import AudioError, UnknownModelError
+from stemsplit.evaluate import FrameSDR, Part, SongScore, in_blocks_of, score_parts, seconds_together
+from stemsplit.separator import Separator, Source, render
+from stemsplit.song_folders import SongFolder
+from stemsplit.sources import file_source
+
+MUSDB = "MUSDB18-HQ test"
+
+
+def score_separator(
+    song: SongFolder,
+    separator: Separator,
+    *,
+    frame_sdr: FrameSDR | None = None,
+    on_progress: Callable[[float], object] | None = None,
+    on_warning: Warn = lambda text: None,
+) -> SongScore:
+    """Separate a song's mixture, or the sum of its stems where there is none, and score every stem of the separator.
+
+    Memory does not grow with the song. `on_progress` is told the seconds of audio that are done.
+    Raises: AudioError for a song without one of the stems, and whose files differ in rate, channels or length.
+    """
+    names = [output.name for output in separator.outputs]
+    if missing := [name for name in names if name not in song.stems]:
+        found = ", ".join(song.stems) or "no stems"
+        raise AudioError(
+            f"{song.path}: no {', '.join(missing)}; {separator.model.reference} gives {', '.join(names)}, "
+            f"and the folder has {found}"
+        )
+    files = {("true", stem): path for stem, path in song.stems.items()}
+    if song.mixture is not None:
+        files["mixture", ""] = song.mixture
+    source = _source(song)
+    rate = source.sample_rate
+    with closing(render(separator, source, rate, on_progress=on_progress, on_warning=on_warning)) as rendered:
+        estimates = in_blocks_of(rate, (block.outputs for block in rendered))
+        return SongScore(song.name, score_parts(_parts(seconds_together(files), estimates, names), frame_sdr))
+
+
+def about(separator: Separator) -> dict[str, Any]:
+    """What the scores of a separator depend on, as JSON values."""
+    chunking = separator.chunking
+    return {
+        "model": separator.model.reference,
+        "sha256": separator.model.sha256,
+        "chunk_samples": chunking.chunk_samples,
+        "overlap": chunking.overlap,
+        "precision": str(separator.precision or "fp32").removeprefix("torch."),
+    }
+
+
+def published_sdr(reference: str) -> dict[str, Score]:
+    """The SDR in dB of whole songs of MUSDB18-HQ's test set that the card of a catalog's model states, by stem."""
+    try:
+        scores = card(reference).scores
+    except UnknownModelError:
+        return {}
+    return {score.stem: score for score in scores if score.dataset == MUSDB and score.metric.startswith("SDR of whole")}
+
+
+def _parts(
+    seconds: Iterator[dict[tuple[str, str], np.ndarray]], estimates: Iterator[np.ndarray], names: list[str]
+) -> Iterator[Part]:
+    for block, estimated in zip(seconds, estimates, strict=True):
+        true = {stem: samples for (kind, stem), samples in block.items() if kind == "true"}
+        mixture = block["mixture", ""] if ("mixture", "") in block else _sum(true)
+        yield Part({name: true[name] for name in names}, dict(zip(names, estimated, strict=True)), mixture)
+
+
+def _source(song: SongFolder) -> Source:
+    if song.mixture is not None:
+        return file_source(probe(song.mixture))
+    info = probe(next(iter(song.stems.values())))
+    return Source(partial(_summed, song.stems), info.sample_rate, info.channels)
+
+
+def _summed(stems: dict[str, Path], warn: Warn | None) -> Iterator[np.ndarray]:
+    for block in seconds_together({("true", stem): path for stem, path in stems.items()}):
+        yield _sum(block)
+
+
+def _sum(parts: dict[Any, np.ndarray]) -> np.ndarray:
+    total: np.ndarray = np.sum(list(parts.values()), axis=0)
+    return total
