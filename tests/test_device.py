@@ -112,3 +112,16 @@ def test_precisions_that_a_device_lacks_are_refused(machine) -> None:
 
 def test_this_machine_has_a_cpu() -> None:
     assert device.available_devices()[-1] == "cpu"
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (64, 3)])
+def test_torch_gets_no_more_threads_than_the_process_has_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(device, "usable_cores", lambda: cores)
+    try:
+        torch.set_num_threads(3)
+        assert device.limit_threads() == torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)

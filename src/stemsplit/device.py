@@ -6,9 +6,20 @@ import re
 
 import torch
 
+from stemsplit.cores import usable_cores
 from stemsplit.errors import DeviceError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def limit_threads() -> int:
+    """Let PyTorch use no more threads than cores are left to this process, and return how many it uses.
+
+    PyTorch minds the scheduler's word and not the control group's: in a container with two cores' worth of time on a
+    large machine it would start a thread per core, which then wait for one another.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    return torch.get_num_threads()
 
 
 def available_devices() -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from stemsplit.cli.screen import Screen
 from stemsplit.cli.tracks import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, Clip, SeparateOptions
+from stemsplit.startup import quick_imports
 
 if TYPE_CHECKING:
     from stemsplit.separator import Separator
@@ -207,7 +208,7 @@ def to_files(
     debug: bool = False,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
-    with screen.busy("starting PyTorch"):
+    with screen.busy("starting PyTorch"), quick_imports():
         from stemsplit.batch import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
@@ -220,7 +221,7 @@ def to_files(
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
     """One file, one stem, to standard output."""
-    with screen.busy("starting PyTorch"):
+    with screen.busy("starting PyTorch"), quick_imports():
         from stemsplit.batch import check_options
         from stemsplit.track import pipe_track
 
@@ -252,10 +253,12 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
 
 def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
     """The separator of a run, loaded; with -v its figures are told."""
+    from stemsplit.device import limit_threads
     from stemsplit.memory import keep_freed_memory
     from stemsplit.separator import load_model, make_separator
 
     keep_freed_memory()
+    limit_threads()
     with screen.downloading(reference) as progress:
         model = load_model(reference, progress=progress)
     separator = make_separator(model, options)
