@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,8 @@ from itertools import islice
 from typing import TypeVar
 
 import torch
+
+from stemsplit.cores import usable_cores
 
 T = TypeVar("T")
 MOST_THREADS = 8
@@ -41,5 +42,4 @@ def threads_for(device: torch.device) -> int:
     """How many threads draw by default: none on a CPU, which computes meanwhile; else all cores but one, up to 8."""
     if device.type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_THREADS, cores - 1))
+    return max(1, min(MOST_THREADS, usable_cores() - 1))
