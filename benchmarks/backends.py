@@ -1,7 +1,9 @@
-"""Every backend beside the straightforward version, HTDemucs and Open-Unmix: the network alone, on the CPU or a GPU.
+"""Every backend beside the straightforward version, HTDemucs and Open-Unmix: the network alone, on the CPU or a GPU,
+and the command from file to files, with its memory.
 
     python benchmarks/backends.py                                    every backend that works here, three sizes
     python benchmarks/backends.py --models mini --repeats 5 --threads 1
+    python benchmarks/backends.py --files 30 120 600                 the command on songs of so many seconds, too
     python benchmarks/backends.py --peers FOLDER                     after pip install --no-deps --target FOLDER
                                                                      demucs openunmix julius einops
 
@@ -13,7 +15,8 @@ CPU s/s  the same in seconds of processor time, which other programs disturb les
 peak     of the process's memory, in GB, PyTorch itself included
 
 Ours keep freed memory, as the command does (`stemsplit.memory`); the straightforward version and the peers run as their
-own scripts run them.
+own scripts run them. The command runs on the models that are at hand, with its overlap and start-up; network and
+command take turns in the same run.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +56,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", help="as of the command: auto, fp32, bf16, fp16")
     parser.add_argument("--peers", help="folder with the peers' packages")
+    parser.add_argument("--files", nargs="*", type=float, default=[], help="seconds of songs for the command")
+    parser.add_argument("--file-models", nargs="+", choices=MODELS, default=["mini"])
     parser.add_argument("--json", type=Path, help="write every single measurement there")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -62,6 +68,7 @@ def main() -> None:
         return
     subjects = [(model, name) for model in options.models for name in options.backends]
     subjects += [("peer", name) for name in PEERS]
+    subjects += [(f"{model} files", f"{seconds:g}") for model in options.file_models for seconds in options.files]
     print(f"{processor()}, {options.threads} threads, {options.device}, medians of {options.repeats}")
     rows = run_in_turns(subjects, options)
     if options.json:
@@ -78,9 +85,14 @@ def run_in_turns(subjects: list[tuple[str, str]], options: argparse.Namespace) -
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     for _ in range(options.repeats):
         for subject in [key for key in subjects if key in rows]:
-            command = [sys.executable, __file__, "--one", *subject, *arguments]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
-            found = json.loads(done.stdout) if done.returncode == 0 else {"missing": _last_line(done)}
+            if subject[0].endswith(" files"):
+                found = from_file_to_files(
+                    MODELS[subject[0].removesuffix(" files")], float(subject[1]), options.threads
+                )
+            else:
+                command = [sys.executable, __file__, "--one", *subject, *arguments]
+                done = subprocess.run(command, env=environment, capture_output=True, text=True)
+                found = json.loads(done.stdout) if done.returncode == 0 else {"missing": _last_line(done)}
             if "missing" in found:
                 print(f"skipped {' '.join(subject)}: {found['missing']}", flush=True)
                 del rows[subject]
@@ -92,6 +104,19 @@ def run_in_turns(subjects: list[tuple[str, str]], options: argparse.Namespace) -
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     lines = done.stderr.strip().splitlines()
     return lines[-1] if lines else f"it ended with code {done.returncode}"
+
+
+def from_file_to_files(model: str, seconds: float, threads: int) -> dict[str, Any]:
+    """The command on a song of so many seconds: as `measure`; "peak" is that of the command."""
+    from speed import run_command, write_song
+
+    with tempfile.TemporaryDirectory() as folder:
+        song = write_song(Path(folder) / "song.wav", seconds / 60)
+        try:
+            run = run_command(song, model, Path(folder), threads=threads)
+        except SystemExit as error:  # no such model here
+            return {"missing": str(error)}
+    return {"wall": run.wall / seconds, "cpu": run.cpu / seconds, "seconds": seconds, "peak": run.peak_gb}
 
 
 def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -195,13 +220,13 @@ def report(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
     median = {
         key: {name: statistics.median(row[name] for row in found) for name in found[0]} for key, found in rows.items()
     }
-    heading = f"{'':24}{'chunk s':>8}{'s/s':>9}{'CPU s/s':>9}{'peak GB':>9}{'speed-up':>10}{'/ HTDemucs':>12}"
+    heading = f"{'':24}{'audio s':>8}{'s/s':>9}{'CPU s/s':>9}{'peak GB':>9}{'speed-up':>10}{'/ HTDemucs':>12}"
     print(f"\n{heading}\n{'-' * len(heading)}")
     for (model, name), row in median.items():
         slow, peer = median.get((model, "straightforward")), median.get(("peer", "HTDemucs"))
         gain = f"{slow['cpu'] / row['cpu']:.1f}x" if slow else ""
         against = f"{row['cpu'] / peer['cpu']:.2f}" if peer else ""
-        label = name if model == "peer" else f"{model} {name}"
+        label = name if model == "peer" else model if model.endswith(" files") else f"{model} {name}"
         print(
             f"{label:24}{row['seconds']:8.1f}{row['wall']:9.3f}{row['cpu']:9.3f}{row['peak']:9.2f}{gain:>10}{against:>12}"
         )

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -44,14 +45,16 @@ def measure_files(names: list[str], options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             for minutes in options.minutes:
-                song = _write_song(Path(folder) / "song.wav", minutes)
-                runs = [_run_command(song, name, options, Path(folder)) for _ in range(repeats)]
-                wall = statistics.median(run[0] for run in runs)
-                peak = max(run[1] for run in runs)
+                song = write_song(Path(folder) / "song.wav", minutes)
+                runs = [
+                    run_command(song, name, Path(folder), threads=options.threads, overlap=options.overlap)
+                    for _ in range(repeats)
+                ]
+                wall, peak = statistics.median(run.wall for run in runs), max(run.peak_gb for run in runs)
                 print(f"{name:24}{minutes:9.1f}{wall:9.1f}{wall / (60 * minutes):8.3f}{peak:9.3f}", flush=True)
 
 
-def _write_song(path: Path, minutes: float) -> Path:
+def write_song(path: Path, minutes: float) -> Path:
     """Noise bursts, stereo, 16 bit, block by block."""
     rng, rate = np.random.default_rng(0), 44100
     with soundfile.SoundFile(path, "w", rate, 2, "PCM_16") as file:
@@ -61,17 +64,25 @@ def _write_song(path: Path, minutes: float) -> Path:
     return path
 
 
-def _run_command(song: Path, model: str, options: argparse.Namespace, folder: Path) -> tuple[float, float]:
-    """Return wall seconds and peak memory in GB of one call of the command."""
+class Run(NamedTuple):
+    """Seconds of the clock and of the processor, and the most memory in GB."""
+
+    wall: float
+    cpu: float
+    peak_gb: float
+
+
+def run_command(song: Path, model: str, folder: Path, *, threads: int, overlap: str | None = None) -> Run:
+    """One call of the command, start-up included."""
     command = [sys.executable, "-m", "stemsplit", "separate", str(song), "-m", model, "--force", "-q"]
-    command += ["-o", str(folder / "out"), *(["--overlap", options.overlap] if options.overlap else [])]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": str(ROOT / "src")}
+    command += ["-o", str(folder / "out"), *(["--overlap", overlap] if overlap else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT / "src")}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1e6
+    return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
 
 
 if __name__ == "__main__":
