@@ -91,7 +91,7 @@ std::vector<float> run(int32_t set, const Case& c, const Inputs& in, int32_t typ
         weights[d] = {keep(in.conv[d]), keep(in.bias[d]), keep(in.dt[d]), keep(in.a[d]), keep(in.skip[d])};
         gradients[d] = {make(in.conv[d]), make(in.bias[d]), make(in.dt[d]), make(in.a[d]), make(in.skip[d])};
     }
-    const Block projected = stored(in.projected, type, 4), grad = stored(in.grad, type, 6);
+    const Block projected = stored(in.projected, type, 4), grad = stored(in.grad, type, 3 * size);
     const Block out(in.grad.size() * size, 2 * size), grad_in(in.projected.size() * size, size);
     for (int back = 0; back < 2; ++back) {
         const int64_t words = stemsplit_scan_scratch(set, &c.shape, c.steps, threads, back);

@@ -324,13 +324,13 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     compiler = _compiler()
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
     objects = build.compile_units(compiler, tmp_path, flags)
-    driver = tmp_path / "driver"
-    source = Path(__file__).parent / "native_driver.cpp"
-    command = [*compiler, "-std=c++17", *flags, f"-I{build.HERE}", str(source), *map(str, objects), "-pthread"]
-    subprocess.run([*command, "-o", str(driver)], check=True, capture_output=True)
-    done = subprocess.run([str(driver)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 failures" in done.stdout
+    for name in ("native_driver", "native_training_driver"):
+        source, driver = Path(__file__).parent / f"{name}.cpp", tmp_path / name
+        command = [*compiler, "-std=c++17", *flags, f"-I{build.HERE}", str(source), *map(str, objects), "-pthread"]
+        subprocess.run([*command, "-o", str(driver)], check=True, capture_output=True)
+        done = subprocess.run([str(driver)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "0 failures" in done.stdout
 
 
 @pytest.mark.slow

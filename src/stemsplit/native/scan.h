@@ -13,7 +13,8 @@
 
 namespace {
 
-constexpr ptrdiff_t LONGEST_SCAN_CHUNK = 48;  // 32 and 64 are slower by a few per cent; 27 steps are one chunk
+// 28 to 48 steps are equally fast at the mini network's widths, 65 slower by 5 per cent, 130 by 15.
+constexpr ptrdiff_t LONGEST_SCAN_CHUNK = 48;
 
 // Parameters of a direction, or their gradients.
 struct ScanParameters {
