@@ -144,7 +144,7 @@ LOSSES = {"waveform": _waveforms, "spectrum": _spectra}
 
 def merge(estimate: Tensor, merged: Tensor | None, stems: tuple[str, ...]) -> Tensor:
     """Where merged (B,), all of estimate (B, S, C, samples) but the vocals is summed, as in `data.Batch`."""
-    if merged is None or not merged.any():
+    if merged is None or (merged.device.type == "cpu" and not merged.any()):  # elsewhere, to ask is to wait
         return estimate
     rest = [k for k, stem in enumerate(stems) if stem != VOCALS]
     fold = torch.eye(len(stems), dtype=estimate.dtype, device=estimate.device)
