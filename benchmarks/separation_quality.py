@@ -4,7 +4,8 @@
         [--chunk-seconds S] [--overlap F] [--limit N]
 
 DIR holds one folder per song with drums, bass, other and vocals as .npy (int16, (samples, 2), 44.1 kHz) or as audio
-files; a `mixture` beside them is the mixture (MUSDB), else their sum is. The table goes to stdout, progress to stderr.
+files; a `mixture` beside them is the mixture (MUSDB), else their sum is. Where only vocals and accompaniment are known,
+the accompaniment is compared with the sum of the other estimates. The table goes to stdout, progress to stderr.
 Every figure is the median over the songs in which the stem sounds; leakage is the median over those in which it does
 not. Without --model only the other three are scored.
 """
@@ -32,6 +33,7 @@ from stemsplit.evaluate import MIXTURE_NAMES, SongScore, StemScore, median_score
 from stemsplit.separate import chunking_for, separate_array
 
 STEMS = ("drums", "bass", "other", "vocals")
+PAIR = ("accompaniment", "vocals")
 RATE = 44100
 METRICS = {"sdr_db": "SDR", "si_sdr_db": "SI-SDR", "si_sdr_improvement_db": "SI-SDRi"}
 
@@ -96,15 +98,18 @@ def song_folders(root: Path) -> list[Path]:
 
 
 def stem_paths(folder: Path) -> dict[str, Path]:
-    """The four stems' files, and the mixture's if there is one; empty unless all four are there."""
+    """The stems' files, and the mixture's if there is one; empty unless all four stems, or a pair, are there."""
     files = stem_files(folder) | {path.stem: path for path in sorted(folder.glob("*.npy"))}
-    return {name: files[name] for name in (*STEMS, *MIXTURE_NAMES) if name in files} if files.keys() >= {*STEMS} else {}
+    for names in (STEMS, PAIR):
+        if files.keys() >= {*names}:
+            return {name: files[name] for name in (*names, *MIXTURE_NAMES) if name in files}
+    return {}
 
 
 def read_song(folder: Path) -> Song:
     """Read a song's stems and mixture."""
     sounds = {name: read_sound(path) for name, path in stem_paths(folder).items()}
-    stems = {name: sounds[name] for name in STEMS}
+    stems = {name: sound for name, sound in sounds.items() if name not in MIXTURE_NAMES}
     mixtures = [sounds[name] for name in MIXTURE_NAMES if name in sounds]
     return Song(folder.name, stems, mixtures[0] if mixtures else sum_of(stems))
 
@@ -131,7 +136,7 @@ def comparison() -> dict[str, Method]:
     return {
         "baseline": lambda song: separate_classically(song.mixture, RATE),
         "oracle mask": lambda song: ideal_ratio_masks(song.stems, song.mixture, RATE),
-        "mixture": lambda song: dict.fromkeys(STEMS, song.mixture),
+        "mixture": lambda song: dict.fromkeys(song.stems, song.mixture),
     }
 
 
@@ -171,7 +176,16 @@ def scored_methods(methods: dict[str, Method], song: Song) -> Iterator[tuple[str
         start = time.perf_counter()
         estimates = separate(song)
         seconds = time.perf_counter() - start
-        yield name, (SongScore(song.name, score_stems(song.stems, estimates, song.mixture)), seconds)
+        scored = score_stems(song.stems, as_known(estimates, song), song.mixture)
+        yield name, (SongScore(song.name, scored), seconds)
+
+
+def as_known(estimates: dict[str, np.ndarray], song: Song) -> dict[str, np.ndarray]:
+    """The estimates of what is known of a song."""
+    if PAIR[0] in song.stems and PAIR[0] not in estimates:
+        rest = sum_of({name: estimate for name, estimate in estimates.items() if name != "vocals"})
+        estimates = {**estimates, PAIR[0]: rest}
+    return {name: estimates[name] for name in song.stems}
 
 
 def progress_of(scores: dict[str, list[SongScore]]) -> str:
@@ -185,7 +199,7 @@ def progress_of(scores: dict[str, list[SongScore]]) -> str:
 
 def print_results(results: dict[str, Result]) -> None:
     """One table per metric, stems across, methods down."""
-    stems = [stem for stem in STEMS if all(stem in by_stem(result) for result in results.values())]
+    stems = [stem for stem in (*STEMS[:3], *PAIR) if all(stem in by_stem(result) for result in results.values())]
     for metric, title in METRICS.items():
         print_table(f"median {title}, dB", stems, {name: row(result, metric) for name, result in results.items()})
         if "model" in results and metric != "si_sdr_improvement_db":
