@@ -57,6 +57,13 @@ def test_a_wave_comes_back() -> None:
         assert (inverse_stft(there, 256, 64, 5000) - wave).abs().max() < 1e-12
 
 
+def test_waves_may_lie_among_one_another() -> None:
+    """As the heads leave them: bins of a frame are neighbours, then come the channels of a stem."""
+    random = spectra(700, 64, 16).permute(4, 1, 2, 0, 3).contiguous().permute(3, 1, 2, 4, 0)
+    with torch.inference_mode():
+        assert (inverse_stft(random, 64, 16, 700) - truth(random, 64, 16, 700)).abs().max() < 1e-12
+
+
 def test_gradients_go_through_torch() -> None:
     random = spectra(500, 64, 16).requires_grad_()
     inverse_stft(random, 64, 16, 500).sum().backward()

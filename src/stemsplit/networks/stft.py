@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,32 +25,31 @@ def inverse_stft(spectra: Tensor, n_fft: int, hop_length: int, length: int) -> T
     """Waveforms (…, length) of centred spectra (…, F, T) under a Hann window.
 
     The fast way is for inference on a CPU, with frames that overlap evenly; everything else goes through
-    `torch.istft`, which is the truth that it is tested against. Where bins are neighbours in memory nothing is copied.
+    `torch.istft`, which is the truth that it is tested against. Where bins are neighbours in memory nothing is copied,
+    however the waves lie among one another.
     Raises: RuntimeError for lengths that torch.istft refuses.
     """
-    waves = spectra.flatten(0, -3)
     plan = None
     if spectra.device.type == "cpu" and not torch.is_grad_enabled() and n_fft % hop_length == 0:
         plan = _plan(n_fft, hop_length, spectra.shape[-1], length, spectra.real.dtype)
-    if plan is None:
-        window = window_of(n_fft, spectra.real)
-        found = torch.istft(waves, n_fft, hop_length, window=window, length=length)
-    else:
-        found = _overlap_add(waves, *plan, length)
-    return found.view(*spectra.shape[:-2], length)
+    if plan is not None:
+        return _overlap_add(spectra, *plan, length)
+    window = window_of(n_fft, spectra.real)
+    waves = torch.istft(spectra.flatten(0, -3), n_fft, hop_length, window=window, length=length)
+    return waves.view(*spectra.shape[:-2], length)
 
 
 def _overlap_add(spectra: Tensor, window: Tensor, envelope: Tensor, length: int) -> Tensor:
-    """Waves (N, length) of spectra (N, F, T), window (parts, hop): a frame is as many steps long as it has parts."""
+    """Waves (…, length) of spectra (…, F, T), window (parts, hop): a frame is as many steps long as it has parts."""
     parts, hop_length = window.shape
     n_fft, frames = parts * hop_length, spectra.shape[-1]
-    found = torch.empty(len(spectra), length, dtype=window.dtype)
-    for wave, spectrum in zip(found, spectra, strict=True):
-        pieces = torch.fft.irfft(spectrum.t(), n_fft).view(frames, parts, hop_length)
+    found = torch.empty(*spectra.shape[:-2], length, dtype=window.dtype)
+    for index in np.ndindex(spectra.shape[:-2]):
+        pieces = torch.fft.irfft(spectra[index].t(), n_fft).view(frames, parts, hop_length)
         steps = window.new_zeros(frames + parts - 1, hop_length)
         for part in range(parts):
             steps[part : part + frames].addcmul_(pieces[:, part], window[part])
-        torch.mul(steps.view(-1)[n_fft // 2 :][:length], envelope, out=wave)
+        torch.mul(steps.view(-1)[n_fft // 2 :][:length], envelope, out=found[index])
     return found
 
 
