@@ -43,7 +43,7 @@ VARIANTS: dict[str, Changes] = {
     "waveform-loss": {"recipe": {"loss": "waveform"}},
     "long-crops": {"mixing": {"crop_seconds": 6.0}, "schedule": {"batch_size": 1}},
 }
-TIMED_STEPS = 4
+WARM_STEPS, TIMED_STEPS = 5, 9
 
 
 def main() -> None:
@@ -104,15 +104,15 @@ def train(recipe: Recipe, seconds: float) -> dict[str, Any]:
 
 
 def timed(recipe: Recipe) -> float:
-    """Processor time of a step, the median of a few after one."""
+    """Processor time of a step, the median of a few when memory has settled."""
     state, spent = loop.start(recipe, torch.device("cpu")), []
-    for step in range(TIMED_STEPS + 1):
+    for step in range(WARM_STEPS + TIMED_STEPS):
         began = time.process_time()
         arrays = recipe.draw(recipe.schedule.batch_size, np.random.default_rng((1, step)))
         loss = recipe.loss_of(state.network, *map(torch.from_numpy, arrays))
         loop.take_step(state, recipe.schedule, loss, step)
         spent.append(time.process_time() - began)
-    return float(np.median(spent[1:]))
+    return float(np.median(spent[WARM_STEPS:]))
 
 
 def scores(songs: Path, options: argparse.Namespace, model: Path) -> dict[str, Any]:
