@@ -156,3 +156,20 @@ def test_no_shard_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"no zip at all")
     with pytest.raises(StemsplitError, match="no shard"):
         shards.unpack(tmp_path / "x.zip", tmp_path / "back")
+
+
+def test_shards_of_every_kind_are_unpacked_once_and_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for place in ("a/0000", "b/0000", "b/0001"):
+        write_song(tmp_path / place, seed=len(place))
+    songs = [tmp_path / "a" / "0000", tmp_path / "b" / "0000", tmp_path / "b" / "0001"]
+    one = shards.pack(songs[:1], tmp_path / "size")[0].stat().st_size
+    shards.pack(songs, tmp_path / "out" / "songs", total_bytes=round(2.5 * one))
+    shards.pack(songs[2:], tmp_path / "out" / "dev")
+    target = tmp_path / "out" / "unpacked"
+    found = shards.unpack_all(tmp_path / "out", target, threads=2)
+    assert [str(song.relative_to(target)) for song in found] == ["dev/0001", "songs/0000", "songs/0000-2"]
+    (target / "dev" / "0001" / "song.json").unlink()
+    assert shards.unpack_all(tmp_path / "out", target) == found
+    assert not (target / "dev" / "0001" / "song.json").exists()  # what was unpacked is not unpacked again
+    with pytest.raises(StemsplitError, match="no shards"):
+        shards.unpack_all(tmp_path / "a", target)

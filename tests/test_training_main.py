@@ -15,6 +15,7 @@ import torch
 
 from stemsplit.checkpoint import load_network
 from stemsplit.training import __main__ as command
+from stemsplit.training import shards
 
 MISSING = ("typer", "rich", "soundfile", "safetensors", "platformdirs", "soxr", "av", "mutagen", "huggingface_hub",
            "mido", "scipy", "librosa", "matplotlib")  # fmt: skip
@@ -107,6 +108,17 @@ def test_a_run_needs_only_pytorch_and_numpy_and_survives_being_killed(recipe: Pa
 
 def _untimed(line: str) -> dict[str, object]:
     return {key: value for key, value in json.loads(line).items() if key not in ("audio_per_second", "loss")}
+
+
+def test_a_run_trains_on_songs_that_travelled_as_shards(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    shards.pack(sorted((tmp_path / "songs").iterdir()), folder / "songs")
+    recipe.write_text(recipe.read_text().replace("/songs", "/shards/unpacked/songs").replace("steps = 20", "steps = 2"))
+    calls = [str(recipe), "--device", "cpu", "--shards", str(folder)]
+    assert command.main(calls) == 0
+    assert len(list((folder / "unpacked" / "songs").iterdir())) == 3
+    assert load_network(tmp_path / "run" / "model").config.stems == ("low", "high")
+    assert command.main([*calls[:-1], str(tmp_path / "songs")]) != 0
 
 
 def test_wrong_calls_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stemsplit.cores import usable_cores
 from stemsplit.device import choose_device
 from stemsplit.errors import StemsplitError
 from stemsplit.training.loop import Pace
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.run import run_recipe
+from stemsplit.training.shards import unpack_all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pace = Pace(options.minutes, options.decay_minutes, options.loaders, options.compile)
     try:
         recipe = load_recipe(options.recipe)
+        if options.shards is not None:
+            unpack_all(options.shards, options.shards / "unpacked", threads=usable_cores())
         if options.out is not None:
             recipe = replace(recipe, output=options.out)
         _tell({"left": str(run_recipe(recipe, device=choose_device(options.device), pace=pace, on_event=_tell))})
@@ -41,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stemsplit.training", description="Train a network.")
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train on what")
+    parser.add_argument(
+        "--shards", type=Path, metavar="DIR", help="first unpack DIR/NAME-000.zip … to DIR/unpacked/NAME"
+    )
     parser.add_argument("--minutes", type=float, default=25.0, help="stop after this many (25)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of the recipe's")

@@ -7,8 +7,10 @@ JSON files as they are. Stems are packed one by one and the mixture is by defini
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,14 +23,26 @@ _END = 64  # what a zip file needs beside its members, and per member beside its
 _PER_MEMBER = 128
 
 
-def pack(songs: Sequence[Path], target: Path, limit_bytes: int = LIMIT_BYTES) -> list[Path]:
-    """Write `target`-000.zip and so on; no song is split. Raises StemsplitError if one song exceeds the limit."""
+def pack(
+    songs: Sequence[Path], target: Path, limit_bytes: int = LIMIT_BYTES, *, total_bytes: int | None = None
+) -> list[Path]:
+    """Write `target`-000.zip and so on, of as many songs as `total_bytes` hold; no song is split.
+
+    Of folders with the same name the second is called NAME-2, and so on.
+    Raises StemsplitError if one song exceeds the limit of a shard.
+    """
     written: list[Path] = []
     members: list[tuple[str, bytes]] = []
-    size = _END
+    size, left = _END, total_bytes
+    names: set[str] = set()
     for song in songs:
-        more = list(_members(song))
+        names.add(name := _fresh(song.name, names))
+        more = list(_members(song, name))
         needed = sum(len(data) + 2 * len(name.encode()) + _PER_MEMBER for name, data in more)
+        if left is not None:
+            if needed + _END > left:
+                break
+            left -= needed
         if needed + _END > limit_bytes:
             raise StemsplitError(f"{song}: takes {needed} bytes, more than a whole shard of {limit_bytes}")
         if size + needed > limit_bytes:
@@ -39,14 +53,19 @@ def pack(songs: Sequence[Path], target: Path, limit_bytes: int = LIMIT_BYTES) ->
     return [*written, _write(target, len(written), members)] if members else written
 
 
-def _members(song: Path) -> Iterator[tuple[str, bytes]]:
+def _fresh(name: str, taken: set[str]) -> str:
+    numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(one for one in numbered if one not in taken)
+
+
+def _members(song: Path, name: str) -> Iterator[tuple[str, bytes]]:
     for path in sorted(song.iterdir()):
         if path.suffix == ".json":
-            yield f"{song.name}/{path.name}", path.read_bytes()
+            yield f"{name}/{path.name}", path.read_bytes()
         elif path.suffix == ".npy":
             audio = np.load(path)
             if audio.dtype == np.int16 and audio.ndim == 2:  # a pitch curve is not audio
-                yield f"{song.name}/{path.stem}.mdct", codec.encode(audio)
+                yield f"{name}/{path.stem}.mdct", codec.encode(audio)
 
 
 def _write(target: Path, number: int, members: Sequence[tuple[str, bytes]]) -> Path:
@@ -74,6 +93,29 @@ def unpack(shard: Path, target: Path) -> list[Path]:
             return sorted({target / PurePosixPath(name).parts[0] for name in file.namelist()})
     except zipfile.BadZipFile as error:
         raise StemsplitError(f"{shard}: no shard, or damaged: {error}") from error
+
+
+def unpack_all(folder: Path, target: Path, threads: int = 1) -> list[Path]:
+    """Unpack every NAME-000.zip and so on in `folder` to `target`/NAME, but what is there already; the songs' folders.
+
+    Raises StemsplitError if there is none, or see `unpack`.
+    """
+    shards = sorted(folder.glob("*-[0-9][0-9][0-9].zip"))
+    if not shards:
+        raise StemsplitError(f"no shards in {folder}: recipes/pack_shards.py packs some")
+    with ThreadPoolExecutor(threads) as pool:  # LZMA does not hold the interpreter
+        songs = pool.map(lambda shard: _unpack_once(shard, target), shards)
+        return [song for of_one in songs for song in of_one]
+
+
+def _unpack_once(shard: Path, target: Path) -> list[Path]:
+    done = target / f"{shard.stem}.done"
+    if not done.exists():
+        unpack(shard, target / shard.stem.rpartition("-")[0])
+        done.touch()
+    with zipfile.ZipFile(shard) as file:
+        names = {PurePosixPath(name).parts[0] for name in file.namelist()}
+    return sorted(target / shard.stem.rpartition("-")[0] / name for name in names)
 
 
 def _unpack_member(name: str, data: bytes, target: Path) -> None:
