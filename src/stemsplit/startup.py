@@ -97,5 +97,4 @@ def quick_imports() -> Iterator[None]:
     finally:
         finder.active = False
         if collecting:
-            gc.freeze()  # modules stay: no later pass needs to look at them
-            gc.enable()
+            gc.enable()  # no gc.freeze(): what is frozen is not taken down at the end, which nanobind calls a leak
