@@ -94,7 +94,7 @@ def test_a_run_needs_only_pytorch_and_numpy_and_survives_being_killed(recipe: Pa
     assert (whole.returncode, resumed.returncode) == (0, 0), complaint
     events = [json.loads(line) for line in said.splitlines()]
     assert [event["step"] for event in events if "loss" in event] == list(range(2, 21, 2))
-    assert events[-1] == {"left": str(tmp_path / "whole" / "model")}
+    assert events[-1] == {"left": str(tmp_path / "whole" / "model"), "step": 20, "steps": 20}
     ends = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "broken")]
     for part in ("network", "average"):
         assert all(torch.equal(value, ends[1][part][key]) for key, value in ends[0][part].items())

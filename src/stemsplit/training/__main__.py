@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             unpack_all(options.shards, options.shards / "unpacked", threads=usable_cores())
         if options.out is not None:
             recipe = replace(recipe, output=options.out)
-        _tell({"left": str(run_recipe(recipe, device=choose_device(options.device), pace=pace, on_event=_tell))})
+        last = _Last()
+        left = run_recipe(recipe, device=choose_device(options.device), pace=pace, on_event=last.tell)
+        last.tell({"left": str(left), "step": last.step, "steps": recipe.schedule.steps})
     except StemsplitError as error:
         sys.stderr.write(f"stemsplit.training: error: {error}\n")
         return error.exit_code
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shards", type=Path, metavar="DIR", help="first unpack DIR/NAME-000.zip … to DIR/unpacked/NAME"
     )
-    parser.add_argument("--minutes", type=float, default=25.0, help="stop after this many (25)")
+    parser.add_argument("--minutes", type=float, default=25.0, help="stop after this many; the next call goes on (25)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of the recipe's")
     parser.add_argument(
@@ -59,9 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(event: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
+class _Last:
+    """Prints events, and knows the step of the last one."""
+
+    step = 0
+
+    def tell(self, event: dict[str, Any]) -> None:
+        self.step = event.get("step", self.step)
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
