@@ -87,6 +87,11 @@ def as_model(model: str | Path | Network) -> Model:
     return Model(type(model).__name__, "", model)
 
 
+def parameter_count(network: Network) -> int | None:
+    """Parameters of a network; None of any other callable."""
+    return sum(value.numel() for value in network.parameters()) if isinstance(network, torch.nn.Module) else None
+
+
 def make_separator(model: Model, options: SeparateOptions) -> Separator:
     """Choose outputs, chunks, device and precision.
 

@@ -255,12 +255,12 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     """The separator of a run, loaded; with -v its figures are told."""
     from stemsplit.device import limit_threads
     from stemsplit.memory import keep_freed_memory
-    from stemsplit.separator import load_model, make_separator
+    from stemsplit.separator import load_model, make_separator, parameter_count
 
     keep_freed_memory()
-    limit_threads()
     with screen.downloading(reference) as progress:
         model = load_model(reference, progress=progress)
+    limit_threads(parameter_count(model.network))
     separator = make_separator(model, options)
     chunk = separator.chunking.chunk_samples / model.network.config.sample_rate
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}")
