@@ -24,7 +24,8 @@ import stemsplit
 from stemsplit.audio import FORMATS
 from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.cli import app, flags, interrupts, main, screen
-from stemsplit.cli.separate import BitDepth, Format, Precision
+from stemsplit.cli.flags import Precision
+from stemsplit.cli.separate import BitDepth, Format
 from stemsplit.device import PRECISIONS
 from stemsplit.options import CLIPS, Clip
 

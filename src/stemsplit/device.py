@@ -13,7 +13,7 @@ from stemsplit.errors import DeviceError
 FEW_CORES = 2
 SMALL_PARAMETERS = 16_000_000
 """On so few cores the products of so small a network are not worth sharing: one thread for them, and the other core for
-decoding and encoding, takes three quarters of the time (a song of 60 s by the default model, FLAC to WAV)."""
+decoding and encoding, takes four fifths of the time (benchmarks/speed.py --minutes 1 with --threads 1 and 2)."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 

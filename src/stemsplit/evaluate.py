@@ -32,9 +32,7 @@ import numpy as np
 
 from stemsplit.audio import AudioInfo, blocks, probe
 from stemsplit.errors import AudioError, UsageError
-from stemsplit.song_folders import MIXTURE_NAMES, estimate_files, find_songs, stem_files
-
-__all__ = ["MIXTURE_NAMES", "Evaluation", "SongScore", "StemScore", "evaluate_folders", "score_stems", "stem_files"]
+from stemsplit.song_folders import estimate_files, find_songs
 
 SILENCE_RMS = 1e-4  # −80 dBFS: dithered silence lies below, quiet music above
 

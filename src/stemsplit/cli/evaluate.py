@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemsplit.cli import interrupts
-from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Force, Json, Quiet, model_names
+from stemsplit.cli.flags import (
+    BatchSizeOption,
+    Debug,
+    Device,
+    Force,
+    Json,
+    OverlapOption,
+    PrecisionOption,
+    Quiet,
+    model_names,
+)
 from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
+from stemsplit.options import SeparateOptions
 
 if TYPE_CHECKING:
     from stemsplit.evaluate import FrameSDR, SongScore, StemScore
@@ -43,48 +54,52 @@ class Scored:
     published: dict[str, float] | None = None
 
 
+ReferenceArgument = Annotated[
+    Path, typer.Argument(metavar="REFERENCE", help="Folder of true stems, of such folders, or MUSDB18-HQ.")
+]
+EstimateArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[ESTIMATE]", help="Folder of estimated stems of the same names; or -m instead."),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="REF",
+        help="Separate the songs of REFERENCE with this model and score it; no stem is written.",
+        autocompletion=model_names,
+    ),
+]
+SubsetOption = Annotated[str, typer.Option(metavar="NAME", help="test or train, of MUSDB18-HQ.")]
+ScoresOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep each song's scores in a file of JSON lines; songs that are in it are not scored again.",
+        show_default=f"with -m {DEFAULT_SHEET}",
+    ),
+]
+MusevalOption = Annotated[
+    bool, typer.Option("--museval", help="Let museval compute cSDR, to check ours ([eval] extra).")
+]
+MelodyOption = Annotated[
+    bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
+]
+
+
 def evaluate(
-    reference: Annotated[
-        Path, typer.Argument(metavar="REFERENCE", help="Folder of true stems, of such folders, or MUSDB18-HQ.")
-    ],
-    estimate: Annotated[
-        Path | None,
-        typer.Argument(metavar="[ESTIMATE]", help="Folder of estimated stems of the same names; or -m instead."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "-m",
-            "--model",
-            metavar="REF",
-            help="Separate the songs of REFERENCE with this model and score it; no stem is written.",
-            autocompletion=model_names,
-        ),
-    ] = None,
-    subset: Annotated[str, typer.Option(metavar="NAME", help="test or train, of MUSDB18-HQ.")] = "test",
-    scores: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep each song's scores in a file of JSON lines; songs that are in it are not scored again.",
-            show_default=f"with -m {DEFAULT_SHEET}",
-        ),
-    ] = None,
-    museval: Annotated[
-        bool, typer.Option("--museval", help="Let museval compute cSDR, to check ours ([eval] extra).")
-    ] = False,
-    melody: Annotated[
-        bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
-    ] = False,
-    overlap: Annotated[
-        float | None,
-        typer.Option(metavar="F", help="Overlap of chunks.", show_default="the model's", rich_help_panel=RUN_PANEL),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Chunks at once.", rich_help_panel=RUN_PANEL)] = 1,
+    reference: ReferenceArgument,
+    estimate: EstimateArgument = None,
+    model: ModelOption = None,
+    subset: SubsetOption = "test",
+    scores: ScoresOption = None,
+    museval: MusevalOption = False,
+    melody: MelodyOption = False,
+    overlap: OverlapOption = None,
+    batch_size: BatchSizeOption = 1,
     device: Device = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.", rich_help_panel=RUN_PANEL)
-    ] = "auto",
+    precision: PrecisionOption = "auto",
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -102,26 +117,31 @@ def evaluate(
     if melody:
         if estimate is None:
             raise UsageError("--melody compares contours with contours: name the estimated ones too")
-        missing = _melodies(reference, estimate, json)
-        for name in missing:
-            screen.warn(f"{name} has no estimate")
-        return int(bool(missing))
-    from stemsplit.evaluate import museval_frame_sdr
-
-    frame_sdr = museval_frame_sdr() if museval else None
+        return _warned(_melodies(reference, estimate, json), screen)
+    options = SeparateOptions(overlap=overlap, batch_size=batch_size, device=device, precision=precision)
+    frame_sdr = _museval() if museval else None
     sheet = _sheet(scores if model is None else scores or DEFAULT_SHEET, force)
     if estimate is not None:
         found = _estimated(reference, estimate, subset, sheet, frame_sdr, screen)
     else:
-        from stemsplit.options import SeparateOptions
-
-        options = SeparateOptions(overlap=overlap, batch_size=batch_size, device=device, precision=precision)
         found = _separated(reference, str(model), options, subset, sheet, frame_sdr, screen)
-    for name in found.missing:
-        screen.warn(f"{name} has no estimate")
+    incomplete = _warned(found.missing, screen)
     if found.songs or json:
         _show(found, json)
-    return int(bool(found.missing or found.failed))
+    return incomplete or int(bool(found.failed))
+
+
+def _warned(missing: Sequence[str], screen: Screen) -> int:
+    """Tell what has no estimate; the exit code."""
+    for name in missing:
+        screen.warn(f"{name} has no estimate")
+    return int(bool(missing))
+
+
+def _museval() -> FrameSDR:
+    from stemsplit.evaluate import museval_frame_sdr
+
+    return museval_frame_sdr()
 
 
 def _sheet(path: Path | None, force: bool) -> ScoreSheet:
@@ -160,7 +180,7 @@ def _estimated(
 def _separated(
     reference: Path,
     model: str,
-    options: Any,
+    options: SeparateOptions,
     subset: str,
     sheet: ScoreSheet,
     frame_sdr: FrameSDR | None,
@@ -202,7 +222,7 @@ def _separated(
             except AudioError as error:
                 screen.error(str(error))
                 failed.append(folder.name)
-            watcher.on_outcome(Outcome(job, "done"))
+            watcher.on_outcome(Outcome(job, "failed" if folder.name in failed else "done"))
     published = published_sdr(model) if folders[0].subset == "test" else {}
     return Scored(tuple(songs), failed=tuple(failed), published={k: v.value for k, v in published.items()})
 

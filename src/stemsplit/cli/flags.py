@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -63,5 +63,23 @@ Device = Annotated[
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL),
 ]
 # As in `catalog`, which --help does not need to import.
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="F",
+        help="Fraction of a chunk that the next one covers again, from 0 to below 1.",
+        show_default="the model's",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+BatchSizeOption = Annotated[
+    int,
+    typer.Option(metavar="N", help="Chunks at once. More may be faster on a GPU.", rich_help_panel=RUN_PANEL),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
+]
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"

@@ -14,6 +14,7 @@ from stemsplit.cli.flags import (
     DEFAULT_MODEL,
     OUTPUT_PANEL,
     RUN_PANEL,
+    BatchSizeOption,
     Debug,
     Device,
     DryRun,
@@ -21,6 +22,8 @@ from stemsplit.cli.flags import (
     Inputs,
     JsonLines,
     ModelReference,
+    OverlapOption,
+    PrecisionOption,
     Quiet,
     Raw,
     Verbose,
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 
 Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 OutputOption = Annotated[
@@ -117,23 +119,6 @@ ChunkSecondsOption = Annotated[
         show_default="the model's",
         rich_help_panel=RUN_PANEL,
     ),
-]
-OverlapOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="F",
-        help="Fraction of a chunk that the next one covers again, from 0 to below 1.",
-        show_default="the model's",
-        rich_help_panel=RUN_PANEL,
-    ),
-]
-BatchSizeOption = Annotated[
-    int,
-    typer.Option(metavar="N", help="Chunks at once. More may be faster on a GPU.", rich_help_panel=RUN_PANEL),
-]
-PrecisionOption = Annotated[
-    Precision,
-    typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
 ]
 
 
