@@ -127,6 +127,15 @@ class BSMamba(nn.Module):
             if isinstance(module, ResidualBiMamba):
                 module.bound = None if backend is None else backend.bind(module)
 
+    def matrices(self) -> list[Tensor]:
+        """The weights that map hidden features to hidden features, for an optimiser that treats matrices as such."""
+        linear = [part for part in self.modules() if isinstance(part, nn.Linear)]
+        heads = (self.heads_mask, self.heads_map)
+        return [
+            *(part.weight for part in linear),
+            *(weight for part in heads for weight in (part.weight1, part.weight2)),
+        ]
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Return the two-stage estimate (B, S, C, samples) of a mixture (B, C, samples)."""
         spectrum, scale = self.analyse(mixture)
@@ -163,7 +172,10 @@ class BSMamba(nn.Module):
 
     def analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the STFT (B, C, F, T) of a mixture (B, C, samples), and what it was divided by, (B, 1, 1, 1)."""
-        spectrum = self.transform(mixture)
+        return self.scaled(self.transform(mixture))
+
+    def scaled(self, spectrum: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the network reads of a mixture's STFT (B, C, F, T), and what it was divided by, (B, 1, 1, 1)."""
         if not self.config.normalize:
             return spectrum, None
         # Over all bins, not samples: what stage 2 adds is an absolute value, and should be of order 1.

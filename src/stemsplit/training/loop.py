@@ -24,6 +24,7 @@ from stemsplit.errors import UsageError
 from stemsplit.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
+from stemsplit.training.muon import Muon, Together
 from stemsplit.training.parallel import average_gradients, followers, rank
 from stemsplit.training.prefetch import drawn_ahead, threads_for
 from stemsplit.training.schedule import Schedule
@@ -79,7 +80,7 @@ class State(NamedTuple):
 
     network: nn.Module
     average: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Together
     step: int
 
 
@@ -268,8 +269,22 @@ def start(task: Task, device: torch.device) -> State:
     schedule = task.schedule
     torch.manual_seed(schedule.seed)
     network = task.build().to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    optimizer = optimizer_of(network, schedule)
     return State(network, copy.deepcopy(network).requires_grad_(False), optimizer, 0)
+
+
+def optimizer_of(network: nn.Module, schedule: Schedule) -> Together:
+    """AdamW, or Muon for the matrices that `network` names and AdamW for the rest."""
+    lr, weight_decay = schedule.learning_rate, schedule.weight_decay
+    chosen: list[nn.Parameter] = []
+    if schedule.optimizer == "muon":
+        if not callable(name := getattr(network, "matrices", None)):
+            raise UsageError(f"a {type(network).__name__} names no matrices for muon: set optimizer to adamw")
+        chosen = name()
+    known = {id(value) for value in chosen}
+    rest = [value for value in network.parameters() if id(value) not in known]
+    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)
+    return Together(adamw, Muon(chosen, lr=lr, weight_decay=weight_decay)) if chosen else Together(adamw)
 
 
 def resume(task: Task, path: Path, device: torch.device) -> State:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stemsplit.training.losses import SILENT_WEIGHT
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -13,6 +15,8 @@ class Schedule:
     batch_size: int = 4
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    optimizer: str = "adamw"
+    """"muon" takes Muon for the network's matrices, and AdamW for the rest."""
     warmup_steps: int = 50
     decay_steps: int = 200
     clip: float = 5.0
@@ -22,6 +26,8 @@ class Schedule:
     """So many of the averaged weights, the best by their development score, are averaged once more for the export."""
     masked_weight: float = 0.5
     """Share of stage 1's estimate in the loss of a separator."""
+    silent_weight: float = SILENT_WEIGHT
+    """Weight of a stem that should be silent beside a sounding one's, in the loss of a separator."""
     precision: str = "fp32"
     """"bf16" computes products in bfloat16 (autocast); weights, decays, transforms and the loss stay in float32."""
     seed: int = 0
@@ -29,6 +35,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer is adamw or muon, not {self.optimizer}")
         if self.best < 0:
             raise ValueError(f"best is a number of checkpoints, not {self.best}")
 
