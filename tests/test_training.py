@@ -14,11 +14,11 @@ from stemsplit.checkpoint import load_network
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
-from stemsplit.training.data import Library, Mixing, draw_batch, find_backing, find_songs
+from stemsplit.training.data import Library, Mixing, draw_batch, find_backing, find_solo, find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.schedule import Schedule
-from stemsplit.training.separator_task import Recipe, merge
+from stemsplit.training.separator_task import Recipe, merge, response
 
 STEMS = ("low", "high")
 RATE = 2000
@@ -77,6 +77,14 @@ def test_leaking_into_a_silent_stem_costs_more_than_silence() -> None:
     mixture = reference.sum(1)
     leaking = reference + 0.3 * mixture.unsqueeze(1)
     assert snr_loss(leaking[:, 1:], reference[:, 1:], mixture) > snr_loss(reference[:, 1:], reference[:, 1:], mixture)
+
+
+def test_what_leaks_into_silence_costs_what_the_schedule_says() -> None:
+    reference = torch.zeros(1, 2, 1, 100)
+    reference[:, 0] = 1
+    estimate = reference + 0.1
+    losses = [snr_loss(estimate[:, 1:], reference[:, 1:], reference.sum(1), weight) for weight in (0.1, 0.3)]
+    assert losses[1].item() == pytest.approx(3 * losses[0].item())
 
 
 def test_batches_are_mixes_of_the_right_shape_and_repeatable(songs: Path) -> None:
@@ -181,6 +189,60 @@ def test_backing_needs_a_network_that_sings(songs: Path, backing: Path) -> None:
 def test_no_backing_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no accompaniment\.npy"):
         find_backing(tmp_path)
+
+
+def test_vocals_alone_are_sung_over_songs(songs: Path, tmp_path: Path) -> None:
+    for path in list(songs.glob("*/high.npy")):
+        path.rename(path.with_name("vocals.npy"))
+    (tmp_path / "solo" / "0000").mkdir(parents=True)
+    np.save(tmp_path / "solo" / "0000" / "vocals.npy", np.full((2 * RATE, 2), 500, np.int16))
+    library = Library(find_songs(songs, ("low", "vocals")), (), find_solo(tmp_path / "solo"))
+    mixing = Mixing(crop_seconds=0.5, in_song=0.0, dropout=0.0)
+    vocals = draw_batch(library, ("low", "vocals"), 30, mixing, RATE, np.random.default_rng(0)).stems[:, 1]
+    of_solo = np.ptp(vocals, axis=(1, 2)) < 1e-6  # constant
+    assert 0 < of_solo.sum() < 15
+    with pytest.raises(UsageError, match=r"no vocals\.npy"):
+        find_solo(tmp_path)
+
+
+def test_filters_have_their_gains_at_octaves_and_lines_between() -> None:
+    gains = torch.tensor([[6.0, -6.0, 0, 0, 0, 3.0, 0, 0, 0, 12.0]])
+    found = 20 * torch.log10(response(gains, 8192, 32000))[0]
+    hertz = torch.arange(4097) * 32000 / 8192
+    for frequency, wanted in ((0, 6), (31.25, 6), (62.5, -6), (1000, 3), (1000 * 2**0.5, 1.5), (16000, 12)):
+        assert found[(hertz - frequency).abs().argmin()].item() == pytest.approx(wanted, abs=0.02)
+
+
+def test_filtered_examples_are_what_filtered_stems_are(songs: Path) -> None:
+    recipe = recipe_for(songs, loss="spectrum", mixing=Mixing(crop_seconds=0.5, equalise_db=6.0))
+    batch = [torch.from_numpy(array) for array in recipe.draw(2, np.random.default_rng(0))]
+    octaves = batch[2]
+    assert octaves.shape == (2, 2, 10)
+    assert octaves.abs().max() > 3
+    torch.testing.assert_close(octaves.mean(-1), torch.zeros(2, 2), atol=1e-5, rtol=0)
+    network = recipe.build().eval()
+    level = torch.full_like(octaves, 6.0)  # the same gain everywhere: louder stems
+    louder = recipe.loss_of(network, batch[0], batch[1], level)
+    torch.testing.assert_close(louder, recipe.loss_of(network, batch[0] * 10 ** (6 / 20), batch[1], 0 * level))
+    assert not torch.isclose(louder, recipe.loss_of(network, *batch))
+
+
+def test_a_network_is_trained_by_muon_and_goes_on(songs: Path) -> None:
+    schedule = dataclasses.replace(recipe_for(songs).schedule, optimizer="muon")
+    whole = recipe_for(songs, schedule=schedule, output=songs.parent / "whole")
+    loop.train(whole)
+    broken = recipe_for(songs, schedule=schedule, output=songs.parent / "broken", log_steps=1)
+
+    def stop(event: dict[str, object]) -> None:
+        if event["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(broken, on_event=stop)
+    loop.train(broken)
+    states = [torch.load(run.output / "last.pt", weights_only=True)["average"] for run in (whole, broken)]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
 
 
 def test_dev_songs_of_their_own_leave_all_songs_to_training(songs: Path) -> None:
@@ -305,6 +367,8 @@ def test_the_recipes_of_the_repository_are_valid() -> None:
         ('name = "x"\nsongs = "s"\n', "output"),
         ('name = "x"\nsongs = "s"\noutput = "o"\nspeed = 3\n', "unknown settings speed"),
         ('name = "x"\nsongs = "s"\noutput = "o"\n[schedule]\nprecision = "fp8"\n', "fp32 or bf16"),
+        ('name = "x"\nsongs = "s"\noutput = "o"\n[schedule]\noptimizer = "luck"\n', "adamw or muon"),
+        ('name = "x"\nsongs = "s"\noutput = "o"\n[mixing]\nequalise_db = 6.0\n', "works on spectra"),
         ('name = "x"\nsongs = "s"\noutput = "o"\nworkers = 3\n', "3 workers cannot share"),
         ('name = "x"\nsongs = "s"\noutput = "o"\n[network]\nbands = [1]\n', "bands hold 1 bins"),
         ('name = "x"\nkind = "chords"\n', "separator or melody, not chords"),

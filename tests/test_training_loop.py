@@ -226,6 +226,11 @@ def test_the_rate_fades_over_the_last_minutes(tmp_path: Path, monkeypatch: pytes
     assert rates == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0.0])
 
 
+def test_muon_needs_a_network_that_names_its_matrices() -> None:
+    with pytest.raises(UsageError, match="a Linear names no matrices"):
+        loop.optimizer_of(torch.nn.Linear(2, 2), Schedule(optimizer="muon"))
+
+
 def test_workers_cannot_go_by_a_clock(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one clock"):
         loop.train(ToyTask(tmp_path, workers=2), pace=Pace(minutes=1, decay_minutes=1))

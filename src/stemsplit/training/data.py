@@ -22,6 +22,8 @@ VOCALS = "vocals"
 ACCOMPANIMENT = "accompaniment"
 QUIET = 1e-3
 """RMS of a crop in which a stem is taken to pause."""
+OCTAVES = tuple(31.25 * 2.0**octave for octave in range(10))
+"""Frequencies in Hz at which the filters of examples are drawn."""
 LEVEL = 0.05
 """RMS that parts of different songs are brought to before their levels are drawn."""
 
@@ -49,29 +51,34 @@ class Mixing:
     """Each example's stems are played slower or faster by up to e to the ± this: other pitches, other voices."""
     stereo: float = 1.0
     """Share of batches that keep both channels; the others are folded down to one."""
+    equalise_db: float = 0.0
+    """Each stem goes through a filter of its own, whose gain is drawn from ± this at every octave."""
 
 
 class Library(NamedTuple):
-    """Where examples come from: songs with every stem, and recordings with an accompaniment."""
+    """Where examples come from: songs with every stem, recordings with an accompaniment, and vocals alone."""
 
     songs: Sequence[Path]
     backing: Sequence[Path] = ()
+    solo: Sequence[Path] = ()
 
     @property
     def voices(self) -> list[Path]:
         """Folders with vocals."""
-        return [*self.songs, *(folder for folder in self.backing if (folder / f"{VOCALS}.npy").is_file())]
+        return [*self.songs, *(folder for folder in self.backing if (folder / f"{VOCALS}.npy").is_file()), *self.solo]
 
 
 class Batch(NamedTuple):
     """Training examples; the mixture is the sum over S.
 
     stems (B, S, C, samples), float32. merged (B,): all that is not vocals is known as a sum only, which stands in the
-    place of the first such stem; the others' places are zero.
+    place of the first such stem; the others' places are zero. octaves (B, S, len(OCTAVES)): the gain in dB that each
+    stem is still to get at those frequencies, float32.
     """
 
     stems: np.ndarray
     merged: np.ndarray
+    octaves: np.ndarray
 
 
 def find_songs(folder: Path, stems: Sequence[str]) -> list[Path]:
@@ -90,6 +97,14 @@ def find_backing(folder: Path) -> list[Path]:
     return found
 
 
+def find_solo(folder: Path) -> list[Path]:
+    """Return the folders in `folder` that hold vocals, sorted by name."""
+    found = _folders_with(folder, (VOCALS,))
+    if not found:
+        raise UsageError(f"no {VOCALS}.npy in the folders of {folder}: see recipes/render_songs.py --help")
+    return found
+
+
 def _folders_with(folder: Path, names: Sequence[str]) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{names[0]}.npy"))
     return [song for song in found if all((song / f"{name}.npy").is_file() for name in names)]
@@ -104,7 +119,8 @@ def draw_batch(
     batch = np.stack([example for example, _ in examples])
     if rng.random() >= mixing.stereo:
         batch = batch.mean(axis=2, keepdims=True)
-    return Batch(batch.astype(np.float32), np.array([merged for _, merged in examples]))
+    octaves = draw.filters((size, len(draw.stems), len(OCTAVES)))
+    return Batch(batch.astype(np.float32), np.array([merged for _, merged in examples]), octaves)
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,12 @@ class _Draw:
         part = song[first : first + length]
         crop[:, : len(part)] = part.T
         return stretch(crop, self.samples) / np.float32(32768)
+
+    def filters(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Gains in dB, zero in the mean over a filter's octaves: levels are drawn elsewhere."""
+        reach = self.mixing.equalise_db
+        gains = self.rng.uniform(-reach, reach, shape) if reach else np.zeros(shape)
+        return (gains - gains.mean(-1, keepdims=True)).astype(np.float32)
 
     def pick(self, folders: Sequence[Path]) -> Path:
         return folders[int(self.rng.integers(len(folders)))]

@@ -12,14 +12,14 @@ FLOOR = 1e-3
 SILENT_WEIGHT = 0.1
 
 
-def snr_loss(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
+def snr_loss(estimate: Tensor, reference: Tensor, mixture: Tensor, silent_weight: float = SILENT_WEIGHT) -> Tensor:
     """Return the mean loss in dB, a scalar; lower is better, −30 dB is perfect for a sounding stem.
 
     Args: estimate, reference (B, S, C, samples); mixture (B, C, samples).
 
     Per channel and stem: 10 log10(‖ŝ−s‖² + 1e-3 P) − 10 log10 ‖s‖², where P = ‖s‖² of the reference. For a silent
-    reference P is the mixture's energy, the second term is left out and the whole weighs a tenth: what leaks into a
-    stem that should be silent costs something, but never infinitely much.
+    reference P is the mixture's energy, the second term is left out and the whole weighs `silent_weight`: what leaks
+    into a stem that should be silent costs something, but never infinitely much.
     """
     tiny = torch.finfo(estimate.dtype).tiny
     error = (estimate - reference).square().sum(-1)
@@ -28,7 +28,7 @@ def snr_loss(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
     active = 10 * torch.log10(power / whole + tiny) >= ACTIVE_DB
     sounding = _decibel(error + FLOOR * power.clamp_min(tiny)) - _decibel(power.clamp_min(tiny))
     # Relative to the mixture, so that the level of the song does not move the loss.
-    silent = SILENT_WEIGHT * (_decibel(error + FLOOR * whole) - _decibel(whole))
+    silent = silent_weight * (_decibel(error + FLOOR * whole) - _decibel(whole))
     return torch.where(active, sounding, silent).mean()
 
 

@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
 }
 """Kind → recipe, network and mixing."""
 
-SEVERAL = ("songs", "backing")
+SEVERAL = ("songs", "backing", "solo")
 """Keys that name a folder or a list of folders."""
 PATHS = (*SEVERAL, "clips", "dev_folder", "output")
 

@@ -14,7 +14,17 @@ from torch import Tensor, nn
 
 from stemsplit import checkpoint
 from stemsplit.networks.bsmamba import QUIETEST, BSMamba, BSMambaConfig
-from stemsplit.training.data import VOCALS, Batch, Library, Mixing, draw_batch, find_backing, find_songs
+from stemsplit.training.data import (
+    OCTAVES,
+    VOCALS,
+    Batch,
+    Library,
+    Mixing,
+    draw_batch,
+    find_backing,
+    find_solo,
+    find_songs,
+)
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.schedule import Schedule
 
@@ -36,6 +46,8 @@ class Recipe:
     """Processes that share each batch, on a CPU with several cores."""
     backing: tuple[Path, ...] = ()
     """Folders of recordings of which the accompaniment is known, and of some the vocals."""
+    solo: tuple[Path, ...] = ()
+    """Folders of vocals alone, which are laid over other songs' accompaniments."""
     loss: str = "waveform"
     """What is compared with the stems: "waveform", or "spectrum", which spares the inverse transforms of training."""
     dev_folder: Path | None = None
@@ -51,6 +63,8 @@ class Recipe:
             raise ValueError(f"{self.workers} workers cannot share batches of {self.schedule.batch_size}")
         if self.loss not in LOSSES:
             raise ValueError(f"loss is {' or '.join(LOSSES)}, not {self.loss}")
+        if self.mixing.equalise_db and self.loss != "spectrum":
+            raise ValueError(f"equalise_db works on spectra: set loss to spectrum, not {self.loss}")
         if self.backing and (VOCALS not in self.network.stems or len(self.network.stems) < 2):
             raise ValueError(f"backing needs {VOCALS} and another stem, not {', '.join(self.network.stems)}")
 
@@ -72,19 +86,24 @@ class Recipe:
         return draw_batch(self._library, self.network.stems, size, self.mixing, self.network.sample_rate, rng)
 
     def loss_of(self, network: nn.Module, *batch: Tensor) -> Tensor:
-        """The loss in dB on stems (B, S, C, samples); where a second (B,) says merged, on vocals and the rest."""
-        stems, merged = batch[0], batch[1] if len(batch) > 1 else None
+        """The loss in dB on a `data.Batch`, or its first array alone; what is merged counts as vocals and the rest."""
+        stems, merged, octaves = (*batch, None, None)[:3]
+        assert stems is not None
+        octaves = octaves if self.mixing.equalise_db else None
         with torch.autocast(stems.device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
-            two_stage, masked, known, mixture = LOSSES[self.loss](network, stems)
-        share = self.schedule.masked_weight
-        loss = (1 - share) * snr_loss(merge(two_stage, merged, self.network.stems), known, mixture)
-        return loss + share * snr_loss(merge(masked, merged, self.network.stems), known, mixture)
+            two_stage, masked, known, mixture = LOSSES[self.loss](network, stems, octaves)
+        share, silent = self.schedule.masked_weight, self.schedule.silent_weight
+        losses = [
+            snr_loss(merge(estimate, merged, self.network.stems), known, mixture, silent)
+            for estimate in (two_stage, masked)
+        ]
+        return (1 - share) * losses[0] + share * losses[1]
 
     @torch.inference_mode()
     def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
         """Each stem's loss (dB, lower is better) on fixed crops of songs that are not trained on."""
         stems, songs = self.network.stems, self._dev_songs
-        still = {"dropout": 0.0, "swap": 0.0, "speed": 0.0, "stereo": 1.0}
+        still = {"dropout": 0.0, "swap": 0.0, "speed": 0.0, "stereo": 1.0, "equalise_db": 0.0}
         mixing = replace(self.mixing, in_song=1.0, other_voice=0.0, backing=0.0, **still)
         scores: dict[str, list[float]] = {stem: [] for stem in stems}
         for index in range(2 * len(songs)):
@@ -118,21 +137,34 @@ class Recipe:
     @cached_property
     def _library(self) -> Library:
         kept = self.dev_songs if self.dev_folder is None else 0  # a folder that grows keeps its first songs
-        return Library(self._songs[kept:], [song for folder in self.backing for song in find_backing(folder)])
+        backing = [song for folder in self.backing for song in find_backing(folder)]
+        return Library(self._songs[kept:], backing, [song for folder in self.solo for song in find_solo(folder)])
 
 
-def _waveforms(network: Any, stems: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _waveforms(network: Any, stems: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both stages' estimates and the stems, (B, S, C, samples), and the mixture (B, C, samples)."""
     mixture = stems.sum(1)
     return *network.estimates(mixture), stems, mixture
 
 
-def _spectra(network: Any, stems: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _spectra(network: Any, stems: Tensor, octaves: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same as rows of real numbers, the parts of every bin: energies are those of waveforms but for a factor."""
-    spectrum, scale = network.analyse(stems.sum(1))
+    known = network.transform(stems)
+    if octaves is not None:
+        gains = response(octaves, network.config.n_fft, network.config.sample_rate)
+        known = known * gains[:, :, None, :, None]
+    spectrum, scale = network.scaled(known.sum(1))
     masked, mapped = network.spectra(spectrum)
-    known = network.transform(stems) / (1.0 if scale is None else scale.clamp_min(QUIETEST).unsqueeze(1))
+    known = known if scale is None else known / scale.clamp_min(QUIETEST).unsqueeze(1)
     return _rows(masked + mapped), _rows(masked), _rows(known), _rows(spectrum)
+
+
+def response(octaves: Tensor, n_fft: int, sample_rate: int) -> Tensor:
+    """The factor (…, n_fft/2 + 1) of every bin: gains in dB (…, len(OCTAVES)), joined linearly over log frequency."""
+    bins = np.arange(n_fft // 2 + 1).clip(1) * sample_rate / n_fft
+    places = np.log2(bins / OCTAVES[0]).clip(0, len(OCTAVES) - 1)
+    hats = np.maximum(1 - np.abs(places - np.arange(len(OCTAVES))[:, None]), 0)
+    return 10 ** (octaves @ torch.from_numpy(hats).to(octaves) / 20)
 
 
 def _rows(spectra: Tensor) -> Tensor:
