@@ -36,11 +36,13 @@ VARIANTS: dict[str, Changes] = {
     "rendered-only": {"recipe": {"backing": ()}, "mixing": {"backing": 0.0}},
     "exchange": {"network": {"joint": False}},
     "narrow": {"network": {"dim": 64, "headdim": 32, "head_expand": 2, "blocks_mask": 3, "blocks_map": 1}},
+    "more-frames": {"network": {"hop_length": 1024}},
+    "adamw": {"schedule": {"optimizer": "adamw"}},
     "one-stage": {"network": {"blocks_mask": 6, "blocks_map": 0}},
     "no-speed": {"mixing": {"speed": 0.0}},
     "one-song": {"mixing": {"in_song": 1.0, "other_voice": 0.0}},
-    "short-window": {"network": {"n_fft": 2048, "hop_length": 512, "bands": FINE}},
-    "waveform-loss": {"recipe": {"loss": "waveform"}},
+    "short-window": {"network": {"n_fft": 2048, "hop_length": 1024, "bands": FINE}},
+    "waveform-loss": {"recipe": {"loss": "waveform"}, "mixing": {"equalise_db": 0.0}},
     "long-crops": {"mixing": {"crop_seconds": 6.0}, "schedule": {"batch_size": 1}},
 }
 WARM_STEPS, TIMED_STEPS = 5, 9

@@ -5,7 +5,8 @@
 
 Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz) and song.json. A song appears only
 when it is complete; songs that are there already are skipped, so the command can be repeated after a stop. Train songs
-of the later models are `--various`; held-out songs never were, so that scores on them compare.
+of the later models are `--various`; held-out songs never were, so that scores on them compare. `--speakers DIR` writes
+songs of vocals alone, sung by the folders of DIR, a speaker each, who say letters or syllables in Ogg files.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from stemsplit.errors import StemsplitError
-from stemsplit.training import clips, drums, songs, soundfont, voicebank
+from stemsplit.training import clips, drums, songs, soundfont, speakers, voicebank
 
 INPUTS = ("voices", "drums", "groove", "mir1k", "impulses", "soundfont")
 HELDOUT_SINGERS = ("abjones", "davidson", "ariel", "amy")
@@ -37,6 +38,7 @@ CREDITS = {  # by what a source's name begins with
     "hitsuboku-kumi": "Hitsuboku Kumi by Cubialpha, own terms",
     "human-voice": "vocobox human-voice-dataset, MIT",
     "scottpoid": "SCOTTPOID by Scott, own terms",
+    "klettres": "KLettres, GPL-2 or later",
     "mir1k": "MIR-1K, research only",
     "groove": "Groove MIDI Dataset by Google LLC, CC BY 4.0",
     "stargate__": "stargate-sample-pack, CC0",
@@ -77,6 +79,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--more-soundfonts", type=Path, nargs="*", default=[], help="that various songs choose from too"
     )
+    parser.add_argument("--speakers", type=Path, help="who sings songs of vocals alone")
     parser.add_argument("--analyses", type=Path, help="where the voices' analyses are kept; OUT/analyses by default")
     parser.add_argument("--split", choices=("train", "heldout"), required=True)
     parser.add_argument("--songs", type=int, required=True)
@@ -90,6 +93,10 @@ def train_sources(options: argparse.Namespace) -> songs.Sources:
     kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
     banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
              for name, pitch in KUMI.items()]  # fmt: skip
+    if options.speakers:
+        return _sources(
+            options, speaker_banks(options.speakers), "stargate__", (), ("train",), clips.Clips({}, {}), 0.0
+        )
     banks.append(
         (replace(voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), tract=MARTIN_TRACT), 1.5)
     )
@@ -97,6 +104,13 @@ def train_sources(options: argparse.Namespace) -> songs.Sources:
     kits = tuple(songs.Kit(font, program, 9) for font in fonts for program in GM_KITS)
     return _sources(options, tuple(banks), "stargate__", kits, ("train", "validation"),
                     clips.list_clips(options.mir1k, None, NEVER_TRAIN), 0.45)  # fmt: skip
+
+
+def speaker_banks(folder: Path) -> tuple[tuple[voicebank.Bank, float], ...]:
+    """A bank of every speaker of whom enough can be sung."""
+    people = ((path.name, sorted(path.rglob("*.ogg"))) for path in sorted(folder.iterdir()))
+    banks = (speakers.speaker_bank(f"klettres/{name}", files) for name, files in people)
+    return tuple((bank, 1.0) for bank in banks if bank)
 
 
 def heldout_sources(options: argparse.Namespace) -> songs.Sources:
@@ -139,7 +153,8 @@ def _render(target: Path, index: int, options: argparse.Namespace, sources: song
     began = time.perf_counter()
     split = ("train", "heldout").index(options.split)
     seed = [options.seed, split, index]
-    song = songs.render_song(np.random.default_rng(seed), sources)
+    render = songs.render_vocals if options.speakers else songs.render_song
+    song = render(np.random.default_rng(seed), sources)
     write_song(song, target, {"seed": seed, "credits": credits(song.meta)})
     spent = time.perf_counter() - began
     about = f"{song.meta['style']}, {song.meta['seconds']:.0f} s in {spent:.1f} s"
@@ -149,6 +164,8 @@ def _render(target: Path, index: int, options: argparse.Namespace, sources: song
 def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
     """What each stem was made from, with its licence."""
     drum, vocal = meta.get("drums", {}), meta.get("vocals", {})
+    if "bass" not in meta:
+        return {"vocals": [*_credited([vocal.get("bank", "")]), CREDITS["impulses"]]}
     names = {
         "drums": [*drum.get("samples", []), drum.get("kit", "")] + ["groove"] * (meta["groove"] != ["programmed"]),
         "bass": [meta["soundfont"]] * (meta["bass"]["program"] is not None),

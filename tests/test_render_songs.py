@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -110,6 +111,31 @@ def test_train_and_heldout_share_no_singer_sample_or_take(recipe: ModuleType, tm
     }
     assert not {bank.name.split("/")[0] for bank, _ in train.banks} & {b.name.split("/")[0] for b, _ in heldout.banks}
     assert {kit.channel for kit in heldout.kits} == {0}
+
+
+def test_speakers_sing_alone(recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = data(tmp_path)
+    for person in ("de", "fr"):
+        (tmp_path / "people" / person / "syllab").mkdir(parents=True)
+        (tmp_path / "people" / person / "syllab" / "ba.ogg").write_bytes(b"")
+    (tmp_path / "people" / "README.txt").write_text("not a person")
+    small = small_sources(tmp_path / "small", clip_share=0.0, various=True)
+    bank = small.banks[0][0]
+    monkeypatch.setattr(
+        recipe.speakers,
+        "speaker_bank",
+        lambda name, files: None if name == "klettres/fr" or not files else dataclasses.replace(bank, name=name),
+    )
+    store, seconds = small.store, small.seconds
+    monkeypatch.setattr(recipe.voicebank, "AnalysisStore", lambda folder: store)
+    monkeypatch.setattr(recipe.songs.Sources, "seconds", seconds)
+    command = [*options, "--split", "train", "--songs", "2", "--various", "--speakers", str(tmp_path / "people")]
+    assert recipe.main(command) == 0
+    written = tmp_path / "out" / "train"
+    assert sorted(path.name for path in written.glob("*/*.npy") if "f0" not in path.name) == ["vocals.npy"] * 2
+    meta = json.loads((written / "0000" / "song.json").read_text())
+    assert meta["vocals"]["bank"] == "klettres/de"
+    assert any("KLettres" in line for line in meta["credits"]["vocals"])
 
 
 def test_credits_name_what_was_used(recipe: ModuleType) -> None:

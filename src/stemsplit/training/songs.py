@@ -18,7 +18,7 @@ from stemsplit.training.soundfont import Playable
 from stemsplit.training.styles import DRIVEN_GUITARS
 from stemsplit.training.vocals import plain_vocals
 
-__all__ = ["STEMS", "Kit", "Song", "Sources", "Synth", "render_song"]
+__all__ = ["STEMS", "Kit", "Song", "Sources", "Synth", "render_song", "render_vocals"]
 
 _TAIL = 1.5  # seconds left after the last bar
 _ELECTRIC_GUITARS = (26, 27, 28, *DRIVEN_GUITARS)
@@ -70,6 +70,14 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
     if sources.various and draft.chance(0.8):
         mixed, draft.meta["master"] = bus.master(rng, mixed)
     return Song(mixed, draft.meta, f0)
+
+
+def render_vocals(rng: np.random.Generator, sources: Sources) -> Song:
+    """Compose a song and sing it, with nobody playing: vocals for training that hold no accompaniment."""
+    draft = _draft(rng, sources)
+    vocals, f0 = various_vocals(draft)
+    peak = float(np.abs(vocals).max())
+    return Song({"vocals": vocals * (0.7 / peak) if peak else vocals}, draft.meta, f0)
 
 
 def _draft(rng: np.random.Generator, sources: Sources) -> Draft:
