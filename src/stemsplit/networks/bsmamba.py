@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stemsplit.networks import native_training
 from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
 from stemsplit.networks.cpu_products import fast_products, tanh
+from stemsplit.networks.expander import expand
 from stemsplit.networks.ssd import RMS_EPS, Mamba2
 from stemsplit.networks.stft import inverse_stft, window_of
 
@@ -32,6 +33,8 @@ TAC_BANDS = 8
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not brought up: they are silence but for rounding."""
 
+VOCALS, OTHER = "vocals", "other"
+
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
 """The paper's bands at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz wide, and the rest."""
 
@@ -43,6 +46,7 @@ class BSMambaConfig:
     `chunk_samples` and `overlap` (a fraction of the chunk) are how its scores were measured. `normalize` divides the
     spectrum by its RMS and multiplies the output again (arXiv 2602.08671): gain-equivariant, and silent for silence.
     `joint` makes one token of a band's bins in all `channels`: half the work for stereo. Fewer channels are repeated.
+    `expander_db` turns vocals down, into other, where they lie below it relative to the mixture: see `expander`.
     """
 
     stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -63,6 +67,7 @@ class BSMambaConfig:
     head_expand: int = 4
     normalize: bool = False
     joint: bool = False
+    expander_db: float | None = None
 
     def __post_init__(self) -> None:
         if sum(self.bands) != self.n_fft // 2 + 1:
@@ -74,6 +79,8 @@ class BSMambaConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap {self.overlap} is not in [0, 1)")
+        if self.expander_db is not None and not {VOCALS, OTHER} <= {*self.stems}:
+            raise ValueError(f"expander_db needs {VOCALS} and {OTHER}, not {', '.join(self.stems)}")
         if self.expand * self.dim % self.headdim:
             raise ValueError(f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}")
         if self.head_expand * self.dim % BandHeads.GROUPS:
@@ -141,10 +148,18 @@ class BSMamba(nn.Module):
         spectrum, scale = self.analyse(mixture)
         with fast_products():
             masked, mapped = self.spectra(spectrum)
-        return self.synthesise(masked + mapped, scale, mixture.shape[-1])
+        return self.synthesise(self.finished(masked + mapped), scale, mixture.shape[-1])
+
+    def finished(self, spectra: Tensor) -> Tensor:
+        """Return the stems' spectra (B, S, C, F, T) as they are synthesised: after the expander, if there is one."""
+        c = self.config
+        if c.expander_db is None:
+            return spectra
+        stem, into = c.stems.index(VOCALS), c.stems.index(OTHER)
+        return expand(spectra, stem, into, c.expander_db, c.sample_rate / c.hop_length)
 
     def estimates(self, mixture: Tensor) -> Estimates:
-        """Return the two-stage estimate and stage 1 alone, for training and comparison."""
+        """Return the two-stage estimate and stage 1 alone, as the network made them, for training and comparison."""
         spectrum, scale = self.analyse(mixture)
         masked, mapped = self.spectra(spectrum)
         length = mixture.shape[-1]
