@@ -114,28 +114,35 @@ def test_this_machine_has_a_cpu() -> None:
     assert device.available_devices()[-1] == "cpu"
 
 
+@pytest.fixture
+def three_threads():
+    """PyTorch set to three threads, and back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (64, 3)])
+def test_torch_gets_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch, cores: int, expected: int) -> None:
+    monkeypatch.setattr(device, "usable_cores", lambda: cores)
+    assert device.limit_threads() == torch.get_num_threads() == expected
+
+
+@pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize(
-    ("cores", "parameters", "asked", "expected"),
+    ("cores", "name", "parameters", "expected"),
     [
-        (1, None, None, 1),
-        (2, None, None, 2),
-        (64, None, None, 3),
-        (2, 4_000_000, None, 1),  # a small network on few cores
-        (2, 4_000_000, "2", 2),
-        (4, 4_000_000, None, 3),
-        (2, 35_000_000, None, 2),
+        (2, "cpu", 4_000_000, 2),
+        (64, "cpu", 4_000_000, 3),
+        (2, "cpu", 35_000_000, 1),  # its products are shared among threads
+        (2, "cpu", None, 1),  # a callable that may not bear it
+        (2, "mps", 4_000_000, 1),
     ],
 )
-def test_torch_gets_no_more_threads_than_cores_or_than_pay(
-    monkeypatch: pytest.MonkeyPatch, cores: int, parameters: int | None, asked: str | None, expected: int
+def test_small_networks_compute_a_chunk_per_thread_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, cores: int, name: str, parameters: int | None, expected: int
 ) -> None:
-    before = torch.get_num_threads()
     monkeypatch.setattr(device, "usable_cores", lambda: cores)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if asked is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    try:
-        torch.set_num_threads(3)
-        assert device.limit_threads(parameters) == torch.get_num_threads() == expected
-    finally:
-        torch.set_num_threads(before)
+    assert device.chunks_side_by_side(torch.device(name), parameters) == expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import torch
@@ -10,26 +9,32 @@ import torch
 from stemsplit.cores import usable_cores
 from stemsplit.errors import DeviceError
 
-FEW_CORES = 2
 SMALL_PARAMETERS = 16_000_000
-"""On so few cores the products of so small a network are not worth sharing: one thread for them, and the other core for
-decoding and encoding, takes four fifths of the time (benchmarks/speed.py --minutes 1 with --threads 1 and 2)."""
+"""The products of networks below this are not worth sharing among threads: they compute chunks side by side instead."""
+MOST_SIDE_BY_SIDE = 8
+"""Each chunk under way takes memory."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-def limit_threads(parameters: int | None = None) -> int:
+def limit_threads() -> int:
     """Let PyTorch use no more threads than cores are left to this process, and return how many it uses.
-
-    With the size of a network, a single one where more do not pay; OMP_NUM_THREADS overrides that.
 
     PyTorch minds the scheduler's word and not the control group's: in a container with two cores' worth of time on a
     large machine it would start a thread per core, which then wait for one another.
     """
-    small = parameters is not None and parameters < SMALL_PARAMETERS and "OMP_NUM_THREADS" not in os.environ
-    most = 1 if small and usable_cores() <= FEW_CORES else usable_cores()
-    torch.set_num_threads(min(torch.get_num_threads(), most))
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     return torch.get_num_threads()
+
+
+def chunks_side_by_side(device: torch.device, parameters: int | None) -> int:
+    """How many chunks a network of this size computes at once: on a CPU, if it is small, one per thread of PyTorch's.
+
+    `parameters` is None where nothing is known of the network, such as whether threads may share it.
+    """
+    if device.type != "cpu" or parameters is None or parameters >= SMALL_PARAMETERS:
+        return 1
+    return min(torch.get_num_threads(), usable_cores(), MOST_SIDE_BY_SIDE)
 
 
 def available_devices() -> tuple[str, ...]:

@@ -92,15 +92,18 @@ class Inference:
         if samples > self.most_samples:
             return np.stack([self._in_smaller_chunks(one) for one in mixture])
         try:
-            return self._estimate(mixture)
+            return self.once(mixture)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         self._step_down(batch, samples)  # out here: inside the handler the traceback keeps failed tensors alive
         return self(mixture)
 
-    def _estimate(self, mixture: np.ndarray) -> np.ndarray:
-        """One call for what is not silent: the stems of silence are silence, whatever the network says."""
+    def once(self, mixture: np.ndarray) -> np.ndarray:
+        """Estimate on the highest rung, from any thread; what memory runs out with is raised.
+
+        One call for what is not silent: the stems of silence are silence, whatever the network says.
+        """
         batch, channels, samples = mixture.shape
         stems = np.zeros((batch, len(self.network.config.stems), channels, samples), np.float32)
         audible = mixture.any(axis=(1, 2))

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from stemsplit.errors import DecodeError, ModelError, UsageError
-from stemsplit.inference import Inference, Network, NetworkConfig
+from stemsplit.inference import Inference, Network, NetworkConfig, is_out_of_memory
 from stemsplit.overlap_add import Chunk, Chunking, chunks, overlap_add
+from stemsplit.side_by_side import in_order
 
 __all__ = [
     "Chunking",
@@ -84,6 +85,7 @@ def separate_blocks(
     chunking: Chunking,
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
+    side_by_side: int = 1,
     on_progress: Callable[[int], object] | None = None,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> Iterator[np.ndarray]:
@@ -96,6 +98,7 @@ def separate_blocks(
         chunking: see `Chunking`; `chunking_for(network.config)` is the network's own.
         device: where to start; see `inference` for what happens when its memory runs out.
         precision: dtype of autocast, None for fp32; see `device.choose_precision`.
+        side_by_side: calls of the network at once, each on one thread; for small networks on a CPU.
         on_progress: called with the count of samples finished so far.
         on_warning: called with one line when memory runs out or half precision overflows.
 
@@ -110,7 +113,7 @@ def separate_blocks(
     infer = Inference(network, chunking, torch.device(device), precision, on_warning)
     cut = chunks(_checked(blocks, channels, network.config.sample_rate), chunking)
     done = 0
-    for stems in overlap_add(_estimated(infer, cut, channels), chunking):
+    for stems in overlap_add(_estimated(infer, cut, channels, side_by_side), chunking):
         done += stems.shape[-1]
         if on_progress is not None:
             on_progress(done)
@@ -124,6 +127,7 @@ def separate_array(
     chunking: Chunking | None = None,
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
+    side_by_side: int = 1,
     on_progress: Callable[[int], object] | None = None,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> np.ndarray:
@@ -136,6 +140,7 @@ def separate_array(
         chunking=chunking or chunking_for(network.config),
         device=device,
         precision=precision,
+        side_by_side=side_by_side,
         on_progress=on_progress,
         on_warning=on_warning,
     )
@@ -143,13 +148,18 @@ def separate_array(
     return np.concatenate([nothing, *stems], axis=-1)
 
 
-def _estimated(infer: Inference, cut: Iterable[Chunk], channels: int) -> Iterator[tuple[Chunk, np.ndarray]]:
+def _estimated(
+    infer: Inference, cut: Iterable[Chunk], channels: int, side_by_side: int
+) -> Iterator[tuple[Chunk, np.ndarray]]:
     """Pair every chunk with its stems (K, channels, S)."""
     config = infer.network.config
     groups = [list(group) for group in channel_groups(channels, widest=config.channels)]
-    for batch in _batched(cut, infer.chunking.batch_size):
+
+    def stems_of(batch: list[Chunk], estimate: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         mixture = np.stack([chunk.samples for chunk in batch])
-        stems = np.concatenate([infer(mixture[:, group]) for group in groups], axis=2)
+        return np.concatenate([estimate(mixture[:, group]) for group in groups], axis=2)
+
+    for batch, stems in _computed(infer, _batched(cut, infer.chunking.batch_size), stems_of, side_by_side):
         for chunk, estimate in zip(batch, stems, strict=True):
             if not np.isfinite(estimate).all():
                 seconds = max(0, chunk.begin) / config.sample_rate
@@ -158,6 +168,24 @@ def _estimated(infer: Inference, cut: Iterable[Chunk], channels: int) -> Iterato
                     "`stemsplit models verify` checks its weights"
                 )
             yield chunk, estimate
+
+
+def _computed(
+    infer: Inference,
+    batches: Iterable[list[Chunk]],
+    stems_of: Callable[[list[Chunk], Callable[[np.ndarray], np.ndarray]], np.ndarray],
+    side_by_side: int,
+) -> Iterator[tuple[list[Chunk], np.ndarray]]:
+    """Pair every batch with its stems; several at once while memory lasts."""
+    if side_by_side == 1:
+        return ((batch, stems_of(batch, infer)) for batch in batches)
+    return in_order(
+        lambda batch: stems_of(batch, infer.once),
+        batches,
+        side_by_side,
+        alone=lambda batch: stems_of(batch, infer),
+        crowded=is_out_of_memory,
+    )
 
 
 def _checked(blocks: Iterable[np.ndarray], channels: int, sample_rate: int) -> Iterator[np.ndarray]:

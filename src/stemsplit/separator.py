@@ -20,7 +20,7 @@ from stemsplit.audio import resample, resampled_length
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import locate, verify
 from stemsplit.checkpoint import load_separator
-from stemsplit.device import choose_device, choose_precision
+from stemsplit.device import choose_device, choose_precision, chunks_side_by_side
 from stemsplit.download import Progress
 from stemsplit.inference import Network
 from stemsplit.options import SeparateOptions
@@ -52,6 +52,8 @@ class Separator:
     chunking: Chunking
     device: torch.device
     precision: torch.dtype | None
+    side_by_side: int = 1
+    """Chunks computed at once, see `device.chunks_side_by_side`."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def make_separator(model: Model, options: SeparateOptions) -> Separator:
         ),
         device,
         choose_precision(options.precision, device),
+        chunks_side_by_side(device, parameter_count(model.network)),
     )
 
 
@@ -181,6 +184,7 @@ def _stems(
             chunking=separator.chunking,
             device=separator.device,
             precision=separator.precision,
+            side_by_side=separator.side_by_side,
             on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
             on_warning=on_warning,
         )

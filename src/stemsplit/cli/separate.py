@@ -240,19 +240,19 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     """The separator of a run, loaded; with -v its figures are told."""
     from stemsplit.device import limit_threads
     from stemsplit.memory import keep_freed_memory
-    from stemsplit.separator import load_model, make_separator, parameter_count
+    from stemsplit.separator import load_model, make_separator
 
     keep_freed_memory()
     with screen.downloading(reference) as progress:
         model = load_model(reference, progress=progress)
-    limit_threads(parameter_count(model.network))
+    limit_threads()
     separator = make_separator(model, options)
     chunk = separator.chunking.chunk_samples / model.network.config.sample_rate
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}")
     precision = str(separator.precision or "fp32").removeprefix("torch.")
     screen.detail(
         f"on {separator.device} in {precision}, chunks of {chunk:.2f} s, "
-        f"overlap {separator.chunking.overlap:g}, {separator.chunking.batch_size} at once"
+        f"overlap {separator.chunking.overlap:g}, {separator.chunking.batch_size * separator.side_by_side} at once"
     )
     return separator
 

@@ -36,13 +36,12 @@ SHORTEST_STEP = 1e-20
 
 
 class TorchBackend:
-    """See `backends.Backend`. One instance owns the buffers that all blocks bound by it share."""
+    """See `backends.Backend`. One instance owns the buffers that its blocks share, a set for each thread."""
 
     name = "torch"
 
     def __init__(self) -> None:
-        self.buffers = Buffers()
-        self.lock = threading.Lock()
+        self.own = _OfThread()
 
     def missing(self, device: torch.device) -> str | None:
         """It works wherever torch does."""
@@ -58,8 +57,8 @@ class TorchBackend:
         def bound(rows: Tensor) -> Tensor:
             if torch.is_autocast_enabled("cpu"):
                 return block.fused(rows)
-            with self.lock, fast_products():
-                return run(weights, rows, self.buffers)
+            with fast_products():
+                return run(weights, rows, self.own.buffers)
 
         return bound
 
@@ -153,6 +152,13 @@ def run(weights: Weights, rows: Tensor, buffers: Buffers) -> Tensor:
         part = slice(start, start + plan.sequences)
         run_tile(weights, rows[part], out[part], plan, buffers)
     return out
+
+
+class _OfThread(threading.local):
+    """What no two threads may share."""
+
+    def __init__(self) -> None:
+        self.buffers = Buffers()
 
 
 @dataclass(frozen=True)
