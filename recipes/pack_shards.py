@@ -1,7 +1,7 @@
 """Pack training songs for a machine without audio libraries: a few files of a limited size in all.
 
     python recipes/pack_shards.py --songs DIR ... --backing DIR ... --dev DIR --megabytes 45 --out shards
-    python -m stemsplit.training recipes/ts-bsmamba2-joint-gpu.toml --shards shards --minutes 25 --decay-minutes 8 \\
+    python -m stemsplit.training recipes/ts-bsmamba2-mini-gpu.toml --shards shards --minutes 25 --decay-minutes 8 \\
         --device cuda
 
 The first command is for here, the second for there. Of several folders songs are taken in turns; how much of the size
