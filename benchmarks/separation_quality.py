@@ -1,13 +1,13 @@
 """Score a model on songs that it has not seen, beside a classical baseline, an oracle and no separation at all.
 
     python benchmarks/separation_quality.py --songs DIR --model REF [--json OUT] [--threads N] [--device NAME]
-        [--chunk-seconds S] [--overlap F] [--limit N]
+        [--chunk-seconds S] [--overlap F] [--limit N] [--without vocals]
 
 DIR holds one folder per song with drums, bass, other and vocals as .npy (int16, (samples, 2), 44.1 kHz) or as audio
 files; a `mixture` beside them is the mixture (MUSDB), else their sum is. Where only vocals and accompaniment are known,
 the accompaniment is compared with the sum of the other estimates. The table goes to stdout, progress to stderr.
 Every figure is the median over the songs in which the stem sounds; leakage is the median over those in which it does
-not. Without --model only the other three are scored.
+not; with --without a stem is taken out of every song. Without --model only the other three are scored.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     methods = comparison()
     if options.model:
         methods = {"model": model_method(options), **methods}
-    results = run(methods, song_folders(options.songs)[: options.limit])
+    results = run(methods, song_folders(options.songs)[: options.limit], options.without)
     report = report_of(results, options)
     print(", ".join(f"{name} {value}" for name, value in report.items() if name != "methods"))
     print_results(results)
@@ -84,6 +84,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--chunk-seconds", type=float, help="length of a chunk, instead of the model's own")
     parser.add_argument("--overlap", type=float, help="fraction of a chunk, instead of the model's own")
     parser.add_argument("--limit", type=int, help="only the first N songs")
+    parser.add_argument("--without", choices=STEMS, help="take this stem out of the songs: what goes there leaks")
     return parser.parse_args()
 
 
@@ -107,12 +108,16 @@ def stem_paths(folder: Path) -> dict[str, Path]:
     return {}
 
 
-def read_song(folder: Path) -> Song:
-    """Read a song's stems and mixture."""
+def read_song(folder: Path, without: str | None = None) -> Song:
+    """Read a song's stems and mixture; one stem can be left out of both."""
     sounds = {name: read_sound(path) for name, path in stem_paths(folder).items()}
     stems = {name: sound for name, sound in sounds.items() if name not in MIXTURE_NAMES}
     mixtures = [sounds[name] for name in MIXTURE_NAMES if name in sounds]
-    return Song(folder.name, stems, mixtures[0] if mixtures else sum_of(stems))
+    mixture = mixtures[0] if mixtures else sum_of(stems)
+    if without in stems:
+        mixture = mixture - stems[without]
+        stems[without] = np.zeros_like(mixture)
+    return Song(folder.name, stems, mixture)
 
 
 def read_sound(path: Path) -> np.ndarray:
@@ -156,13 +161,13 @@ def model_method(options: argparse.Namespace) -> Method:
     return separate
 
 
-def run(methods: dict[str, Method], folders: list[Path]) -> dict[str, Result]:
+def run(methods: dict[str, Method], folders: list[Path], without: str | None = None) -> dict[str, Result]:
     """Score all methods, song by song."""
     scores: dict[str, list[SongScore]] = {name: [] for name in methods}
     spent = dict.fromkeys(methods, 0.0)
     length = 0.0
     for position, folder in enumerate(folders, start=1):
-        song = read_song(folder)
+        song = read_song(folder, without)
         length += song.mixture.shape[1] / RATE
         for name, (scored, seconds) in scored_methods(methods, song):
             scores[name].append(scored)
@@ -258,6 +263,7 @@ def report_of(results: dict[str, Result], options: argparse.Namespace) -> dict[s
         "machine": platform.machine(),
         "model": options.model,
         "device": options.device,
+        "without": options.without,
         "threads": options.threads,
         "songs": len(next(iter(results.values())).songs),
         "methods": {name: finite(asdict(result)) for name, result in results.items()},
