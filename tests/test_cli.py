@@ -340,6 +340,8 @@ def test_durations(seconds: float, text: str) -> None:
 
 # --- help
 
+MARKUP = re.compile(r"(?<!\\)\[/?[a-z]+\]")
+
 
 def all_commands() -> list[tuple[str, Any]]:
     """("models list", command) of every command, with the program itself as ""."""
@@ -363,6 +365,8 @@ def test_every_option_is_explained(run: Run, name: str, inner: Any) -> None:
     for parameter in inner.params:
         assert getattr(parameter, "help", None), f"{name} {parameter.name} has no help"
         assert parameter.help.rstrip().endswith((".", ":")), f"{name} {parameter.name}: {parameter.help}"
+        assert not MARKUP.search(parameter.help), f"rich takes a word out of {name} {parameter.name}: {parameter.help}"
+    assert not MARKUP.search(inner.help or ""), f"rich takes a word out of {name}: {inner.help}"
     said = run(*name.split(), "--help")
     assert (said.code, said.err) == (0, "")
     assert "Usage: stemsplit" in said.out

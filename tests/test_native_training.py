@@ -26,7 +26,7 @@ each_set = pytest.mark.parametrize(
     ],
 )
 Layers = tuple[Mamba2, Mamba2]
-MINI = {"d_model": 64, "d_state": 32, "d_conv": 4, "expand": 1, "headdim": 32}
+MINI = {"d_model": 96, "d_state": 32, "d_conv": 4, "expand": 1, "headdim": 48}
 ODD = {"d_model": 10, "d_state": 5, "d_conv": 3, "expand": 2, "headdim": 5}
 LIMIT = 1e-4
 

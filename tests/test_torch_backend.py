@@ -154,10 +154,10 @@ def test_memory_does_not_grow_with_sequences_or_calls(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch_backend, "TILE_BYTES", 2_000_000)
     backend = TorchBackend()
     bound = backend.bind(block("mini"))
-    bound(torch.randn(50, 27, 64))
+    bound(torch.randn(50, 27, SHAPES["mini"].dim))
     held = backend.own.buffers.nbytes()
     for count in (100, 75, 1):
-        bound(torch.randn(count, 27, 64))
+        bound(torch.randn(count, 27, SHAPES["mini"].dim))
     assert backend.own.buffers.nbytes() <= 1.3 * held
     assert held < 2 * torch_backend.TILE_BYTES
 

@@ -81,7 +81,7 @@ ScoresOption = Annotated[
     ),
 ]
 MusevalOption = Annotated[
-    bool, typer.Option("--museval", help="Let museval compute cSDR, to check ours ([eval] extra).")
+    bool, typer.Option("--museval", help="Let museval compute cSDR, to check ours (with the extra eval).")
 ]
 MelodyOption = Annotated[
     bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
@@ -107,9 +107,8 @@ def evaluate(
 ) -> int:
     """Score stems against the true ones, in dB: SDR, cSDR, SI-SDR, its gain over the mixture, and leakage.
 
-    Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs. With --melody, score pitch
-    contours against the true ones, in percent: overall, raw pitch and raw chroma accuracy, voicing recall and voicing
-    false alarm.
+    Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs.
+    With --melody, pitch contours, in percent: overall, raw pitch and chroma accuracy, voicing recall, false alarm.
     """
     screen = Screen(quiet=quiet)
     if (estimate is None) == (model is None):

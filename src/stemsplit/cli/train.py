@@ -40,8 +40,8 @@ def train(
 ) -> None:
     """Train a network. A run that was stopped goes on from its last save.
 
-    The run's folder has log.jsonl and, with the [plot] extra, curve.png; what is exported is the mean of the best
-    weights by their development scores, or the last average if that is better.
+    The run's folder has log.jsonl, and curve.png where matplotlib is installed.
+    What is exported is the mean of the best weights by development score, or the last average if that is better.
     """
     from stemsplit.device import choose_device
     from stemsplit.training.loop import Pace
