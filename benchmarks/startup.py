@@ -25,12 +25,15 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 
 CHILD = """
-import json, os, sys, time
+import json, os, sys, threading, time
 
 def mark(stage):
     marks.append((stage, time.time(), time.process_time()))
 
+first = threading.Lock()  # chunks may go side by side
+
 def first_chunk(self, mixture):
+    first.acquire()
     mark("model and song, to the first chunk")
     print(json.dumps(marks), flush=True)
     os._exit(0)
@@ -48,7 +51,7 @@ with quick_imports():
     mark("import torch")
     import stemsplit.batch, stemsplit.cli.progress, stemsplit.networks.native
 import stemsplit.inference
-stemsplit.inference.Inference.__call__ = first_chunk
+stemsplit.inference.Inference.__call__ = stemsplit.inference.Inference.once = first_chunk
 mark("the other imports")
 sys.exit(main(["separate", *sys.argv[1:], "--force", "-q"]))
 """
