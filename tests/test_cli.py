@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import pytest
 import soundfile
+import torch
 import typer
 from tiny import STEMS, files_in, read_song, save_tiny, write_song
 
@@ -26,7 +27,7 @@ from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.cli import app, flags, interrupts, main, screen
 from stemsplit.cli.flags import Precision
 from stemsplit.cli.separate import BitDepth, Format
-from stemsplit.device import PRECISIONS
+from stemsplit.device import PRECISIONS, chunks_side_by_side
 from stemsplit.options import CLIPS, Clip
 
 Sound = Callable[..., np.ndarray]
@@ -94,7 +95,8 @@ def test_quiet_says_nothing_and_verbose_more(run: Run, song: Path, tiny: str) ->
     assert run("separate", song, "-m", tiny, "-q") == (0, "", "")
     said = run("separate", song, "-m", tiny, "-v", "--force", "--overlap", "0.25", "--chunk-seconds", "0.5")
     assert "SHA-256" in said.err
-    assert "chunks of 0.50 s, overlap 0.25, 1 at once" in said.err
+    at_once = chunks_side_by_side(torch.device("cpu"), 1000)
+    assert f"chunks of 0.50 s, overlap 0.25, {at_once} at once" in said.err
 
 
 def test_json_is_one_object_a_song_on_stdout(run: Run, song: Path, tiny: str) -> None:

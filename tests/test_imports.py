@@ -24,6 +24,7 @@ LAYERS = (
     {
         "device",
         "overlap_add",
+        "side_by_side",
         "inference",
         "separate",
         "song_folders",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("pyworld")
-
 from stemsplit.training.sing import Sung, choose_manner, voice
 from stemsplit.training.speakers import speaker_bank
 from stemsplit.training.voicebank import AnalysisStore
 
 RATE = 22050
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("pkg_resources") is None, reason="pyworld needs pkg_resources")
 
 
 def say(path: Path, hertz: float, voiced: float = 0.4) -> Path:

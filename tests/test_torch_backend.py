@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -160,6 +162,30 @@ def test_memory_does_not_grow_with_sequences_or_calls(monkeypatch: pytest.Monkey
         bound(torch.randn(count, 27, SHAPES["mini"].dim))
     assert backend.own.buffers.nbytes() <= 1.3 * held
     assert held < 2 * torch_backend.TILE_BYTES
+
+
+def test_threads_do_not_try_the_products_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def trial() -> bool:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return False
+
+    def product() -> None:
+        with cpu_products.fast_products():
+            pass
+
+    monkeypatch.setattr(cpu_products, "_onednn_is_exact", trial)
+    threads = [threading.Thread(target=product) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
 
 
 def test_faster_products_are_taken_only_where_they_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:

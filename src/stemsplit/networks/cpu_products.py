@@ -42,12 +42,15 @@ class _Permission:
 
 
 _permission = _Permission()
+_trial = threading.Lock()
 
 
 @contextmanager
 def fast_products() -> Iterator[None]:
     """Inside, float32 products on the CPU go through oneDNN where that costs no precision."""
-    if not _onednn_is_exact():
+    with _trial:  # the first thread tries it, and the others wait: trying changes the setting
+        exact = _onednn_is_exact()
+    if not exact:
         yield
         return
     _permission.take()
