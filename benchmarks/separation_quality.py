@@ -1,7 +1,7 @@
 """Score a model on songs that it has not seen, beside a classical baseline, an oracle and no separation at all.
 
     python benchmarks/separation_quality.py --songs DIR --model REF [--json OUT] [--threads N] [--device NAME]
-        [--chunk-seconds S] [--overlap F] [--limit N] [--without vocals]
+        [--chunk-seconds S] [--overlap F] [--limit N] [--without vocals] [--expander DB]
 
 DIR holds one folder per song with drums, bass, other and vocals as .npy (int16, (samples, 2), 44.1 kHz) or as audio
 files; a `mixture` beside them is the mixture (MUSDB), else their sum is. Where only vocals and accompaniment are known,
@@ -19,7 +19,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--chunk-seconds", type=float, help="length of a chunk, instead of the model's own")
     parser.add_argument("--overlap", type=float, help="fraction of a chunk, instead of the model's own")
     parser.add_argument("--limit", type=int, help="only the first N songs")
+    parser.add_argument("--expander", help="its threshold in dB, or none, instead of the model's own")
     parser.add_argument("--without", choices=STEMS, help="take this stem out of the songs: what goes there leaks")
     return parser.parse_args()
 
@@ -151,6 +152,9 @@ def model_method(options: argparse.Namespace) -> Method:
     network = load_network(options.model)
     if network.config.sample_rate != RATE:
         sys.exit(f"{options.model}: works at {network.config.sample_rate} Hz; this benchmark's songs are at {RATE}")
+    if options.expander is not None:
+        threshold = None if options.expander == "none" else float(options.expander)
+        network.config = replace(network.config, expander_db=threshold)
     device = choose_device(options.device)
     chunking = chunking_for(network.config, chunk_seconds=options.chunk_seconds, overlap=options.overlap)
 
@@ -264,6 +268,7 @@ def report_of(results: dict[str, Result], options: argparse.Namespace) -> dict[s
         "model": options.model,
         "device": options.device,
         "without": options.without,
+        "expander": options.expander,
         "threads": options.threads,
         "songs": len(next(iter(results.values())).songs),
         "methods": {name: finite(asdict(result)) for name, result in results.items()},

@@ -6,7 +6,8 @@
 Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz) and song.json. A song appears only
 when it is complete; songs that are there already are skipped, so the command can be repeated after a stop. Train songs
 of the later models are `--various`; held-out songs never were, so that scores on them compare. `--speakers DIR` writes
-songs of vocals alone, sung by the folders of DIR, a speaker each, who say letters or syllables in Ogg files.
+train songs of vocals alone: DIR is KLettres' (/usr/share/klettres of Debian's klettres-data), with a folder of
+syllables for every speaker; of the other sources only --impulses are used.
 """
 
 from __future__ import annotations
@@ -56,12 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Render what is missing; 1 if a source is not there or cannot be played."""
     options = _parse(arguments)
     needed = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
+    needed += [options.speakers] if options.speakers else []
     missing = [str(path) for path in needed if not path.exists()]
     if missing:
         print(f"not there: {', '.join(missing)}", file=sys.stderr)
         return 1
     try:
-        sources = train_sources(options) if options.split == "train" else heldout_sources(options)
+        sources = _chosen_sources(options)
         for index in range(options.first, options.first + options.songs):
             _render(options.out / options.split / f"{index:04d}", index, options, sources)
     except (OSError, StemsplitError) as error:
@@ -88,15 +90,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _chosen_sources(options: argparse.Namespace) -> songs.Sources:
+    if options.speakers and options.split != "train":
+        raise StemsplitError("--speakers are for --split train: nobody is held out of them")
+    if options.speakers:
+        return speaker_sources(options)
+    return train_sources(options) if options.split == "train" else heldout_sources(options)
+
+
 def train_sources(options: argparse.Namespace) -> songs.Sources:
     """Voices, drums and takes that training may use."""
     kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
     banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
              for name, pitch in KUMI.items()]  # fmt: skip
-    if options.speakers:
-        return _sources(
-            options, speaker_banks(options.speakers), "stargate__", (), ("train",), clips.Clips({}, {}), 0.0
-        )
     banks.append(
         (replace(voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), tract=MARTIN_TRACT), 1.5)
     )
@@ -104,6 +110,13 @@ def train_sources(options: argparse.Namespace) -> songs.Sources:
     kits = tuple(songs.Kit(font, program, 9) for font in fonts for program in GM_KITS)
     return _sources(options, tuple(banks), "stargate__", kits, ("train", "validation"),
                     clips.list_clips(options.mir1k, None, NEVER_TRAIN), 0.45)  # fmt: skip
+
+
+def speaker_sources(options: argparse.Namespace) -> songs.Sources:
+    """Speakers and nobody else. Raises StemsplitError where none can be made to sing."""
+    if not (banks := speaker_banks(options.speakers)):
+        raise StemsplitError(f"{options.speakers}: no speaker with enough voiced Ogg files")
+    return _sources(options, banks, "stargate__", (), ("train",), clips.Clips({}, {}), 0.0)
 
 
 def speaker_banks(folder: Path) -> tuple[tuple[voicebank.Bank, float], ...]:

@@ -16,7 +16,7 @@ import stemsplit
 SOURCE = Path(stemsplit.__file__).parent
 LAYERS = (
     # From the bottom up. A module imports from its own layer or from those below, and layers have no circles.
-    {"errors", "memory", "options", "native", "cores", "stages", "startup", ""},
+    {"errors", "memory", "options", "native", "cores", "stages", "startup", "shared_setting", ""},
     {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache", "whole"},
     {"manifest", "card", "download", "hub_client", "hub", "publish", "catalog"},
     {"audio"},

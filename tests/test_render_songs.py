@@ -139,6 +139,24 @@ def test_speakers_sing_alone(recipe: ModuleType, tmp_path: Path, monkeypatch: py
     assert any("KLettres" in line for line in meta["credits"]["vocals"])
 
 
+@pytest.mark.parametrize(
+    ("split", "folder", "message"),
+    [
+        ("heldout", "people", "nobody is held out"),
+        ("train", "people", "no speaker with enough"),
+        ("train", "nowhere", "not there"),
+    ],
+)
+def test_speakers_that_cannot_sing_are_refused(
+    recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, folder: str, message: str
+) -> None:
+    options = data(tmp_path)
+    (tmp_path / "people").mkdir()
+    command = [*options, "--split", split, "--songs", "1", "--speakers", str(tmp_path / folder)]
+    assert recipe.main(command) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_credits_name_what_was_used(recipe: ModuleType) -> None:
     meta = {"groove": ["a.mid"], "drums": {"samples": ["uzu__bd.flac"]}, "vocals": {"clips": ["amy_1_01"]},
             "bass": {"program": None}, "other": [{"program": 3}], "soundfont": "FluidR3_GM.sf2"}  # fmt: skip

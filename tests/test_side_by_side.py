@@ -68,6 +68,20 @@ def test_every_operation_has_one_thread_inside_and_what_it_had_after() -> None:
         torch.set_num_threads(before)
 
 
+def test_streams_that_end_in_any_order_put_the_threads_back() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        first, second = run(lambda item: item, range(9), 2), run(lambda item: item, range(9), 2)
+        next(first), next(second)
+        first.close()
+        assert torch.get_num_threads() == 1  # the second is under way
+        second.close()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_error_comes_in_its_place_and_nothing_more_is_begun() -> None:
     begun: list[int] = []
 

@@ -8,25 +8,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TypeVar
 
 import torch
 
+from stemsplit.shared_setting import SharedSetting
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Inside, PyTorch computes every operation on the thread that asks for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+_threads = SharedSetting(torch.get_num_threads, torch.set_num_threads)
 
 
 def in_order(
@@ -39,12 +32,14 @@ def in_order(
 ) -> Iterator[tuple[T, R]]:
     """Pair every item with `work(item)`, at most `width` at once; items are taken in the calling thread, as needed.
 
+    While `work` runs in threads, PyTorch computes every operation on the thread that asks for it.
+
     Where `work` raises an error that is `crowded`, such as too little memory for several at once, that item and all
     after it are left to `alone`, one by one in the calling thread. Any other error is raised in its item's place.
     Whoever leaves waits for what is under way, and nothing more is begun.
     """
     items, waiting = iter(items), deque[tuple[T, Future[R]]]()
-    with one_thread_each(), ThreadPoolExecutor(width, thread_name_prefix="stemsplit-chunk") as pool:
+    with _threads.changed_to(1), ThreadPoolExecutor(width, thread_name_prefix="stemsplit-chunk") as pool:
         try:
             while True:
                 for item in islice(items, width + 1 - len(waiting)):  # one more than can run: nobody waits for us

@@ -62,7 +62,6 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL),
 ]
-# As in `catalog`, which --help does not need to import.
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 OverlapOption = Annotated[
     float | None,
@@ -81,5 +80,6 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
 ]
+# As in `catalog`, which --help does not need to import.
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"

@@ -17,31 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stemsplit.shared_setting import SharedSetting
+
 EXACT = 1e-6
 """Largest relative error of a product in float32; rounding to bf16 makes one of 2e-3."""
 
 
-class _Permission:
-    """torch's setting is one for the process: the first to ask sets it, the last to leave puts it back."""
-
-    def __init__(self) -> None:
-        self.lock, self.users, self.before = threading.Lock(), 0, ""
-
-    def take(self) -> None:
-        with self.lock:
-            if self.users == 0:
-                self.before = _settings().fp32_precision
-                _settings().fp32_precision = "bf16"
-            self.users += 1
-
-    def leave(self) -> None:
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                _settings().fp32_precision = self.before
-
-
-_permission = _Permission()
 _trial = threading.Lock()
 
 
@@ -53,11 +34,8 @@ def fast_products() -> Iterator[None]:
     if not exact:
         yield
         return
-    _permission.take()
-    try:
+    with _permission.changed_to("bf16"):
         yield
-    finally:
-        _permission.leave()
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -72,6 +50,13 @@ def tanh(x: Tensor) -> Tensor:
 
 def _settings() -> Any:
     return getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
+
+
+def _permit(precision: str) -> None:
+    _settings().fp32_precision = precision
+
+
+_permission = SharedSetting(lambda: str(_settings().fp32_precision), _permit)
 
 
 @cache
