@@ -14,7 +14,7 @@ s/s      wall seconds per second of stereo audio, one chunk, without overlap; wa
 CPU s/s  the same in seconds of processor time, which other programs disturb less
 peak     of the process's memory, in GB, PyTorch itself included
 
-Ours keep freed memory, as the command does (`stemsplit.memory`); the straightforward version and the peers run as their
+Ours keep freed memory, as the command does (`stemsplit.machine.memory`); the straightforward version and the peers run as their
 own scripts run them. The command runs on the models that are at hand, with its overlap and start-up; network and
 command take turns in the same run.
 """
@@ -159,7 +159,7 @@ def our_network(model: str, backend: str, device: Any, options: argparse.Namespa
     from straightforward import Straightforward
 
     from stemsplit.errors import StemsplitError
-    from stemsplit.memory import keep_freed_memory
+    from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.networks.backends import choose
     from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig
 
@@ -186,7 +186,7 @@ def autocast(device: Any, precision: str) -> Any:
 
     import torch
 
-    from stemsplit.device import choose_precision
+    from stemsplit.machine.device import choose_precision
 
     dtype = choose_precision(precision, device)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

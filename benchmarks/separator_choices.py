@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from separation_quality import model_method, run, song_folders
 
-from stemsplit.memory import keep_freed_memory
+from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training import loop
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.separator_task import Recipe

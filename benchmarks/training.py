@@ -99,7 +99,7 @@ def backend(path: str) -> Any:
 def network_of(options: argparse.Namespace) -> Any:
     import torch
 
-    from stemsplit.memory import keep_freed_memory
+    from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 
     torch.set_num_threads(options.threads)

@@ -27,7 +27,7 @@ from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.cli import app, flags, interrupts, main, screen
 from stemsplit.cli.flags import Precision
 from stemsplit.cli.separate import BitDepth, Format
-from stemsplit.device import PRECISIONS, chunks_side_by_side
+from stemsplit.machine.device import PRECISIONS, chunks_side_by_side
 from stemsplit.options import CLIPS, Clip
 
 Sound = Callable[..., np.ndarray]

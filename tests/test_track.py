@@ -15,11 +15,12 @@ import pytest
 import soundfile
 from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, write_song
 
-from stemsplit import stages, stem_files
+from stemsplit import stem_files
 from stemsplit.batch import plan
 from stemsplit.cache import sha256_of
 from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutputError
 from stemsplit.inputs import find_inputs
+from stemsplit.machine import pipeline as stages
 from stemsplit.manifest import read_manifest
 from stemsplit.options import SeparateOptions
 from stemsplit.separator import settled
@@ -402,7 +403,8 @@ MEMORY = """
     import resource, sys
     from pathlib import Path
     from tiny import FakeConfig, fake_separator
-    from stemsplit import stages, stem_files
+    from stemsplit import stem_files
+    from stemsplit.machine import pipeline as stages
     from stemsplit.batch import plan
     from stemsplit.inputs import find_inputs
     from stemsplit.options import SeparateOptions

@@ -22,10 +22,10 @@ from stemsplit.audio import FORMATS, StemWriter, blocks, choose_depth, output_ra
 from stemsplit.cache import cache_dir
 from stemsplit.catalog import DEFAULT_MODEL, card, locate, model_names
 from stemsplit.checkpoint import load_separator
-from stemsplit.device import available_devices, choose_device, choose_precision
 from stemsplit.errors import StemsplitError
 from stemsplit.inference import Network
-from stemsplit.memory import keep_freed_memory
+from stemsplit.machine.device import available_devices, choose_device, choose_precision
+from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.networks import backends
 from stemsplit.separate import chunking_for, separate_blocks
 

@@ -17,8 +17,8 @@ import torch
 
 from stemsplit.errors import DecodeError, ModelError, UsageError
 from stemsplit.inference import Inference, Network, NetworkConfig, is_out_of_memory
+from stemsplit.machine.side_by_side import in_order
 from stemsplit.overlap_add import Chunk, Chunking, chunks, overlap_add
-from stemsplit.side_by_side import in_order
 
 __all__ = [
     "Chunking",

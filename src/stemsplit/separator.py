@@ -20,13 +20,13 @@ from stemsplit.audio import resample, resampled_length
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import locate, verify
 from stemsplit.checkpoint import load_separator
-from stemsplit.device import choose_device, choose_precision, chunks_side_by_side
 from stemsplit.download import Progress
 from stemsplit.inference import Network
+from stemsplit.machine.device import choose_device, choose_precision, chunks_side_by_side
+from stemsplit.machine.pipeline import ahead, behind
 from stemsplit.options import SeparateOptions
 from stemsplit.overlap_add import Chunking
 from stemsplit.separate import chunking_for, separate_blocks
-from stemsplit.stages import ahead, behind
 from stemsplit.stems import Output, mix_outputs, needs_mixture, select
 
 R = TypeVar("R")

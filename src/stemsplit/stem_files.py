@@ -16,7 +16,7 @@ from stemsplit.audio import Spool, StemWriter, Tags, shared_gain, write_stream
 from stemsplit.audio.formats import FULL_SCALE
 from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
-from stemsplit.cores import usable_cores
+from stemsplit.machine.cores import usable_cores
 from stemsplit.options import Clip
 from stemsplit.separator import Rendered
 from stemsplit.staging import new_folders_removed_on_error

@@ -224,8 +224,8 @@ def _put_lines(lines: Iterable[str]) -> None:
 
 def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> Reader:
     """The melody model, and unless the inputs are voices the separator, loaded; with -v their figures are told."""
+    from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.melody.reader import decoding_for, load_melody_model, make_reader
-    from stemsplit.memory import keep_freed_memory
 
     keep_freed_memory()
     reference, separator_reference = models

@@ -238,8 +238,8 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
 
 def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
     """The separator of a run, loaded; with -v its figures are told."""
-    from stemsplit.device import limit_threads
-    from stemsplit.memory import keep_freed_memory
+    from stemsplit.machine.device import limit_threads
+    from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.separator import load_model, make_separator
 
     keep_freed_memory()

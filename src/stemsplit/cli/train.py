@@ -43,7 +43,7 @@ def train(
     The run's folder has log.jsonl, and curve.png where matplotlib is installed.
     What is exported is the mean of the best weights by development score, or the last average if that is better.
     """
-    from stemsplit.device import choose_device
+    from stemsplit.machine.device import choose_device
     from stemsplit.training.loop import Pace
     from stemsplit.training.recipe import load_recipe
     from stemsplit.training.run import run_recipe

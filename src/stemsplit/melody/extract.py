@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from stemsplit.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL
-from stemsplit.device import choose_device
 from stemsplit.inference import Network
+from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, find_notes
 from stemsplit.melody.posterior import MelodyNetwork

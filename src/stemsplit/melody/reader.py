@@ -18,8 +18,8 @@ from stemsplit.audio import resample
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import locate, verify
 from stemsplit.checkpoint import load_melody_network
-from stemsplit.device import choose_device
 from stemsplit.download import Progress
+from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
 from stemsplit.melody.posterior import SILENT_PEAK, MelodyNetwork, grid_of, posteriors

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemsplit.shared_setting import SharedSetting
+from stemsplit.machine.setting import SharedSetting
 
 EXACT = 1e-6
 """Largest relative error of a product in float32; rounding to bf16 makes one of 2e-3."""

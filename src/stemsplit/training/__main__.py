@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stemsplit.cores import usable_cores
-from stemsplit.device import choose_device
 from stemsplit.errors import StemsplitError
+from stemsplit.machine.cores import usable_cores
+from stemsplit.machine.device import choose_device
 from stemsplit.training.loop import Pace
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.run import run_recipe

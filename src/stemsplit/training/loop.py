@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit.errors import UsageError
-from stemsplit.memory import keep_freed_memory
+from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
 from stemsplit.training.muon import Muon, Together

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from stemsplit.cores import usable_cores
+from stemsplit.machine.cores import usable_cores
 
 T = TypeVar("T")
 MOST_THREADS = 8

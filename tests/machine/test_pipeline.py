@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stemsplit import stages
-from stemsplit.stages import AHEAD_ITEMS, BEHIND_ITEMS, ahead, behind
+from stemsplit.machine import pipeline as stages
+from stemsplit.machine.pipeline import AHEAD_ITEMS, BEHIND_ITEMS, ahead, behind
 
 pytestmark = pytest.mark.timeout(60)
 MANY = 50

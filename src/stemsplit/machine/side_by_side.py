@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from stemsplit.shared_setting import SharedSetting
+from stemsplit.machine.setting import SharedSetting
 
 T = TypeVar("T")
 R = TypeVar("R")

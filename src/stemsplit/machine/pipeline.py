@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
-from stemsplit.cores import usable_cores
+from stemsplit.machine.cores import usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")

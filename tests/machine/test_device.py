@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stemsplit import device
-from stemsplit.device import available_devices, choose_device, choose_precision
 from stemsplit.errors import DeviceError
+from stemsplit.machine import device
+from stemsplit.machine.device import available_devices, choose_device, choose_precision
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import re
 
 import torch
 
-from stemsplit.cores import usable_cores
 from stemsplit.errors import DeviceError
+from stemsplit.machine.cores import usable_cores
 
 SMALL_PARAMETERS = 16_000_000
 """The products of networks below this are not worth sharing among threads: they compute chunks side by side instead."""

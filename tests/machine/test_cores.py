@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stemsplit import cores
-from stemsplit.cores import cgroup_quota, usable_cores
+from stemsplit.machine import cores
+from stemsplit.machine.cores import cgroup_quota, usable_cores
 
 
 def group(mounted: Path, path: str, **files: str) -> None:
