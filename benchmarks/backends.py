@@ -14,9 +14,9 @@ s/s      wall seconds per second of stereo audio, one chunk, without overlap; wa
 CPU s/s  the same in seconds of processor time, which other programs disturb less
 peak     of the process's memory, in GB, PyTorch itself included
 
-Ours keep freed memory, as the command does (`stemsplit.machine.memory`); the straightforward version and the peers run as their
-own scripts run them. The command runs on the models that are at hand, with its overlap and start-up; network and
-command take turns in the same run.
+Ours keep freed memory, as the command does (`stemsplit.machine.memory`); the straightforward version and the peers run
+as their own scripts run them. The command runs on the models that are at hand, with its overlap and start-up; network
+and command take turns in the same run.
 """
 
 from __future__ import annotations

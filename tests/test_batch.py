@@ -14,9 +14,9 @@ from tiny import fake_separator, files_in, write_song
 
 from stemsplit.batch import Outcome, Watcher, check_options, check_writable, plan, run
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, TargetCollisionError, UsageError
-from stemsplit.inputs import find_inputs
+from stemsplit.files.inputs import find_inputs
+from stemsplit.files.naming import check_template, stem_path, track_name
 from stemsplit.jobs import Job
-from stemsplit.naming import check_template, stem_path, track_name
 from stemsplit.options import SeparateOptions
 
 Sound = Callable[..., np.ndarray]

@@ -14,10 +14,10 @@ from seeded_state import seeded_tensor
 from torch import Tensor
 
 from stemsplit import checkpoint
-from stemsplit.cache import sha256_of
 from stemsplit.catalog import locate
 from stemsplit.checkpoint import convert, load_folder, load_network, save
 from stemsplit.errors import CheckpointError, HashError
+from stemsplit.machine.disk import sha256_of
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.published import from_published, published_shapes
 

@@ -22,7 +22,6 @@ from tiny_melody import (
 )
 
 import stemsplit
-from stemsplit.cache import sha256_of
 from stemsplit.errors import (
     DecodeError,
     EmptyAudioError,
@@ -32,15 +31,15 @@ from stemsplit.errors import (
     UnknownStemError,
     UsageError,
 )
-from stemsplit.inputs import find_inputs
+from stemsplit.files.inputs import find_inputs
+from stemsplit.files.manifest import read_manifest
 from stemsplit.jobs import Job, Outcome, run
-from stemsplit.manifest import read_manifest
+from stemsplit.machine.disk import sha256_of, staged
 from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
 from stemsplit.melody.track import Transcribing, check_melody_options, melody_track, plan_melodies
 from stemsplit.options import MelodyOptions
 from stemsplit.separator import Source
-from stemsplit.staging import staged
 
 Sound = Callable[..., np.ndarray]
 NETWORK = FakeMelodyNetwork()

@@ -17,11 +17,11 @@ from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, 
 
 from stemsplit import stem_files
 from stemsplit.batch import plan
-from stemsplit.cache import sha256_of
 from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutputError
-from stemsplit.inputs import find_inputs
+from stemsplit.files.inputs import find_inputs
+from stemsplit.files.manifest import read_manifest
 from stemsplit.machine import pipeline as stages
-from stemsplit.manifest import read_manifest
+from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
 from stemsplit.separator import settled
 from stemsplit.track import separate_track
@@ -302,7 +302,7 @@ def test_the_cores_change_no_byte(
 def test_a_disk_that_fills_while_the_network_works_says_so_once(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stemsplit.audio import Spool
+    from stemsplit.files.spool import Spool
 
     written, calls = Spool.write, []
 
@@ -406,7 +406,7 @@ MEMORY = """
     from stemsplit import stem_files
     from stemsplit.machine import pipeline as stages
     from stemsplit.batch import plan
-    from stemsplit.inputs import find_inputs
+    from stemsplit.files.inputs import find_inputs
     from stemsplit.options import SeparateOptions
     from stemsplit.track import separate_track
     stages.usable_cores = stem_files.usable_cores = lambda: 3

@@ -12,9 +12,9 @@ import torch
 from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import DEFAULT_MODEL
+from stemsplit.files.naming import stem_path
 from stemsplit.inference import Network
 from stemsplit.machine.device import choose_device
-from stemsplit.naming import stem_path
 from stemsplit.options import Clip, SeparateOptions
 from stemsplit.separator import Rendered, as_model, load_model, make_separator, render
 from stemsplit.sources import BLOCK_SAMPLES, open_source

@@ -10,10 +10,10 @@ from stemsplit import jobs as any_jobs
 from stemsplit.audio import choose_depth, format_named, output_rate
 from stemsplit.audio.info import Warn
 from stemsplit.errors import TargetCollisionError, UsageError
-from stemsplit.inputs import Input
+from stemsplit.files.inputs import Input
+from stemsplit.files.manifest import MANIFEST_NAME
+from stemsplit.files.naming import check_template, same_place, stem_path
 from stemsplit.jobs import Job, Outcome, Progress, Watcher, check_writable, refuse_collisions
-from stemsplit.manifest import MANIFEST_NAME
-from stemsplit.naming import check_template, same_place, stem_path
 from stemsplit.options import CLIPS, SeparateOptions
 from stemsplit.separator import Separator
 from stemsplit.track import is_finished, separate_track

@@ -9,22 +9,16 @@ Two processes may use it at the same time: files appear whole, under a lock.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import hashlib
-import importlib
 import json
 import os
 import shutil
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from stemsplit.errors import OutputError
 
-POLL_SECONDS = 0.1
 SPARE_BYTES = 32 << 20  # left free on the disk
 
 
@@ -69,15 +63,6 @@ def require_space(folder: Path, size: int) -> None:
         )
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """A small JSON object from the cache; empty if it is missing or was cut short."""
     try:
@@ -96,52 +81,3 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold an exclusive lock on `path`, created if needed; wait while another process holds it.
-
-    The system drops the lock when a process dies, so none is ever left behind. Yields False where the file
-    system knows no locks: then the caller must not share its temporary files with other processes.
-    """
-    try:
-        file = path.open("a+b")
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with file:
-        while (held := _try_lock(file.fileno())) is None:
-            time.sleep(POLL_SECONDS)
-        try:
-            yield held
-        finally:
-            if held:
-                _unlock(file.fileno())
-
-
-_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-
-
-def _try_lock(descriptor: int) -> bool | None:
-    """True: held now. None: another process holds it. False: this file system has no locks."""
-    try:
-        if os.name == "nt":
-            windows = importlib.import_module("msvcrt")
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            windows.locking(descriptor, windows.LK_NBLCK, 1)
-        else:
-            posix = importlib.import_module("fcntl")
-            posix.flock(descriptor, posix.LOCK_EX | posix.LOCK_NB)
-    except OSError as error:
-        return None if error.errno in _BUSY else False
-    return True
-
-
-def _unlock(descriptor: int) -> None:
-    if os.name == "nt":
-        windows = importlib.import_module("msvcrt")
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        windows.locking(descriptor, windows.LK_UNLCK, 1)
-    else:
-        posix = importlib.import_module("fcntl")
-        posix.flock(descriptor, posix.LOCK_UN)

@@ -20,10 +20,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
 from stemsplit import hub
-from stemsplit.cache import cache_dir, sha256_of
+from stemsplit.cache import cache_dir
 from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_file
 from stemsplit.download import Progress, download, is_cached, require_safe
 from stemsplit.errors import HashError, ModelError, UnknownModelError
+from stemsplit.machine.disk import sha256_of
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemsplit.cache import locked, make_folder, sha256_of, unwritable
+from stemsplit.cache import make_folder, unwritable
 from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.catalog import CHECKPOINT_SUFFIXES, ModelFolder, converted_folder, locate, verify
 from stemsplit.errors import CheckpointError, HashError, UsageError
+from stemsplit.machine.disk import locked, sha256_of
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig, folded
 from stemsplit.published import WRAPPERS, check_fit, from_published, is_published, published_config

@@ -84,3 +84,9 @@ class DownloadError(ModelError):
 
 class OutOfMemoryError(StemsplitError):
     """Every smaller batch, chunk and device ran out of memory too."""
+
+
+def reason(error: OSError) -> str:
+    """Return the system's own words for the end of a sentence, as in "no space left on device"."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.info import Warn
-from stemsplit.cache import sha256_of
-from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError
-from stemsplit.manifest import output_paths, read_manifest, write_manifest
-from stemsplit.naming import same_place
+from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError, reason
+from stemsplit.files.manifest import output_paths, read_manifest, write_manifest
+from stemsplit.files.naming import same_place
+from stemsplit.machine.disk import sha256_of
 
 STDIN_NAME = "standard input"
 
@@ -140,7 +140,7 @@ def check_writable(output: Path) -> None:
         with TemporaryFile(dir=output, prefix=".stemsplit-"):
             pass
     except OSError as error:
-        raise OutputError(f"cannot write to {output}: {(error.strerror or str(error)).lower()}") from error
+        raise OutputError(f"cannot write to {output}: {reason(error)}") from error
     finally:
         for folder in missing:  # the deepest first
             with suppress(OSError):

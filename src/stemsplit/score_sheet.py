@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from stemsplit.errors import OutputError
+from stemsplit.errors import OutputError, reason
 from stemsplit.evaluate import SongScore, StemScore
 
 FIGURES_VERSION = 1  # another one where the same files would score otherwise
@@ -50,7 +50,7 @@ class ScoreSheet:
                     file.write(b"\n")
                 file.write(line.encode() + b"\n")
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
+            raise OutputError(f"cannot write {self.path}: {reason(error)}") from error
 
 
 def key_of(files: Iterable[Path], about: Mapping[str, Any]) -> str:

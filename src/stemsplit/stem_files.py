@@ -12,14 +12,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stemsplit.audio import Spool, StemWriter, Tags, shared_gain, write_stream
+from stemsplit.audio import StemWriter, Tags, shared_gain, write_stream
 from stemsplit.audio.formats import FULL_SCALE
 from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
+from stemsplit.files.spool import Spool
 from stemsplit.machine.cores import usable_cores
+from stemsplit.machine.disk import new_folders_removed_on_error
 from stemsplit.options import Clip
 from stemsplit.separator import Rendered
-from stemsplit.staging import new_folders_removed_on_error
 from stemsplit.stems import Output, fold_residual
 
 SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16

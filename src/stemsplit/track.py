@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, check_encodable, choose_depth, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn
+from stemsplit.files.manifest import output_record, still_holds
 from stemsplit.jobs import Job, Progress, recorded
-from stemsplit.manifest import output_record, still_holds
 from stemsplit.options import SeparateOptions
 from stemsplit.separator import Separator, render, render_into
 from stemsplit.sources import file_source

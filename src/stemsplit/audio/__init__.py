@@ -13,7 +13,6 @@ from stemsplit.audio.info import AUDIO_SUFFIXES, AudioInfo, is_audio
 from stemsplit.audio.pipe import RawFormat, parse_raw, spool_stdin, write_stream
 from stemsplit.audio.read import blocks, probe
 from stemsplit.audio.resample import exact_length, resample, resampled_length
-from stemsplit.audio.spool import Spool
 from stemsplit.audio.tags import Tags, copy_tags, read_tags
 from stemsplit.audio.write import StemWriter
 
@@ -23,7 +22,6 @@ __all__ = [
     "AudioInfo",
     "Format",
     "RawFormat",
-    "Spool",
     "StemWriter",
     "Tags",
     "blocks",

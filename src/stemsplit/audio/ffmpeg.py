@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from stemsplit.audio.callbacks import CallbackFile
+from stemsplit.audio.headers import read_mpeg_header
 from stemsplit.audio.info import LOSSY, AudioInfo, Warn
-from stemsplit.audio.mpeg import read_mpeg_header
 from stemsplit.errors import DecodeError
 
 # Demuxers that may open a file. No playlists (hls, concat, dash): they would read other files or the network.

@@ -14,9 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stemsplit.audio.refusal import reason
 from stemsplit.audio.wav import RIFF_LIMIT, odd_size, wav_bytes, wav_header
-from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError
+from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError, reason
 
 _SAMPLE_TYPES = {
     "u8": (1, 1), "s16le": (1, 2), "s24le": (1, 3), "s32le": (1, 4), "f32le": (3, 4), "f64le": (3, 8),

@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from stemsplit.audio import ffmpeg, sndfile
-from stemsplit.audio.declared import missing_bytes
+from stemsplit.audio.headers import missing_bytes, read_mpeg_header, read_ogg_pages
 from stemsplit.audio.info import AudioInfo, Warn
-from stemsplit.audio.mpeg import read_mpeg_header
-from stemsplit.audio.ogg import read_ogg_pages
-from stemsplit.audio.refusal import reason
-from stemsplit.errors import DecodeError, EmptyAudioError
+from stemsplit.errors import DecodeError, EmptyAudioError, reason
 
 BLOCK_SAMPLES = 65536
 _BLOCK_VALUES = 1 << 22  # with hundreds of channels blocks get shorter, to stay below 16 MiB

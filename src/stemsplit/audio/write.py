@@ -1,26 +1,25 @@
-"""Stems on disk: whole or not at all, the same bytes each time."""
+"""Stems on disk: whole or not at all, the same bytes each time; all formats but WAV are encoded by libsndfile."""
 
 from __future__ import annotations
 
-import os
-import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from stemsplit.audio.encode import SndfileEncoder
+from stemsplit.audio.callbacks import CallbackFile
 from stemsplit.audio.formats import check_encodable, format_named
+from stemsplit.audio.headers import set_serial
 from stemsplit.audio.info import Warn
-from stemsplit.audio.refusal import reason
 from stemsplit.audio.tags import Tags, write_tags
-from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder
-from stemsplit.errors import OutputError
+from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder, quantize
+from stemsplit.errors import OutputError, reason
+from stemsplit.machine.disk import partial_path, put_in_place
 
 
 class _Encoder(Protocol):
@@ -87,7 +86,7 @@ class StemWriter:
     def _start(self) -> None:
         with self._reported():
             self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._partial = _partial_path(self.target)
+            self._partial = partial_path(self.target)
             try:
                 self._file = self._partial.open("x+b")
                 self._encoder = self._open_encoder(self._file)
@@ -134,10 +133,8 @@ class StemWriter:
         self._file.close()
         if self.tags is not None:
             write_tags(self._partial, self.tags, self.format, self._warn)
-        _flush_to_disk(self._partial)
-        self._partial.replace(self.target)
+        put_in_place(self._partial, self.target)
         self._partial = None
-        _flush_folder(self.target.parent)
 
     def _discard(self) -> None:
         if self._partial is None:
@@ -163,23 +160,76 @@ class StemWriter:
             raise OutputError(f"cannot write {self.target}: {text}") from error
 
 
-def _partial_path(target: Path) -> Path:
-    """A hidden name in the same folder, short enough for any file system that holds the target's."""
-    return target.with_name(f".{target.name[:40]}.partial-{secrets.token_hex(4)}")
+_WRITE_FRAMES = 4096  # libsndfile's Vorbis encoder keeps a whole write on the C stack
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "flac": {"format": "FLAC"},
+    "aiff": {"format": "AIFF"},
+    # 320 kbit/s, or the most that MPEG-2 has
+    "mp3": {
+        "format": "MP3",
+        "subtype": "MPEG_LAYER_III",
+        "compression_level": 0.0,
+        "bitrate_mode": "CONSTANT",
+    },
+    # quality 8, about 256 kbit/s for stereo
+    "ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.2},
+    # about 130 kbit/s a channel
+    "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.5},
+}
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+class SndfileEncoder:
+    """Writes one stem to an open, seekable file. ``serial`` becomes the Ogg stream's number.
 
+    Errors of the file itself come through as they are; libsndfile's own are soundfile.SoundFileError.
+    """
 
-def _flush_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, on systems where a folder can be flushed."""
-    if os.name != "posix":
-        return
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+    def __init__(self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, serial: int) -> None:
+        self._sink = CallbackFile(file)
+        self._depth, self._serial = bit_depth, serial if format in ("ogg", "opus") else None
+        options = {"subtype": f"PCM_{bit_depth}"} | _OPTIONS[format]
         try:
-            os.fsync(descriptor)
+            self._sound = soundfile.SoundFile(self._sink, "w", rate, channels, **options)
         finally:
-            os.close(descriptor)
+            self._check_or_abandon()
+
+    def write(self, frames: np.ndarray) -> int:
+        """Append float32 (n, channels); how many samples were clamped to ±1."""
+        samples, clamped = _encodable(frames, self._depth)
+        for start in range(0, len(samples), _WRITE_FRAMES):
+            try:
+                self._sound.write(samples[start : start + _WRITE_FRAMES])
+            finally:
+                self._sink.check()
+        return clamped
+
+    def finish(self) -> None:
+        """Write what the codec still holds, and the header."""
+        try:
+            self._sound.close()
+        finally:
+            self._sink.check()
+        if self._serial is not None:
+            set_serial(self._sink.file, self._serial)
+
+    def abandon(self) -> None:
+        """Free the codec without writing any more."""
+        self._sink.abandoned = True
+        self._sound.close()
+
+    def _check_or_abandon(self) -> None:
+        try:
+            self._sink.check()
+        except BaseException:
+            self._sink.abandoned = True  # the codec is freed later, when the file is closed already
+            raise
+
+
+def _encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
+    """Samples as libsndfile shall store them. It would scale floats by one step less than it divides by."""
+    if bit_depth == "16":
+        return quantize(frames, bit_depth)
+    if bit_depth == "24":
+        samples, clamped = quantize(frames, bit_depth)
+        return samples << 8, clamped  # it keeps the upper 24 bits of 32
+    return np.clip(frames, -1.0, 1.0), int(np.count_nonzero(np.abs(frames) > 1.0))

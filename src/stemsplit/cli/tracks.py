@@ -14,7 +14,7 @@ from stemsplit.cli.screen import Screen, put, put_json
 from stemsplit.errors import UsageError
 
 if TYPE_CHECKING:
-    from stemsplit.inputs import Input
+    from stemsplit.files.inputs import Input
     from stemsplit.jobs import Job, Outcome, Work
 
 STREAM = Path("-")
@@ -46,7 +46,7 @@ def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
 
 def find(paths: Sequence[Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
     """Files of folders and files; standard input is found, and not yet read. See `inputs.find_inputs`."""
-    from stemsplit.inputs import Input, find_inputs
+    from stemsplit.files.inputs import Input, find_inputs
 
     named = [path for path in paths if path != STREAM]
     found = find_inputs(named, output, stem=stem) if named or STREAM not in paths else ()

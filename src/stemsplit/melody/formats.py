@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stemsplit.errors import AudioError, UsageError
+from stemsplit.errors import AudioError, UsageError, reason
+from stemsplit.machine.disk import write_whole
 from stemsplit.melody.contour import Contour
-from stemsplit.whole import write_whole
 
 DEFAULT_HOP = 0.010
 """Seconds between frames of a file that holds too few of them to tell."""
@@ -151,7 +151,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
                     separator = next((mark for mark in ",;" if mark in line), None)
                     yield number, [cell.strip() for cell in line.split(separator)]
     except OSError as error:
-        raise AudioError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise AudioError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _is_header(cells: list[str]) -> bool:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stemsplit.errors import UsageError
+from stemsplit.machine.disk import write_whole
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Note, Notes, midi_pitch
-from stemsplit.whole import write_whole
 
 if TYPE_CHECKING:
     import mido

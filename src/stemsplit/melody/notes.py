@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from stemsplit.machine.disk import write_whole
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.segment import Segment, joined, segments
 from stemsplit.melody.tuning import STANDARD_HZ, checked_tuning, estimate_tuning
-from stemsplit.whole import write_whole
 
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _HEADER = "onset,duration,midi,name,hz,cents"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stemsplit.errors import UsageError
+from stemsplit.machine.disk import write_whole
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, midi_pitch
 from stemsplit.melody.spectrogram import HIGHEST_MIDI, LOWEST_MIDI, Spectrogram
-from stemsplit.whole import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,9 +17,10 @@ from typing import Any
 
 from stemsplit.audio import AudioInfo
 from stemsplit.audio.info import Warn
-from stemsplit.inputs import Input
+from stemsplit.files.inputs import Input
+from stemsplit.files.manifest import output_record, still_holds
 from stemsplit.jobs import Job, Progress, recorded, refuse_collisions
-from stemsplit.manifest import output_record, still_holds
+from stemsplit.machine.disk import staged
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, find_notes, write_notes
@@ -28,7 +29,6 @@ from stemsplit.melody.reader import Reader, Reading, listen
 from stemsplit.melody.tuning import checked_tuning
 from stemsplit.options import MelodyOptions
 from stemsplit.sources import file_source
-from stemsplit.staging import staged
 
 MANIFEST_SUFFIX = "melody.json"
 

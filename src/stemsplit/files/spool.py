@@ -9,8 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from stemsplit.audio.refusal import reason
-from stemsplit.errors import OutputError
+from stemsplit.errors import OutputError, reason
 
 
 class Spool:

@@ -21,10 +21,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stemsplit.audio import FORMATS, Spool, StemWriter, Tags, blocks, output_rate, probe, shared_gain
-from stemsplit.audio.ogg import page_checksum, read_ogg_pages
+from stemsplit.audio import FORMATS, StemWriter, Tags, blocks, output_rate, probe, shared_gain
+from stemsplit.audio.headers import page_checksum, read_ogg_pages
 from stemsplit.audio.wav import RIFF_LIMIT, quantize, wav_header
 from stemsplit.errors import OutputError
+from stemsplit.files.spool import Spool
 
 Sound = Callable[..., np.ndarray]
 

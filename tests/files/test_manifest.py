@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from stemsplit.cache import sha256_of
 from stemsplit.errors import OutputError
-from stemsplit.manifest import (
+from stemsplit.files.manifest import (
     MANIFEST_NAME,
     output_paths,
     output_record,
@@ -19,6 +18,7 @@ from stemsplit.manifest import (
     still_holds,
     write_manifest,
 )
+from stemsplit.machine.disk import sha256_of
 
 SETTINGS = {"format": "wav", "overlap": 0.5, "outputs": {"vocals": {"stems": ["vocals"], "residual": False}}}
 

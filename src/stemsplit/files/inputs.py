@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
-from stemsplit.errors import UsageError
-from stemsplit.manifest import MANIFEST_NAME, output_paths, read_manifest
-from stemsplit.naming import track_name
+from stemsplit.errors import UsageError, reason
+from stemsplit.files.manifest import MANIFEST_NAME, output_paths, read_manifest
+from stemsplit.files.naming import track_name
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _walk(folder: Path, output: Path, seen: set[Path], stem: str | None) -> Iter
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise UsageError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"{folder}: {reason(error)}") from error
     for entry in entries:
         if entry.name.startswith("."):
             continue

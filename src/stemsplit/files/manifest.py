@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stemsplit.cache import sha256_of
-from stemsplit.whole import write_whole
+from stemsplit.machine.disk import sha256_of, write_whole
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"

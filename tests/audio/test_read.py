@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemsplit.audio import AUDIO_SUFFIXES, blocks, is_audio, probe
-from stemsplit.audio.mpeg import read_mpeg_header
+from stemsplit.audio.headers import read_mpeg_header
 from stemsplit.errors import AudioError, DecodeError, EmptyAudioError
 
 Sound = Callable[..., np.ndarray]

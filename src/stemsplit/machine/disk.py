@@ -1,0 +1,177 @@
+"""Files on disk: written aside, synced, then renamed, so that a name never stands for half a file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stemsplit.errors import OutputError, reason
+
+POLL_SECONDS = 0.1
+"""How often a lock that another process holds is tried."""
+
+
+def partial_path(target: Path) -> Path:
+    """Return a fresh hidden name beside `target`, short enough for any file system that holds the target's."""
+    return target.with_name(f".{target.name[:40]}.partial-{secrets.token_hex(4)}")
+
+
+def put_in_place(partial: Path, target: Path) -> None:
+    """Sync a finished file and give it its name, so that both survive a power cut. Raises: OSError."""
+    with partial.open("r+b") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """Yield a hidden path to write to; it becomes `target` if the block succeeds, and is removed if not.
+
+    The folders above are made.
+    Raises: OutputError for what the disk refuses, in the block too; `target` is then as it was before.
+    """
+    partial = partial_path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        put_in_place(partial, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {reason(error)}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a small file, whole or not at all; text in UTF-8. Raises: OutputError."""
+    with written_aside(path) as partial:
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def staged(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Yield a place to write each file to; when the block succeeds they move to their targets, all in one folder.
+
+    Raises: OutputError.
+    """
+    folder = next(iter(targets.values())).parent
+    with new_folders_removed_on_error(targets.values()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stage = Path(tempfile.mkdtemp(dir=folder, prefix=".stemsplit-"))
+        except OSError as error:
+            raise OutputError(f"cannot write to {folder}: {reason(error)}") from error
+        try:
+            places = {name: stage / target.name for name, target in targets.items()}
+            yield places
+            _move(places, targets)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _move(places: Mapping[str, Path], targets: Mapping[str, Path]) -> None:
+    """Rename all files; if one cannot be renamed, remove those that are new."""
+    new: list[Path] = []
+    try:
+        for name, target in targets.items():
+            if not target.exists():
+                new.append(target)
+            try:
+                put_in_place(places[name], target)
+            except OSError as error:
+                raise OutputError(f"cannot write {target}: {reason(error)}") from error
+    except BaseException:
+        for target in new:
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folders_removed_on_error(targets: Iterable[Path]) -> Iterator[None]:
+    """Remove the folders of targets that were not there before, if the block fails."""
+    missing = {folder for target in targets for folder in target.parents if not folder.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):  # not empty, or never made
+                folder.rmdir()
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on `path`, created if needed; wait while another process holds it.
+
+    The system drops the lock when a process dies, so none is ever left behind. Yields False where the file system
+    knows no locks: then the caller must not share its temporary files with other processes.
+    Raises: OSError if the file cannot be made.
+    """
+    with path.open("a+b") as file:
+        while (held := _try_lock(file.fileno())) is None:
+            time.sleep(POLL_SECONDS)
+        try:
+            yield held
+        finally:
+            if held:
+                _unlock(file.fileno())
+
+
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Return True if it is held now, None if another process holds it, False if this file system has no locks."""
+    try:
+        if os.name == "nt":
+            windows = importlib.import_module("msvcrt")
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            windows.locking(descriptor, windows.LK_NBLCK, 1)
+        else:
+            posix = importlib.import_module("fcntl")
+            posix.flock(descriptor, posix.LOCK_EX | posix.LOCK_NB)
+    except OSError as error:
+        return None if error.errno in _BUSY else False
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    if os.name == "nt":
+        windows = importlib.import_module("msvcrt")
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        windows.locking(descriptor, windows.LK_UNLCK, 1)
+    else:
+        posix = importlib.import_module("fcntl")
+        posix.flock(descriptor, posix.LOCK_UN)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut, on systems where a folder can be synced."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
