@@ -15,7 +15,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import sys_tags
 
-NATIVE = Path("src/stemsplit/native")
+NATIVE = Path("src/stemsplit/networks/kernels/native")
 
 
 class NativeKernels(BuildHookInterface):  # type: ignore[type-arg]

@@ -36,6 +36,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stemsplit.networks.backends.choose import bind
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -160,7 +162,7 @@ def our_network(model: str, backend: str, device: Any, options: argparse.Namespa
 
     from stemsplit.errors import StemsplitError
     from stemsplit.machine.memory import keep_freed_memory
-    from stemsplit.networks.backends import choose
+    from stemsplit.networks.backends.choose import choose
     from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig
 
     if model in CONFIGS:
@@ -174,7 +176,7 @@ def our_network(model: str, backend: str, device: Any, options: argparse.Namespa
         keep_freed_memory()
         chosen = choose(device, backend)
     network = BSMamba(config).to(device).eval()
-    network.bind(chosen)
+    bind(network, chosen)
     if device.type == "cpu" and backend == "torch" and options.precision == "bf16":
         raise StemsplitError("the tiles of this backend are float32")
     return network, options.seconds or config.chunk_samples / config.sample_rate

@@ -17,10 +17,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stemsplit.networks import backends
-from stemsplit.networks.bsmamba import CONFIGS, BSMambaConfig, ResidualBiMamba
-from stemsplit.networks.native import NativeBackend
-from stemsplit.networks.native_library import Library, load_library
+from stemsplit.networks.backends import choose as backends
+from stemsplit.networks.backends.native import NativeBackend
+from stemsplit.networks.bsmamba import CONFIGS, BSMambaConfig, bimamba_of
+from stemsplit.networks.kernels.native_library import Library, load_library
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
 FULL = CONFIGS["ts-bsmamba2"]
 MINI = BSMambaConfig(dim=64, d_state=32, expand=1, headdim=32)
@@ -48,7 +49,7 @@ def main() -> None:
 
 def _compare(title: str, config: BSMambaConfig, rows: Tensor, repeats: int) -> None:
     torch.manual_seed(0)
-    block = ResidualBiMamba(config).eval()
+    block = bimamba_of(config).eval()
     added = copy.deepcopy(block).double().forward_unfused(rows.double()) - rows.double()
     ways = _ways(block)
     taken: dict[str, list[float]] = {name: [] for name in ways}

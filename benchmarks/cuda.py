@@ -28,6 +28,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stemsplit.networks.backends.choose import bind
+from stemsplit.networks.bsmamba import bimamba_of
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -121,7 +124,7 @@ class Bench:
     def __init__(self, plan: Plan, device_name: str) -> None:
         import torch
 
-        from stemsplit.networks.backends import BACKENDS, why_not
+        from stemsplit.networks.backends.choose import BACKENDS, why_not
 
         self.plan, self.device = plan, torch.device(device_name)
         self.deadline = time.monotonic() + 60 * plan.minutes
@@ -165,9 +168,9 @@ class Bench:
         """A block of the full network's size, all weights random, also those that start as ones and zeros."""
         import torch
 
-        from stemsplit.networks.bsmamba import BSMambaConfig, ResidualBiMamba
+        from stemsplit.networks.bsmamba import BSMambaConfig
 
-        block = ResidualBiMamba(BSMambaConfig(**dict(self.plan.block))).eval()
+        block = bimamba_of(BSMambaConfig(**dict(self.plan.block))).eval()
         with torch.no_grad():
             for parameter in block.parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
@@ -266,7 +269,7 @@ def sweep(bench: Bench) -> list[dict[str, Any]]:
     """How the Triton kernels are best cut on this chip, half precision, one change at a time from the default."""
     import torch
 
-    from stemsplit.networks.ssd_triton import Settings, TritonBackend
+    from stemsplit.networks.backends.triton import Settings, TritonBackend
 
     if "triton" not in bench.backends:
         return []
@@ -323,7 +326,7 @@ def time_networks(bench: Bench) -> list[dict[str, Any]]:
             seconds = batch * config.chunk_samples / config.sample_rate
             for backend_name, backend in bench.backends.items():
                 row = {"network": name, "batch": batch, "backend": backend_name}
-                network.bind(backend)
+                bind(network, backend)
                 _reset_peak(bench.device)
                 with bench.precision(bench.half):
                     taken = bench.times({"": lambda network=network, mixture=mixture: network(mixture)})[""]
@@ -344,7 +347,7 @@ def time_graphs(bench: Bench) -> list[dict[str, Any]]:
         network = build(name, bench.device)
         config = network.config
         for backend_name in [candidate for candidate in ("triton", "torch") if candidate in bench.backends]:
-            network.bind(bench.backends[backend_name])
+            bind(network, bench.backends[backend_name])
             for batch in bench.plan.batches:
                 mixture = 0.1 * torch.randn(batch, config.channels, config.chunk_samples, device=bench.device)
                 with bench.precision(bench.half):
@@ -392,7 +395,7 @@ def time_streams(bench: Bench) -> list[dict[str, Any]]:
     import numpy as np
     import torch
 
-    from stemsplit.networks import backends
+    from stemsplit.machine.device import BACKEND_VARIABLE
     from stemsplit.separate import chunking_for, separate_blocks
 
     rng, rows = np.random.default_rng(0), []
@@ -407,7 +410,7 @@ def time_streams(bench: Bench) -> list[dict[str, Any]]:
         for backend_name in bench.backends:
             for batch in bench.plan.batches[-2:]:
                 chunking = chunking_for(config, batch_size=batch)
-                os.environ[backends.VARIABLE] = backend_name
+                os.environ[BACKEND_VARIABLE] = backend_name
                 taken = []
                 try:
                     for repeat in range(3 if bench.plan.repeats > 1 else 2):
@@ -420,7 +423,7 @@ def time_streams(bench: Bench) -> list[dict[str, Any]]:
                         samples = sum(part.shape[-1] for part in stems)
                         taken.append((time.perf_counter() - start) / (samples / config.sample_rate))
                 finally:
-                    del os.environ[backends.VARIABLE]
+                    del os.environ[BACKEND_VARIABLE]
                 best = min(taken[1:])
                 row = {"network": name, "backend": backend_name, "batch": batch, "overlap": config.overlap}
                 rows.append({**row, "ms_per_second": round(1e3 * best, 3), "times_real_time": float(f"{1 / best:.4g}")})
@@ -437,7 +440,7 @@ def profile(bench: Bench) -> list[dict[str, Any]]:
     if bench.device.type != "cuda":
         return []
     network = build(bench.plan.networks[0], bench.device)
-    network.bind(bench.backends.get("triton") or bench.backends["torch"])
+    bind(network, bench.backends.get("triton") or bench.backends["torch"])
     config = network.config
     mixture = 0.1 * torch.randn(4, config.channels, config.chunk_samples, device=bench.device)
     with bench.precision(bench.half):

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stemsplit.networks.bands import group_norm
-from stemsplit.networks.bsmamba import ResidualBiMamba
-from stemsplit.networks.ssd import Mamba2
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.mamba2 import Mamba2
+from stemsplit.networks.layers.norm import group_norm
 
 CHUNK = 64
 

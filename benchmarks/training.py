@@ -141,8 +141,8 @@ def blocks_of(options: argparse.Namespace) -> Callable[[str], None]:
     """What lies between the projections, by either path, of sequences over time and over bands."""
     import torch
 
-    from stemsplit.networks import native_training
-    from stemsplit.networks.ssd import RMS_EPS
+    from stemsplit.networks.kernels import native_scan as native_training
+    from stemsplit.networks.layers.norm import RMS_EPS
 
     network = network_of(options)
     c, block = network.config, network.blocks_mask[0].time

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stemsplit.networks import backends
-from stemsplit.networks.bsmamba import ResidualBiMamba
-from stemsplit.networks.torch_backend import TorchBackend
+from stemsplit.networks.backends import choose as backends
+from stemsplit.networks.backends.torch import TorchBackend
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
 
 class WrongBackend(TorchBackend):

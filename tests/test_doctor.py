@@ -13,7 +13,8 @@ from stemsplit import doctor
 from stemsplit.audio import FORMATS
 from stemsplit.cli import main
 from stemsplit.doctor import Finding
-from stemsplit.networks import backends
+from stemsplit.machine.device import BACKEND_VARIABLE
+from stemsplit.networks.backends import choose as backends
 
 
 @pytest.fixture(autouse=True)
@@ -64,18 +65,18 @@ def test_the_cpu_is_a_device_and_a_missing_gpu_has_a_reason(monkeypatch: pytest.
 
 
 def test_the_backend_of_each_device_is_named_and_what_others_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(backends.VARIABLE, "torch")
+    monkeypatch.setenv(BACKEND_VARIABLE, "torch")
     found = {finding.name: finding for finding in doctor.mamba2(("cpu",))}
     assert found["Mamba-2 on cpu"].data == "torch"
     assert "set by STEMSPLIT_BACKEND" in found["Mamba-2 on cpu"].value
     assert found["backend torch"].value == "works on cpu"
     assert found["backend mamba"].state == "missing"
-    monkeypatch.delenv(backends.VARIABLE)
+    monkeypatch.delenv(BACKEND_VARIABLE)
     assert states(doctor.mamba2(("cpu",)))["Mamba-2 on cpu"] == "ok"
 
 
 def test_a_backend_that_was_asked_for_and_is_not_here_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(backends.VARIABLE, "mamba")
+    monkeypatch.setenv(BACKEND_VARIABLE, "mamba")
     finding = next(doctor.mamba2(("cpu",)))
     assert finding.state == "broken"
     assert "no backend 'mamba' on cpu" in finding.value

@@ -14,7 +14,8 @@ from tiny_melody import TINY_MELODY, FakeMelodyConfig, FakeMelodyNetwork, voice
 from torch import Tensor, nn
 
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
-from stemsplit.melody.posterior import MelodyNetwork, grid_of, posteriors
+from stemsplit.melody.posterior import grid_of, posteriors
+from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.networks.melody_cnn import MelodyCNN
 
 SMALL = FakeMelodyConfig(bins=12, bin_cents=100.0, context_frames=5)

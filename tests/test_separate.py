@@ -25,6 +25,9 @@ class Config:
     channels: int = 2
     chunk_samples: int = 40
     overlap: float = 0.5
+    shortest_samples: int = 1
+    thread_safe: bool = True
+    aligned: bool = True
 
 
 @dataclass
@@ -464,7 +467,7 @@ def test_chunks_without_a_length_are_refused(seconds: float) -> None:
 def test_a_chunk_shorter_than_the_analysis_window_is_refused() -> None:
     @dataclass(frozen=True)
     class Spectral(Config):
-        n_fft: int = 30
+        shortest_samples: int = 30
 
     with pytest.raises(UsageError, match=r"chunks of 2 s .* 3\.000 s"):
         chunking_for(Spectral(), chunk_seconds=2)

@@ -13,8 +13,8 @@ from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.files.naming import stem_path
-from stemsplit.inference import Network
 from stemsplit.machine.device import choose_device
+from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import Clip, SeparateOptions
 from stemsplit.separator import Rendered, as_model, load_model, make_separator, render
 from stemsplit.sources import BLOCK_SAMPLES, open_source
@@ -70,7 +70,7 @@ def separate(
     source: str | Path | np.ndarray,
     sample_rate: int | None = None,
     *,
-    model: str | Path | Network = DEFAULT_MODEL,
+    model: str | Path | SeparatorNetwork = DEFAULT_MODEL,
     stems: str | Sequence[str] | None = None,
     two_stems: str | None = None,
     mix: Sequence[str] = (),
@@ -121,7 +121,7 @@ def separate(
     return Separation(named, audio.sample_rate, separator.model.reference, bit_depth, tuple(warnings))
 
 
-def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") -> Network:
+def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") -> SeparatorNetwork:
     """The network that a reference names, on a device; for `separate(model=…)`.
 
     Raises: UnknownModelError, ModelError, DeviceError.

@@ -103,7 +103,7 @@ def save(network: Network, folder: Path, *, dtype: torch.dtype = torch.float32, 
         weights |= {"dtype": str(dtype).removeprefix("torch."), **about.pop("weights", {})}
         described = {"format": FORMAT, "architecture": _architecture(network), **old, **about}
         described |= {"parameters": sum(value.numel() for value in network.parameters())}
-        described |= {"network": _as_json(network.config), "weights": weights}
+        described |= {"network": network.config.as_json(), "weights": weights}
         partial.replace(target)
         _write_whole(folder / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
     except OSError as error:
@@ -238,11 +238,6 @@ def _validated(kind: type[Any], network: dict[str, Any], path: Path) -> Any:
 def _weights_of(folder: Path) -> dict[str, Any]:
     weights: dict[str, Any] = read_config(folder / CONFIG_NAME).get("weights", {})
     return weights
-
-
-def _as_json(config: Config) -> dict[str, Any]:
-    values = {name: getattr(config, name) for name in config.__dataclass_fields__}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -23,10 +23,16 @@ from stemsplit.cache import cache_dir
 from stemsplit.catalog import DEFAULT_MODEL, card, locate, model_names
 from stemsplit.checkpoint import load_separator
 from stemsplit.errors import StemsplitError
-from stemsplit.inference import Network
-from stemsplit.machine.device import available_devices, choose_device, choose_precision
+from stemsplit.machine.device import (
+    BACKEND_VARIABLE,
+    available_devices,
+    choose_device,
+    choose_precision,
+    wanted_backend,
+)
 from stemsplit.machine.memory import keep_freed_memory
-from stemsplit.networks import backends
+from stemsplit.networks.backends import choose as backends
+from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.separate import chunking_for, separate_blocks
 
 PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "mido",
@@ -136,7 +142,7 @@ def mamba2(here: tuple[str, ...]) -> Iterator[Finding]:
         except StemsplitError as error:
             yield Finding(section, f"Mamba-2 on {device}", str(error), "broken")
             continue
-        why = f"set by {backends.VARIABLE}" if os.environ.get(backends.VARIABLE) else "the fastest that works"
+        why = "the fastest that works" if wanted_backend() == "auto" else f"set by {BACKEND_VARIABLE}"
         yield Finding(section, f"Mamba-2 on {device}", f"backend {chosen}, {why}", "ok", chosen)
     for name in backends.BACKENDS:
         reasons = {device: backends.why_not(name, torch.device(device)) for device in here}
@@ -225,7 +231,7 @@ def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Finding:
     return Finding(section, model, text, "ok", times)
 
 
-def real_time_factor(network: Network, device: torch.device) -> float:
+def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:
     """Seconds of stereo audio separated in one second, after a warm-up, with the network's own chunks."""
     keep_freed_memory()
     config = network.config

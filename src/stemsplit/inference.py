@@ -10,49 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stemsplit.errors import ModelError, OutOfMemoryError
-from stemsplit.networks import backends
+from stemsplit.networks.backends.choose import bind, choose
+from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.overlap_add import Chunking, chunks, overlap_add
 
 SMALLEST_CHUNK_PARTS = 4  # below a quarter of the length it was trained with, a network has too little context
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
 
 
-class NetworkConfig(Protocol):
-    """What a separator says about itself."""
-
-    @property
-    def stems(self) -> tuple[str, ...]: ...  # in the order of the network's output
-    @property
-    def sample_rate(self) -> int: ...  # Hz
-    @property
-    def channels(self) -> int: ...  # the most that one pass takes
-    @property
-    def chunk_samples(self) -> int: ...
-    @property
-    def overlap(self) -> float: ...  # fraction of a chunk
-
-
-class Network(Protocol):
-    """Mixture (B, C, S) float32 → stems (B, K, C, S)."""
-
-    @property
-    def config(self) -> NetworkConfig: ...
-    def __call__(self, mixture: Tensor, /) -> Tensor: ...
-
-
 class Inference:
     """Mixtures (B, C, S) → stems (B, K, C, S), in numpy, within the memory there is.
 
     Args:
-        network: moved to `device` and set to evaluation if it is a module, bound to the backend that
-            `backends.choose` finds if it has blocks to bind; any callable otherwise.
+        network: a module is moved to `device`, set to evaluation, and its layers are bound to the backend that
+            `choose` finds; any other callable stays as it is.
         chunking: its chunk and overlap are where the ladder starts.
         device: where to run first.
         precision: dtype of autocast, or None for fp32.
@@ -61,7 +38,7 @@ class Inference:
 
     def __init__(
         self,
-        network: Network,
+        network: SeparatorNetwork,
         chunking: Chunking,
         device: torch.device,
         precision: torch.dtype | None,
@@ -159,8 +136,7 @@ class Inference:
     def _place(self, device: torch.device, backend: str | None = None) -> None:
         if isinstance(self.network, nn.Module):
             self.network.to(device).eval()
-        if hasattr(self.network, "bind"):
-            self.network.bind(backends.choose(device, backend))
+            bind(self.network, choose(device, backend))
 
     def _warn_of_overflow(self) -> None:
         if not self._overflowed:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from stemsplit.errors import CheckpointError
-from stemsplit.networks.bands import BandHeads
 from stemsplit.networks.bsmamba import CONFIGS, BSMambaConfig
+from stemsplit.networks.layers.bands import BandHeads
 
 WRAPPERS = ("state", "state_dict", "model_state_dict")
 """Keys under which trainers put the state dict."""

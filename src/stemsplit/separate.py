@@ -16,19 +16,10 @@ import numpy as np
 import torch
 
 from stemsplit.errors import DecodeError, ModelError, UsageError
-from stemsplit.inference import Inference, Network, NetworkConfig, is_out_of_memory
+from stemsplit.inference import Inference, is_out_of_memory
 from stemsplit.machine.side_by_side import in_order
+from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.overlap_add import Chunk, Chunking, chunks, overlap_add
-
-__all__ = [
-    "Chunking",
-    "Network",
-    "NetworkConfig",
-    "channel_groups",
-    "chunking_for",
-    "separate_array",
-    "separate_blocks",
-]
 
 T = TypeVar("T")
 
@@ -56,7 +47,7 @@ def channel_groups(channels: int, *, widest: int = 2) -> tuple[tuple[int, ...], 
 
 
 def chunking_for(
-    config: NetworkConfig,
+    config: SeparatorConfig,
     *,
     chunk_seconds: float | None = None,
     overlap: float | None = None,
@@ -65,20 +56,19 @@ def chunking_for(
     """The network's own chunking, with what the user chose in its place.
 
     Raises:
-        UsageError: a number outside its range, or a chunk shorter than the network's analysis window.
+        UsageError: a number outside its range, or a chunk shorter than the network's shortest.
     """
     if chunk_seconds is not None and not math.isfinite(chunk_seconds):
         raise UsageError(f"chunks of {chunk_seconds} s have no length: choose a few seconds")
     samples = config.chunk_samples if chunk_seconds is None else round(chunk_seconds * config.sample_rate)
-    shortest = getattr(config, "n_fft", 1)  # networks on waveforms have no window
-    if samples < shortest:
-        seconds = shortest / config.sample_rate
+    if samples < config.shortest_samples:
+        seconds = config.shortest_samples / config.sample_rate
         raise UsageError(f"chunks of {chunk_seconds} s are too short for this model: {seconds:.3f} s or more")
     return Chunking(samples, config.overlap if overlap is None else overlap, batch_size)
 
 
 def separate_blocks(
-    network: Network,
+    network: SeparatorNetwork,
     blocks: Iterable[np.ndarray],
     *,
     channels: int,
@@ -92,7 +82,7 @@ def separate_blocks(
     """Separate a stream.
 
     Args:
-        network: see `Network`; a module is moved to `device`.
+        network: see `SeparatorNetwork`; a module is moved to `device`.
         blocks: float32 (channels, n) at the network's rate, n ≥ 0 may vary.
         channels: of every block; more than the network takes are separated in `channel_groups`.
         chunking: see `Chunking`; `chunking_for(network.config)` is the network's own.
@@ -107,9 +97,11 @@ def separate_blocks(
 
     Raises:
         DecodeError: the mixture holds NaN or infinity.
-        ModelError: the network returned NaN, infinity or another shape.
+        ModelError: the network returned NaN, infinity or another shape, or is not `aligned`.
         OutOfMemoryError: not even a short chunk fits on the CPU.
     """
+    if not network.config.aligned:
+        raise ModelError("the network's stems come in another order in every chunk, which cannot be joined yet")
     infer = Inference(network, chunking, torch.device(device), precision, on_warning)
     cut = chunks(_checked(blocks, channels, network.config.sample_rate), chunking)
     done = 0
@@ -121,7 +113,7 @@ def separate_blocks(
 
 
 def separate_array(
-    network: Network,
+    network: SeparatorNetwork,
     mixture: np.ndarray,
     *,
     chunking: Chunking | None = None,

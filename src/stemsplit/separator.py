@@ -21,9 +21,9 @@ from stemsplit.audio.info import Warn
 from stemsplit.catalog import locate, verify
 from stemsplit.checkpoint import load_separator
 from stemsplit.download import Progress
-from stemsplit.inference import Network
 from stemsplit.machine.device import choose_device, choose_precision, chunks_side_by_side
 from stemsplit.machine.pipeline import ahead, behind
+from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.overlap_add import Chunking
 from stemsplit.separate import chunking_for, separate_blocks
@@ -40,7 +40,7 @@ class Model:
 
     reference: str
     sha256: str
-    network: Network
+    network: SeparatorNetwork
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,18 @@ def load_model(reference: str, *, progress: Progress | None = None) -> Model:
     return Model(reference, verify(files), load_separator(files))
 
 
-def as_model(model: str | Path | Network) -> Model:
+def as_model(model: str | Path | SeparatorNetwork) -> Model:
     """The model that a reference names, see `load_model`; or a network that the caller has, as a model."""
     if isinstance(model, (str, Path)):
         return load_model(str(model))
     return Model(type(model).__name__, "", model)
 
 
-def parameter_count(network: Network) -> int | None:
-    """Parameters of a network; None of any other callable."""
-    return sum(value.numel() for value in network.parameters()) if isinstance(network, torch.nn.Module) else None
+def shareable_parameters(network: SeparatorNetwork) -> int | None:
+    """Parameters of a network that several threads may call at once; None of any other."""
+    if not isinstance(network, torch.nn.Module) or not network.config.thread_safe:
+        return None
+    return sum(value.numel() for value in network.parameters())
 
 
 def make_separator(model: Model, options: SeparateOptions) -> Separator:
@@ -118,7 +120,7 @@ def make_separator(model: Model, options: SeparateOptions) -> Separator:
         ),
         device,
         choose_precision(options.precision, device),
-        chunks_side_by_side(device, parameter_count(model.network)),
+        chunks_side_by_side(device, shareable_parameters(model.network)),
     )
 
 

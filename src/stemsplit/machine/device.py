@@ -1,7 +1,8 @@
-"""Names of devices and precisions → what torch is to use."""
+"""Names of devices, precisions and backends → what torch is to use."""
 
 from __future__ import annotations
 
+import os
 import re
 
 import torch
@@ -15,6 +16,14 @@ MOST_SIDE_BY_SIDE = 8
 """Each chunk under way takes memory."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+BACKEND_VARIABLE = "STEMSPLIT_BACKEND"
+"""Which backend computes the networks' layers: auto, or a name of `networks.backends`."""
+
+
+def wanted_backend() -> str:
+    """Return the backend that the environment asks for, or "auto"."""
+    return os.environ.get(BACKEND_VARIABLE) or "auto"
 
 
 def limit_threads() -> int:

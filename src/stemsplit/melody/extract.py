@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 from stemsplit.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL
-from stemsplit.inference import Network
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, find_notes
-from stemsplit.melody.posterior import MelodyNetwork
 from stemsplit.melody.reader import MelodyModel, decoding_for, listen, load_melody_model, make_reader
 from stemsplit.melody.tuning import checked_tuning
+from stemsplit.networks.contract import MelodyNetwork, SeparatorNetwork
 from stemsplit.options import MelodyOptions, SeparateOptions, Smoothing
 from stemsplit.separator import as_model, make_separator
 from stemsplit.sources import open_source
@@ -41,7 +40,7 @@ def extract_melody(
     *,
     vocals: bool = False,
     model: str | Path | MelodyNetwork = DEFAULT_MELODY_MODEL,
-    separator: str | Path | Network = DEFAULT_MODEL,
+    separator: str | Path | SeparatorNetwork = DEFAULT_MODEL,
     hop_ms: float = 10.0,
     fmin: float | None = None,
     fmax: float | None = None,

@@ -12,46 +12,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
 from stemsplit.inference import is_out_of_memory
 from stemsplit.melody.pitch import PitchGrid
+from stemsplit.networks.contract import MelodyConfig, MelodyNetwork
 
 CHUNK_SECONDS = 10.0
 """Long enough that its context (half a second on either side) is little beside it; a longer one only needs memory."""
 SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16
 SILENT_BELIEF = np.float32(1e-6)
 """Probability that a silent frame is sung. Not 0: its pitches keep their proportions, and a path can pass through."""
-
-
-class MelodyConfig(Protocol):
-    """What a melody network says about itself."""
-
-    @property
-    def sample_rate(self) -> int: ...  # Hz
-    @property
-    def hop_samples(self) -> int: ...
-    @property
-    def lowest_hz(self) -> float: ...  # of the first pitch bin
-    @property
-    def bin_cents(self) -> float: ...
-    @property
-    def bins(self) -> int: ...
-    @property
-    def context_frames(self) -> int: ...  # on either side, that a frame depends on
-
-
-class MelodyNetwork(Protocol):
-    """Waveform (B, samples) float32 → logits (B, 1 + samples // hop, 1 + bins), non-voice first."""
-
-    @property
-    def config(self) -> MelodyConfig: ...
-    def __call__(self, waveform: Tensor, /) -> Tensor: ...
 
 
 def grid_of(config: MelodyConfig) -> PitchGrid:

@@ -22,8 +22,9 @@ from stemsplit.download import Progress
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
-from stemsplit.melody.posterior import SILENT_PEAK, MelodyNetwork, grid_of, posteriors
+from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors
 from stemsplit.melody.together import together
+from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
 from stemsplit.separator import Separator, Source, render
 

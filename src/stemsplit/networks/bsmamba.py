@@ -10,25 +10,20 @@ the paper's has one per audio channel: a band holds its bins in all channels, C 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks import native_training
-from stemsplit.networks.bands import BandHeads, BandSplit, group_norm
-from stemsplit.networks.cpu_products import fast_products, tanh
+from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.expander import expand
-from stemsplit.networks.ssd import RMS_EPS, Mamba2
-from stemsplit.networks.stft import inverse_stft, window_of
-
-if TYPE_CHECKING:
-    from stemsplit.networks.backends import Backend, Bound
-
-TAC_BANDS = 8
-"""Bands of one pass of the exchange between channels."""
+from stemsplit.networks.kernels.products import fast_products, tanh
+from stemsplit.networks.kernels.stft import inverse_stft, window_of
+from stemsplit.networks.layers.bands import BandHeads, BandSplit
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.tac import TransformAverageConcatenate
 
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not brought up: they are silence but for rounding."""
@@ -40,7 +35,7 @@ BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2
 
 
 @dataclass(frozen=True)
-class BSMambaConfig:
+class BSMambaConfig(Config):
     """What a checkpoint needs to be built and run. The defaults are the published full model.
 
     `chunk_samples` and `overlap` (a fraction of the chunk) are how its scores were measured. `normalize` divides the
@@ -69,6 +64,9 @@ class BSMambaConfig:
     joint: bool = False
     expander_db: float | None = None
 
+    thread_safe: ClassVar[bool] = True
+    aligned: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if sum(self.bands) != self.n_fft // 2 + 1:
             raise ValueError(f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}")
@@ -86,14 +84,10 @@ class BSMambaConfig:
         if self.head_expand * self.dim % BandHeads.GROUPS:
             raise ValueError(f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}")
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> BSMambaConfig:
-        """Build from JSON values. Unknown names raise ValueError: a config never holds what nobody reads."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown settings {', '.join(unknown)}")
-        settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**settings)
+    @property
+    def shortest_samples(self) -> int:
+        """Samples of the shortest chunk: one window of the transform."""
+        return self.n_fft
 
 
 CONFIGS = {
@@ -125,15 +119,6 @@ class BSMamba(nn.Module):
         self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
         self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand, group)
 
-    def bind(self, backend: Backend | None) -> None:
-        """Let a backend compute the Mamba-2 blocks at inference, with the weights as they are now; None: none does.
-
-        Loading or moving weights and training drop it; bind again afterwards.
-        """
-        for module in self.modules():
-            if isinstance(module, ResidualBiMamba):
-                module.bound = None if backend is None else backend.bind(module)
-
     def matrices(self) -> list[Tensor]:
         """The weights that map hidden features to hidden features, for an optimiser that treats matrices as such."""
         linear = [part for part in self.modules() if isinstance(part, nn.Linear)]
@@ -164,6 +149,34 @@ class BSMamba(nn.Module):
         masked, mapped = self.spectra(spectrum)
         length = mixture.shape[-1]
         return Estimates(self.synthesise(masked + mapped, scale, length), self.synthesise(masked, scale, length))
+
+    def training_pairs(self, stems: Tensor, supervision: Supervision) -> list[Pair]:
+        """Compare both stages' estimates with the true stems (B, S, C, samples), as waveforms or as spectra.
+
+        Rows of spectra are the real numbers of all bins: their energies are those of waveforms but for a factor.
+        """
+        if supervision.spectra:
+            estimates, reference, mixture = self._spectra_compared(stems, supervision)
+        else:
+            reference, mixture = stems, stems.sum(1)
+            estimates = self.estimates(mixture)
+        share = supervision.first_stage
+        return [
+            Pair(1 - share, estimates.two_stage, reference, mixture),
+            Pair(share, estimates.masked, reference, mixture),
+        ]
+
+    def _spectra_compared(self, stems: Tensor, supervision: Supervision) -> tuple[Estimates, Tensor, Tensor]:
+        """Return estimates and stems as rows (B, S, C, n), and the mixture's (B, C, n), all on the network's scale."""
+        known = self.transform(stems)
+        if supervision.gains is not None:
+            bins = torch.arange(known.shape[-2], dtype=torch.float64)
+            frequencies = bins * self.config.sample_rate / self.config.n_fft
+            known = known * supervision.gains(frequencies)[:, :, None, :, None]
+        spectrum, scale = self.scaled(known.sum(1))
+        masked, mapped = self.spectra(spectrum)
+        known = known if scale is None else known / scale.clamp_min(QUIETEST).unsqueeze(1)
+        return Estimates(_as_rows(masked + mapped), _as_rows(masked)), _as_rows(known), _as_rows(spectrum)
 
     def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masked stems and what stage 2 adds, (B, S, C, F, T) complex, of a mixture (B, C, F, T)."""
@@ -213,6 +226,10 @@ class BSMamba(nn.Module):
         return waves if scale is None else waves * scale
 
 
+def _as_rows(spectra: Tensor) -> Tensor:
+    return torch.view_as_real(spectra).flatten(-3)
+
+
 def sum_to_one(masks: Tensor) -> Tensor:
     """Shift complex masks (B, S, …) so that they add up to 1 at every bin: the masked stems add up to the mixture."""
     excess = masks.sum(1, keepdim=True) - 1
@@ -224,8 +241,8 @@ class Block(nn.Module):
 
     def __init__(self, config: BSMambaConfig) -> None:
         super().__init__()
-        self.time = ResidualBiMamba(config)
-        self.band = ResidualBiMamba(config)
+        self.time = bimamba_of(config)
+        self.band = bimamba_of(config)
         self.channel = nn.Identity() if config.joint else TransformAverageConcatenate(config.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -235,102 +252,7 @@ class Block(nn.Module):
         return self.channel(tokens)
 
 
-class ResidualBiMamba(nn.Module):
-    """x + linear([forward(n) + n ; backward(n) + n]) with n = GroupNorm(x), along the last axis but one."""
-
-    def __init__(self, config: BSMambaConfig) -> None:
-        super().__init__()
-        c = config
-        self.norm_weight = nn.Parameter(torch.ones(c.dim))
-        self.norm_bias = nn.Parameter(torch.zeros(c.dim))
-        self.forward_mamba2 = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
-        self.backward_mamba2 = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
-        self.proj = nn.Linear(2 * c.dim, c.dim)
-        self.bound: Bound | None = None
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (…, L, D) → the same shape; every sequence by itself. By the bound backend, where it is inference."""
-        if self.bound is None or self.training or torch.is_grad_enabled():
-            return self.fused(tokens)
-        return self.bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
-
-    def train(self, mode: bool = True) -> ResidualBiMamba:
-        """As of every module; what was bound would not follow the weights."""
-        if mode:
-            self.bound = None
-        return super().train(mode)
-
-    def _apply(self, *args: Any, **settings: Any) -> ResidualBiMamba:
-        self.bound = None  # weights move or change their type
-        return super()._apply(*args, **settings)
-
-    def _load_from_state_dict(self, *args: Any, **settings: Any) -> None:
-        self.bound = None
-        super()._load_from_state_dict(*args, **settings)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles are unbound: packed weights are not theirs."""
-        return {**self.__dict__, "bound": None}
-
-    def fused(self, tokens: Tensor) -> Tensor:
-        """What `forward_unfused` computes, in fewer passes and with gradients.
-
-        The maps that follow each other without a nonlinearity between them (norm weight, out_proj, proj) are folded
-        into one matrix per direction, and the norm's division, one number per row, comes after the product.
-        """
-        rows = tokens.reshape(-1, *tokens.shape[-2:])
-        normed = group_norm(rows, self.norm_weight, self.norm_bias)
-        directions = (self.forward_mamba2, self.backward_mamba2)
-        projected = F.linear(normed, torch.cat([mamba.in_proj.weight for mamba in directions]))
-        outward = self.proj.weight.chunk(2, dim=1)
-        total = F.linear(normed, outward[0] + outward[1], self.proj.bias)
-        if torch.is_grad_enabled() and native_training.usable(projected):
-            gates = native_training.normed_gates(projected, directions)
-            maps = [out @ (m.out_proj.weight * m.norm.weight) for m, out in zip(directions, outward, strict=True)]
-            return tokens + (total + F.linear(gates, torch.cat(maps, dim=1))).view(tokens.shape)
-        for mamba, part, out, reverse in zip(
-            directions, projected.chunk(2, dim=-1), outward, (False, True), strict=True
-        ):
-            gated = mamba.gated(part, reverse=reverse)
-            folded = out @ (mamba.out_proj.weight * mamba.norm.weight)
-            scale = torch.rsqrt(gated.square().mean(-1, keepdim=True) + RMS_EPS)
-            total = torch.addcmul(total, F.linear(gated, folded), scale.to(total.dtype))
-        return tokens + total.view(tokens.shape)
-
-    def forward_unfused(self, tokens: Tensor) -> Tensor:
-        """The same, read off the paper: the truth that `fused` and every backend are tested against."""
-        rows = tokens.reshape(-1, *tokens.shape[-2:])
-        normed = group_norm(rows, self.norm_weight, self.norm_bias)
-        ahead = self.forward_mamba2(normed) + normed
-        back = self.backward_mamba2(normed, reverse=True) + normed
-        return tokens + self.proj(torch.cat([ahead, back], dim=-1)).view(tokens.shape)
-
-
-class TransformAverageConcatenate(nn.Module):
-    """TAC (Luo et al. 2020, arXiv 1910.14104): what all audio channels share is told to each of them."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        hidden = 3 * dim
-        self.norm_weight = nn.Parameter(torch.ones(dim))
-        self.norm_bias = nn.Parameter(torch.zeros(dim))
-        self.transform = nn.Linear(dim, hidden)
-        self.average = nn.Linear(hidden, hidden)
-        self.concatenate = nn.Linear(2 * hidden, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, C, K, T, D) → the same shape, mixed across C. At inference band by band, which stays in cache."""
-        if torch.is_grad_enabled():
-            return tokens + self._update(tokens)
-        out = torch.empty(tokens.shape, dtype=tokens.dtype, device=tokens.device)
-        for band in range(0, tokens.shape[2], TAC_BANDS):
-            part = tokens[:, :, band : band + TAC_BANDS]
-            torch.add(part, self._update(part), out=out[:, :, band : band + TAC_BANDS])
-        return out
-
-    def _update(self, tokens: Tensor) -> Tensor:
-        own = tanh(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
-        shared = tanh(self.average(own.mean(dim=1, keepdim=True)))
-        # Of the concatenation's map, each half by itself: what is shared need not be repeated per channel.
-        for_own, for_shared = self.concatenate.weight.chunk(2, dim=1)
-        return tanh(F.linear(own, for_own) + F.linear(shared, for_shared, self.concatenate.bias))
+def bimamba_of(config: BSMambaConfig) -> ResidualBiMamba:
+    """Return a bidirectional block of a config's widths."""
+    c = config
+    return ResidualBiMamba(c.dim, d_state=c.d_state, d_conv=c.d_conv, expand=c.expand, headdim=c.headdim)

@@ -18,13 +18,13 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemsplit.networks.cpu_products import fast_products
+from stemsplit.networks.contract import Config
+from stemsplit.networks.kernels.products import fast_products
 
 FLOOR = 1e-4
 """Added before the logarithm: −80 dB of full scale, so that silence is a number."""
@@ -34,7 +34,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
-class MelodyCNNConfig:
+class MelodyCNNConfig(Config):
     """Sizes. `kernel_samples` and `positions` have one entry per resolution."""
 
     sample_rate: int = 16000
@@ -67,14 +67,6 @@ class MelodyCNNConfig:
             raise ValueError(f"{self.kernels} kernels cannot be halved {len(self.module_channels)} times")
         if not (self.lowest_hz > 0 and self.bin_cents > 0 and 0 <= self.voicing_threshold <= 1):
             raise ValueError("lowest_hz and bin_cents are above 0, voicing_threshold is from 0 to 1")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> MelodyCNNConfig:
-        """Read JSON values; ValueError names fields that are unknown."""
-        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(f"unknown fields {', '.join(unknown)} for a melody network")
-        given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**given)
 
     @property
     def context_frames(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit import checkpoint
-from stemsplit.networks.bsmamba import QUIETEST, BSMamba, BSMambaConfig
+from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
+from stemsplit.networks.contract import Pair, Supervision, TrainableSeparator
 from stemsplit.training.data import (
     OCTAVES,
     VOCALS,
@@ -27,6 +28,8 @@ from stemsplit.training.data import (
 )
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.schedule import Schedule
+
+DOMAINS = ("waveform", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.schedule.batch_size % self.workers:
             raise ValueError(f"{self.workers} workers cannot share batches of {self.schedule.batch_size}")
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {' or '.join(LOSSES)}, not {self.loss}")
+        if self.loss not in DOMAINS:
+            raise ValueError(f"loss is {' or '.join(DOMAINS)}, not {self.loss}")
         if self.mixing.equalise_db and self.loss != "spectrum":
             raise ValueError(f"equalise_db works on spectra: set loss to spectrum, not {self.loss}")
         if self.backing and (VOCALS not in self.network.stems or len(self.network.stems) < 2):
@@ -85,19 +88,20 @@ class Recipe:
         """Random mixes."""
         return draw_batch(self._library, self.network.stems, size, self.mixing, self.network.sample_rate, rng)
 
-    def loss_of(self, network: nn.Module, *batch: Tensor) -> Tensor:
+    def loss_of(self, network: TrainableSeparator, *batch: Tensor) -> Tensor:
         """The loss in dB on a `data.Batch`, or its first array alone; what is merged counts as vocals and the rest."""
         stems, merged, octaves = (*batch, None, None)[:3]
         assert stems is not None
-        octaves = octaves if self.mixing.equalise_db else None
+        gains = partial(filter_gains, octaves) if octaves is not None and self.mixing.equalise_db else None
+        supervision = Supervision(self.loss == "spectrum", self.schedule.masked_weight, gains)
         with torch.autocast(stems.device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
-            two_stage, masked, known, mixture = LOSSES[self.loss](network, stems, octaves)
-        share, silent = self.schedule.masked_weight, self.schedule.silent_weight
-        losses = [
-            snr_loss(merge(estimate, merged, self.network.stems), known, mixture, silent)
-            for estimate in (two_stage, masked)
-        ]
-        return (1 - share) * losses[0] + share * losses[1]
+            pairs = network.training_pairs(stems, supervision)
+        losses = [pair.weight * self._loss_of_pair(pair, merged) for pair in pairs]
+        return torch.stack(losses).sum()
+
+    def _loss_of_pair(self, pair: Pair, merged: Tensor | None) -> Tensor:
+        estimate = merge(pair.estimate, merged, self.network.stems)
+        return snr_loss(estimate, pair.reference, pair.mixture, self.schedule.silent_weight)
 
     @torch.inference_mode()
     def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
@@ -141,37 +145,14 @@ class Recipe:
         return Library(self._songs[kept:], backing, [song for folder in self.solo for song in find_solo(folder)])
 
 
-def _waveforms(network: Any, stems: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Both stages' estimates and the stems, (B, S, C, samples), and the mixture (B, C, samples)."""
-    mixture = stems.sum(1)
-    return *network.estimates(mixture), stems, mixture
+def filter_gains(octaves: Tensor, frequencies: Tensor) -> Tensor:
+    """Return the factor (…, F) at every frequency (F,) in Hz.
 
-
-def _spectra(network: Any, stems: Tensor, octaves: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same as rows of real numbers, the parts of every bin: energies are those of waveforms but for a factor."""
-    known = network.transform(stems)
-    if octaves is not None:
-        gains = response(octaves, network.config.n_fft, network.config.sample_rate)
-        known = known * gains[:, :, None, :, None]
-    spectrum, scale = network.scaled(known.sum(1))
-    masked, mapped = network.spectra(spectrum)
-    known = known if scale is None else known / scale.clamp_min(QUIETEST).unsqueeze(1)
-    return _rows(masked + mapped), _rows(masked), _rows(known), _rows(spectrum)
-
-
-def response(octaves: Tensor, n_fft: int, sample_rate: int) -> Tensor:
-    """The factor (…, n_fft/2 + 1) of every bin: gains in dB (…, len(OCTAVES)), joined linearly over log frequency."""
-    bins = np.arange(n_fft // 2 + 1).clip(1) * sample_rate / n_fft
-    places = np.log2(bins / OCTAVES[0]).clip(0, len(OCTAVES) - 1)
+    `octaves` are gains in dB (…, len(OCTAVES)) at the frequencies `OCTAVES`; between them they are linear over log Hz.
+    """
+    places = np.log2(np.maximum(frequencies.numpy(), OCTAVES[0]) / OCTAVES[0]).clip(0, len(OCTAVES) - 1)
     hats = np.maximum(1 - np.abs(places - np.arange(len(OCTAVES))[:, None]), 0)
     return 10 ** (octaves @ torch.from_numpy(hats).to(octaves) / 20)
-
-
-def _rows(spectra: Tensor) -> Tensor:
-    return torch.view_as_real(spectra).flatten(-3)
-
-
-LOSSES = {"waveform": _waveforms, "spectrum": _spectra}
 
 
 def merge(estimate: Tensor, merged: Tensor | None, stems: tuple[str, ...]) -> Tensor:

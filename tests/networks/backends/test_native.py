@@ -15,11 +15,15 @@ from torch import Tensor
 
 from stemsplit.checkpoint import load_separator
 from stemsplit.errors import DeviceError
-from stemsplit.native import build
-from stemsplit.networks import backends, native, native_library
-from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig, ResidualBiMamba
-from stemsplit.networks.native import NativeBackend
-from stemsplit.networks.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
+from stemsplit.networks.backends import choose as backends
+from stemsplit.networks.backends import native
+from stemsplit.networks.backends.choose import bind
+from stemsplit.networks.backends.native import NativeBackend
+from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig, bimamba_of
+from stemsplit.networks.kernels import native_library
+from stemsplit.networks.kernels.native import build
+from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()
@@ -44,7 +48,7 @@ def config(**settings: object) -> BSMambaConfig:
 def block_of(seed: int = 0, **settings: object) -> ResidualBiMamba:
     """A block with nothing left at zero or one."""
     torch.manual_seed(seed)
-    block = ResidualBiMamba(config(**settings)).eval()
+    block = bimamba_of(config(**settings)).eval()
     for name, value in block.named_parameters():
         if value.dim() == 1 and not name.endswith(("A_log", "dt_bias")):
             value.add_(0.2 * torch.randn_like(value))
@@ -197,7 +201,7 @@ def test_a_network_gives_the_same_with_it() -> None:
     assert backend.name == "native"
     with torch.inference_mode():
         expected = network(mixture)
-        network.bind(backend)
+        bind(network, backend)
         found = network(mixture)
     assert not torch.equal(found, expected)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
@@ -211,7 +215,7 @@ def test_they_are_for_the_cpu() -> None:
 
 
 def test_an_absent_library_is_named_with_what_builds_it(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match=r"not built: `python -m stemsplit\.native\.build`"):
+    with pytest.raises(LibraryError, match=r"not built: `python -m stemsplit\.networks\.kernels\.native\.build`"):
         Library(tmp_path / "none.so")
 
 
@@ -341,7 +345,7 @@ def test_the_shipped_network_in_both_precisions() -> None:
     mixture = 0.1 * torch.randn(1, 2, 44100).cumsum(-1).sin()  # noise, lower sounds louder
     with torch.inference_mode():
         truth = copy.deepcopy(network).double()(mixture.double())
-        network.bind(NativeBackend())
+        bind(network, NativeBackend())
         exact = network(mixture)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             fast = network(mixture)

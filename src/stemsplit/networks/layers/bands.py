@@ -18,15 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks.cpu_products import tanh
-
-NORM_EPS = torch.finfo(torch.float32).eps
-
-
-def group_norm(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """GroupNorm(1, D) of rows (…, L, D): one mean and variance per sequence, over steps and features together."""
-    normed = F.layer_norm(rows, rows.shape[-2:], eps=NORM_EPS)
-    return torch.addcmul(bias, normed, weight)
+from stemsplit.networks.kernels.products import tanh
+from stemsplit.networks.layers.norm import group_norm
 
 
 class BandSplit(nn.Module):

@@ -11,11 +11,13 @@ import torch
 from seeded_state import seeded_audio, seeded_tensor
 from torch import Tensor
 
-from stemsplit.networks import ssd
-from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba
+from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig
+from stemsplit.networks.kernels import ssd
+from stemsplit.networks.layers import mamba2
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.published import from_published, published_config, published_shapes
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 TINY = BSMambaConfig(
     n_fft=128, hop_length=32, bands=(2, 3, 10, 50), dim=16, blocks_mask=1, blocks_map=1, d_state=4, expand=2, headdim=8
 )
@@ -66,7 +68,7 @@ def test_float64_agrees_with_the_recurrence(monkeypatch: pytest.MonkeyPatch) -> 
     network, mixture, _ = golden("ts_bsmamba2_2x2")
     network, mixture = network.double(), mixture[..., :2100].double()
     fast = network.estimates(mixture)
-    monkeypatch.setattr(ssd, "ssd_chunked", ssd.ssd_recurrence)
+    monkeypatch.setattr(mamba2, "ssd_chunked", ssd.ssd_recurrence)
     monkeypatch.setattr(ResidualBiMamba, "forward", ResidualBiMamba.forward_unfused)
     slow = network.estimates(mixture)
     assert not torch.equal(fast.two_stage, slow.two_stage)  # really another way

@@ -11,20 +11,28 @@ from ctypes import c_void_p
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stemsplit.errors import DeviceError
-from stemsplit.networks.backends import Bound
-from stemsplit.networks.bsmamba import ResidualBiMamba
-from stemsplit.networks.native_library import OK, BlockWeights, Direction, Library, LibraryError, Shape, load_library
-from stemsplit.networks.ssd import Mamba2
+from stemsplit.networks.contract import Bound
+from stemsplit.networks.kernels.native_library import (
+    OK,
+    BlockWeights,
+    Direction,
+    Library,
+    LibraryError,
+    Shape,
+    load_library,
+)
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.mamba2 import Mamba2
 
 WIDE = ("avx512", "avx2")
 """Instruction sets for fp32, the best first; the portable one is no faster than PyTorch and is not chosen."""
 
 
 class NativeBackend:
-    """See `backends.Backend`. `instructions` names one instruction set for all calls, for tests and comparisons."""
+    """See `contract.Backend`. `instructions` names one instruction set for all calls, for tests and comparisons."""
 
     name = "native"
 
@@ -45,17 +53,19 @@ class NativeBackend:
             return "this processor has neither AVX-512 nor AVX2"
         return None
 
-    def bind(self, block: ResidualBiMamba) -> Bound:
-        """Pack the block's weights; rows of a narrower type come back in it, float64 ones go through the block.
+    def bind(self, layer: nn.Module) -> Bound | None:
+        """Pack a bidirectional block's weights; rows come back in their type, float64 ones go through the block.
 
         Raises:
             DeviceError: it does not work here (see `missing`).
         """
-        reason = self.missing(block.norm_weight.device)
+        if not isinstance(layer, ResidualBiMamba):
+            return None
+        reason = self.missing(layer.norm_weight.device)
         library = load_library()
         if reason is not None or isinstance(library, LibraryError):
             raise DeviceError(f"no native kernels: {reason}")
-        return BoundBlock(block, library, self.instructions)
+        return BoundBlock(layer, library, self.instructions)
 
 
 class BoundBlock:

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from stemsplit.networks.backends import Bound
-from stemsplit.networks.bands import NORM_EPS
-from stemsplit.networks.bsmamba import ResidualBiMamba
-from stemsplit.networks.cpu_products import fast_products
-from stemsplit.networks.ssd import RMS_EPS
+from stemsplit.networks.contract import Bound
+from stemsplit.networks.kernels.products import fast_products
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 
 TILE_BYTES = 32_000_000
 """Of all intermediates of one tile. Larger ones leave the last cache; smaller ones fetch the weights too often."""
@@ -36,7 +35,7 @@ SHORTEST_STEP = 1e-20
 
 
 class TorchBackend:
-    """See `backends.Backend`. One instance owns the buffers that its blocks share, a set for each thread."""
+    """See `contract.Backend`. One instance owns the buffers that its blocks share, a set for each thread."""
 
     name = "torch"
 
@@ -47,9 +46,11 @@ class TorchBackend:
         """It works wherever torch does."""
         return None
 
-    def bind(self, block: ResidualBiMamba) -> Bound:
-        """Return the tiled pass on a CPU in full precision, the block's own elsewhere."""
-        kind = block.proj.weight
+    def bind(self, layer: nn.Module) -> Bound | None:
+        """Return the tiled pass of a bidirectional block on a CPU in full precision, its own pass elsewhere."""
+        if not isinstance(layer, ResidualBiMamba):
+            return None
+        block, kind = layer, layer.proj.weight
         if kind.device.type != "cpu" or kind.dtype not in (torch.float32, torch.float64):
             return block.fused
         weights = pack(block)

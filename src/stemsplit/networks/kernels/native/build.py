@@ -1,4 +1,4 @@
-"""Compile the kernels into one shared library: `python -m stemsplit.native.build`.
+"""Compile the kernels into one shared library: `python -m stemsplit.networks.kernels.native.build`.
 
 Every instruction set is a translation unit of its own with its own flags; a compiler that does not know the flags
 compiles the unit without them, and the kernels of that set are then left out. The library says which sources it was

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from stemsplit.networks import native_training
-from stemsplit.networks.bsmamba import BSMambaConfig, ResidualBiMamba
-from stemsplit.networks.native_library import INSTRUCTION_SETS, Library, load_library
-from stemsplit.networks.native_training import normed_gates
-from stemsplit.networks.ssd import RMS_EPS, Mamba2
+from stemsplit.networks.bsmamba import BSMambaConfig, bimamba_of
+from stemsplit.networks.kernels import native_scan
+from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, load_library
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.mamba2 import Mamba2
+from stemsplit.networks.layers.norm import RMS_EPS
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()
-needs_library = pytest.mark.skipif(native_training._chosen() is None, reason=f"no native kernels: {LIBRARY}")
+needs_library = pytest.mark.skipif(native_scan._chosen() is None, reason=f"no native kernels: {LIBRARY}")
 each_set = pytest.mark.parametrize(
     "name",
     [
@@ -40,6 +41,11 @@ def layers_of(seed: int = 0, **sizes: int) -> Layers:
         layer.D.add_(0.3 * torch.randn_like(layer.D))
         layer.dt_bias.add_(1.5)
     return made
+
+
+def normed_gates(projected: Tensor, layers: Layers, name: str | None = None) -> Tensor:
+    forward, backward = layers
+    return native_scan.normed_gates(projected, forward.scan_tensors(), backward.scan_tensors(), instructions=name)
 
 
 def rows_of(layers: Layers, sequences: int, length: int) -> Tensor:
@@ -208,7 +214,7 @@ def test_rows_of_another_width_and_a_refusal_are_errors(monkeypatch: pytest.Monk
 def block_of(**settings: int) -> ResidualBiMamba:
     torch.manual_seed(1)
     sizes = {"dim": 16, "d_state": 4, "expand": 2, "headdim": 8, **settings}
-    return ResidualBiMamba(BSMambaConfig(n_fft=128, hop_length=32, bands=(2, 3, 10, 50), **sizes))
+    return bimamba_of(BSMambaConfig(n_fft=128, hop_length=32, bands=(2, 3, 10, 50), **sizes))
 
 
 @needs_library
@@ -218,8 +224,8 @@ def test_a_block_trains_as_the_paper_says(monkeypatch: pytest.MonkeyPatch) -> No
     exact = copy.deepcopy(block).double()
     rows = torch.randn(2, 3, 21, 16)
     calls = []
-    real = native_training.normed_gates
-    monkeypatch.setattr(native_training, "normed_gates", lambda *a: calls.append(1) or real(*a))
+    real = native_scan.normed_gates
+    monkeypatch.setattr(native_scan, "normed_gates", lambda *a: calls.append(1) or real(*a))
     block(rows).square().sum().backward()
     exact.forward_unfused(rows.double()).square().sum().backward()
     assert calls
@@ -233,17 +239,17 @@ def test_a_block_trains_as_the_paper_says(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_torch_path_can_be_asked_for_and_takes_what_is_not_for_this(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.zeros(1, 2, 3)
     monkeypatch.delenv("STEMSPLIT_BACKEND", raising=False)
-    assert native_training.usable(rows)
-    assert native_training.usable(rows.bfloat16())
-    assert not native_training.usable(rows.double())
-    assert not native_training.usable(rows.to("meta"))
+    assert native_scan.usable(rows)
+    assert native_scan.usable(rows.bfloat16())
+    assert not native_scan.usable(rows.double())
+    assert not native_scan.usable(rows.to("meta"))
     for backend, used in (("native", True), ("auto", True), ("torch", False), ("triton", False)):
         monkeypatch.setenv("STEMSPLIT_BACKEND", backend)
-        assert native_training.usable(rows) is used
+        assert native_scan.usable(rows) is used
 
 
 def test_without_a_library_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_training, "_chosen", lambda: None)
+    monkeypatch.setattr(native_scan, "_chosen", lambda: None)
     block = block_of()
     block(torch.randn(2, 5, 16)).sum().backward()
     assert all(value.grad is not None for value in block.parameters())

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stemsplit.networks import mamba_backend
-from stemsplit.networks.bsmamba import BSMambaConfig, ResidualBiMamba
-from stemsplit.networks.mamba_backend import MambaBackend
-from stemsplit.networks.ssd import depthwise_convolution, ssd_recurrence
+from stemsplit.networks.backends import mamba as mamba_backend
+from stemsplit.networks.backends.mamba import MambaBackend
+from stemsplit.networks.bsmamba import BSMambaConfig, bimamba_of
+from stemsplit.networks.kernels.convolution import depthwise_convolution
+from stemsplit.networks.kernels.ssd import ssd_recurrence
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
 
 def scan(
@@ -54,7 +56,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, SimpleNamespace]:
 
 def block() -> ResidualBiMamba:
     torch.manual_seed(0)
-    made = ResidualBiMamba(BSMambaConfig(dim=12, d_state=5, expand=2, headdim=8)).eval()
+    made = bimamba_of(BSMambaConfig(dim=12, d_state=5, expand=2, headdim=8)).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

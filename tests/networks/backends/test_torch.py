@@ -14,18 +14,21 @@ import torch
 from tiny import TINY
 from torch import Tensor
 
-from stemsplit.networks import cpu_products, torch_backend
-from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, ResidualBiMamba
-from stemsplit.networks.torch_backend import TorchBackend, pack, plan_tiles
+from stemsplit.networks.backends import torch as torch_backend
+from stemsplit.networks.backends.choose import bind
+from stemsplit.networks.backends.torch import TorchBackend, pack, plan_tiles
+from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig, bimamba_of
+from stemsplit.networks.kernels import products as cpu_products
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
-MINI = json.loads((Path(__file__).parents[1] / "models/ts-bsmamba2-mini/config.json").read_text(encoding="utf-8"))
+MINI = json.loads((Path(__file__).parents[3] / "models/ts-bsmamba2-mini/config.json").read_text(encoding="utf-8"))
 SHAPES = {"tiny": TINY, "mini": BSMambaConfig.from_dict(MINI["network"]), "full": CONFIGS["ts-bsmamba2"]}
 
 
 def block(name: str, *, spread: float = 0.3) -> ResidualBiMamba:
     """A block whose every parameter is random, also those that start at 0 or 1."""
     torch.manual_seed(0)
-    made = ResidualBiMamba(SHAPES[name]).eval()
+    made = bimamba_of(SHAPES[name]).eval()
     with torch.no_grad():
         for value in made.parameters():
             value.add_(spread * value.abs().mean() * torch.randn_like(value) + 0.05 * torch.randn_like(value))
@@ -126,7 +129,7 @@ def test_the_networks_output_keeps_110_db() -> None:
     torch.manual_seed(0)
     network, mixture = BSMamba(TINY).eval(), torch.randn(1, 2, 3001)
     expected = copy.deepcopy(network).double()(mixture.double())
-    network.bind(TorchBackend())
+    bind(network, TorchBackend())
     assert snr(network(mixture), expected) > 110
 
 

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stemsplit.networks.ssd import CHUNK_STEPS, Mamba2, depthwise_convolution, ssd_chunked, ssd_recurrence
+from stemsplit.networks.kernels.convolution import depthwise_convolution
+from stemsplit.networks.kernels.ssd import CHUNK_STEPS, ssd_chunked, ssd_recurrence
+from stemsplit.networks.layers.mamba2 import Mamba2
 
 LENGTHS = (1, 2, 57, CHUNK_STEPS - 1, CHUNK_STEPS, CHUNK_STEPS + 1, 259)
 

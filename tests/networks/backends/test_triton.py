@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from stemsplit import networks
-from stemsplit.networks import ssd, ssd_triton
-from stemsplit.networks.bsmamba import BSMambaConfig, ResidualBiMamba
-from stemsplit.networks.ssd_triton import FLOAT32, SMALLER, Settings, TritonBackend
+from stemsplit.networks.backends import triton as ssd_triton
+from stemsplit.networks.backends.triton import FLOAT32, SMALLER, Settings, TritonBackend
+from stemsplit.networks.bsmamba import BSMambaConfig, bimamba_of
+from stemsplit.networks.layers import mamba2 as ssd
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
 CPU = torch.device("cpu")
 interpreted = pytest.mark.skipif(not ssd_triton.interpreted(), reason="runs in the process that interprets Triton")
@@ -35,7 +37,7 @@ SHORTEST = Settings(short_steps=16, chunk_steps=16, out_rows=16, out_columns=16)
 def block(seed: int = 0, **settings: object) -> ResidualBiMamba:
     """A block whose weights are all random, also those that start as ones and zeros."""
     torch.manual_seed(seed)
-    made = ResidualBiMamba(BSMambaConfig(**{**TINY, **settings})).eval()
+    made = bimamba_of(BSMambaConfig(**{**TINY, **settings})).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -61,7 +63,7 @@ def test_under_the_interpreter() -> None:
     pytest.importorskip("triton")
     command = [sys.executable, "-m", "pytest", __file__, "-q", "-x", "-p", "no:cacheprovider"]
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     run = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert " passed" in run.stdout
@@ -195,7 +197,7 @@ def test_out_of_shared_memory_the_pieces_shrink_once_and_stay_small(monkeypatch:
 
     names = ("short_kernel", "share_kernel", "scan_kernel", "out_kernel")
     fake = SimpleNamespace(**dict.fromkeys(names, Kernel()))
-    monkeypatch.setitem(sys.modules, "stemsplit.networks.ssd_kernels", fake)
+    monkeypatch.setitem(sys.modules, "stemsplit.networks.kernels.triton", fake)
     monkeypatch.setattr(networks, "ssd_kernels", fake, raising=False)
     bound, limit = TritonBackend(FLOAT32).bind(block()), 16
     bound(torch.randn(1, 30, 8))
@@ -257,7 +259,7 @@ def test_the_published_sizes_compile_for_chips_that_are_not_here(capability: int
     pytest.importorskip("triton")
     from triton.runtime import driver
 
-    from stemsplit.networks import ssd_kernels
+    from stemsplit.networks.kernels import triton as ssd_kernels
 
     shared: list[int] = []
 

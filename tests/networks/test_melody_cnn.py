@@ -160,5 +160,5 @@ def test_a_config_with_unknown_fields_is_refused(network: MelodyCNN, tmp_path: P
     folder = checkpoint.save(network, tmp_path / "model")
     text = (folder / "config.json").read_text().replace('"bottleneck"', '"bottlenecks"')
     (folder / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match="unknown fields bottlenecks"):
+    with pytest.raises(CheckpointError, match="unknown settings bottlenecks"):
         checkpoint.load_folder(folder)

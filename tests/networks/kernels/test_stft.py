@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stemsplit.networks.stft import inverse_stft, window_of
+from stemsplit.networks.kernels.stft import inverse_stft, window_of
 
 
 def spectra(length: int, n_fft: int, hop: int, dtype: torch.dtype = torch.float64, neighbours: bool = True) -> Tensor:

@@ -8,7 +8,6 @@ float64, no library, or STEMSPLIT_BACKEND set to anything but auto and native.
 
 from __future__ import annotations
 
-import os
 import threading
 from functools import cache
 from typing import Any
@@ -17,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stemsplit.networks.backends import VARIABLE
-from stemsplit.networks.native_library import OK, Library, ScanParameters, ScanShape, load_library
-from stemsplit.networks.ssd import Mamba2
+from stemsplit.machine.device import wanted_backend
+from stemsplit.networks.kernels.native_library import OK, Library, ScanParameters, ScanShape, load_library
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
 """What rows may be in, with the library's numbers; sums, decays and states are float32."""
@@ -30,11 +28,18 @@ WIDE = ("avx512bf16", "avx512", "avx2")
 
 def usable(rows: Tensor) -> bool:
     """Whether `normed_gates` can take rows of this device and type, and nobody asked for another backend."""
-    wanted = os.environ.get(VARIABLE) or "auto"
-    return wanted in ("auto", "native") and rows.device.type == "cpu" and rows.dtype in TYPES and _chosen() is not None
+    if wanted_backend() not in ("auto", "native") or rows.device.type != "cpu":
+        return False
+    return rows.dtype in TYPES and _chosen() is not None
 
 
-def normed_gates(projected: Tensor, layers: tuple[Mamba2, Mamba2], instructions: str | None = None) -> Tensor:
+LayerTensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Of one Mamba-2 layer: taps (channels, taps), their bias (channels), dt_bias, A_log and D (H): `scan_tensors`."""
+
+
+def normed_gates(
+    projected: Tensor, forward: LayerTensors, backward: LayerTensors, *, instructions: str | None = None
+) -> Tensor:
     """Return y silu(z) / rms of both directions, (N, L, 2 · d_inner), of (N, L, 2 · (z + x + B + C + dt)).
 
     Each half is `Mamba2.gated` divided by its root mean square, before the norm's weight. The second layer runs
@@ -43,26 +48,18 @@ def normed_gates(projected: Tensor, layers: tuple[Mamba2, Mamba2], instructions:
     Raises:
         RuntimeError: the library refuses; ValueError: rows of another width.
     """
-    shape = _shape(layers[0])
-    width = 2 * (2 * shape.heads * shape.channels + 2 * shape.state + shape.heads)
-    if projected.dim() != 3 or projected.shape[-1] != width:
-        raise ValueError(f"projected rows of shape {tuple(projected.shape)}, the layers have (N, L, {width})")
-    parameters = [value for layer in layers for value in _parameters(layer)]
-    name = instructions or _chosen()
-    out: Tensor = _NormedGates.apply(projected, shape, name, *parameters)
+    shape = _shape(projected, forward)
+    out: Tensor = _NormedGates.apply(projected, shape, instructions or _chosen(), *forward, *backward)
     return out
 
 
-def _shape(layer: Mamba2) -> ScanShape:
-    return ScanShape(heads=layer.heads, channels=layer.headdim, state=layer.d_state, taps=layer.d_conv)
-
-
-def _parameters(layer: Mamba2) -> tuple[Tensor, ...]:
-    """In the library's order, of its shapes: (channels, taps), (channels), (heads) three times."""
-    bias = layer.conv1d.bias
-    if bias is None:
-        bias = layer.conv1d.weight.new_zeros(layer.conv1d.weight.shape[0])
-    return layer.conv1d.weight.squeeze(1), bias, layer.dt_bias, layer.A_log, layer.D
+def _shape(projected: Tensor, layer: LayerTensors) -> ScanShape:
+    """Read the sizes off the tensors: rows hold z and x of the inner width, B and C of the state's, dt of a head."""
+    (mixed, taps), heads = layer[0].shape, layer[2].numel()
+    inner = projected.shape[-1] // 2 - mixed - heads
+    if projected.dim() != 3 or projected.shape[-1] % 2 or inner < 1 or inner % heads or (mixed - inner) % 2:
+        raise ValueError(f"projected rows of shape {tuple(projected.shape)} for {mixed} channels and {heads} heads")
+    return ScanShape(heads=heads, channels=inner // heads, state=(mixed - inner) // 2, taps=taps)
 
 
 @cache
@@ -73,6 +70,8 @@ def _chosen() -> str | None:
 
 
 class _NormedGates(torch.autograd.Function):
+    """The two calls of the library, as autograd wants them."""
+
     @staticmethod
     def forward(ctx: Any, projected: Tensor, shape: ScanShape, name: str, *parameters: Tensor) -> Tensor:
         rows = projected.detach().contiguous()

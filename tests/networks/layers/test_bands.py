@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from stemsplit.networks.bands import BandHeads, BandSplit, group_norm, grouped_linear
 from stemsplit.networks.bsmamba import BANDS_57
+from stemsplit.networks.layers.bands import BandHeads, BandSplit, grouped_linear
+from stemsplit.networks.layers.norm import group_norm
 
 
 def test_the_papers_bands_fill_1025_bins() -> None:

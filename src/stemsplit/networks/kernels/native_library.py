@@ -7,9 +7,10 @@ from ctypes import POINTER, Array, Structure, c_char_p, c_int32, c_int64, c_uint
 from functools import lru_cache
 from pathlib import Path
 
-from stemsplit.native.build import LIBRARY, source_hash
+from stemsplit.networks.kernels.native.build import LIBRARY, source_hash
 
 ABI = 2
+BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
 """In the order of the library's numbers."""
 
@@ -74,13 +75,15 @@ class Library:
 
     def __init__(self, path: Path = LIBRARY) -> None:
         if not path.exists():
-            raise LibraryError("the native kernels were not built: `python -m stemsplit.native.build` builds them")
+            raise LibraryError(
+                "the native kernels were not built: `python -m stemsplit.networks.kernels.native.build` builds them"
+            )
         try:
             self._library = ctypes.CDLL(str(path))
             self._declare()
         except (OSError, AttributeError) as error:
             raise LibraryError(f"{path.name} cannot be loaded: {error}") from None
-        again = "`python -m stemsplit.native.build` builds it again"
+        again = f"`{BUILD_COMMAND}` builds it again"
         if (abi := self._library.stemsplit_abi()) != ABI:
             raise LibraryError(f"{path.name} has interface {abi}, not {ABI}: {again}")
         if self._library.stemsplit_source_hash().decode(errors="replace") != source_hash():

@@ -8,20 +8,18 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from stemsplit.networks.bands import group_norm
-from stemsplit.networks.ssd import RMS_EPS, depthwise_convolution
-from stemsplit.networks.ssd_triton import bias_of, working_type
-
-if TYPE_CHECKING:
-    from stemsplit.networks.backends import Bound
-    from stemsplit.networks.bsmamba import ResidualBiMamba
-    from stemsplit.networks.ssd import Mamba2
+from stemsplit.networks.backends.triton import bias_of, working_type
+from stemsplit.networks.contract import Bound
+from stemsplit.networks.kernels.convolution import depthwise_convolution
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.mamba2 import Mamba2
+from stemsplit.networks.layers.norm import RMS_EPS, group_norm
 
 LONGEST_CHUNK = 256
 """mamba-ssm's default."""
@@ -30,7 +28,7 @@ SCAN_MODULE, CONV_MODULE = "mamba_ssm.ops.triton.ssd_combined", "causal_conv1d"
 
 
 class MambaBackend:
-    """See `networks.backends`."""
+    """See `contract.Backend`."""
 
     name = "mamba"
 
@@ -46,9 +44,9 @@ class MambaBackend:
             return "mamba-ssm is not installed: pip install 'stemsplit-mamba[mamba]'"
         return import_problem()
 
-    def bind(self, block: ResidualBiMamba) -> Bound:
-        """As `Backend.bind`."""
-        return MambaBlock(block, self.chunk_steps)
+    def bind(self, layer: nn.Module) -> Bound | None:
+        """Pack a bidirectional block's weights, in float32; copies in other types are made when they are needed."""
+        return MambaBlock(layer, self.chunk_steps) if isinstance(layer, ResidualBiMamba) else None
 
 
 @cache

@@ -16,18 +16,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from stemsplit.networks.bands import NORM_EPS
-from stemsplit.networks.ssd import RMS_EPS
-
-if TYPE_CHECKING:
-    from stemsplit.networks.backends import Bound
-    from stemsplit.networks.bsmamba import ResidualBiMamba
+from stemsplit.networks.contract import Bound
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 
 OLDEST_CAPABILITY = (8, 0)
 """Ampere: older chips have neither bfloat16 nor TF32 products."""
@@ -66,7 +63,7 @@ SMALLER = Settings(short_steps=16, chunk_steps=16, out_rows=16, out_columns=32)
 
 
 class TritonBackend:
-    """See `networks.backends`."""
+    """See `contract.Backend`."""
 
     name = "triton"
 
@@ -86,9 +83,9 @@ class TritonBackend:
             return "the GPU is older than Ampere (compute capability 8.0)"
         return start_problem()
 
-    def bind(self, block: ResidualBiMamba) -> Bound:
-        """As `Backend.bind`."""
-        return TritonBlock(block, self.settings)
+    def bind(self, layer: nn.Module) -> Bound | None:
+        """Pack a bidirectional block's weights, in float32; copies in other types are made when they are needed."""
+        return TritonBlock(layer, self.settings) if isinstance(layer, ResidualBiMamba) else None
 
 
 def interpreted() -> bool:
@@ -166,7 +163,7 @@ class TritonBlock:
     """One block, bound: rows (N, L, D) → rows (N, L, D) of the same type."""
 
     def __init__(self, block: ResidualBiMamba, settings: Settings | None) -> None:
-        from stemsplit.networks import ssd_kernels
+        from stemsplit.networks.kernels import triton as ssd_kernels
 
         self.kernels = ssd_kernels
         self.settings = settings

@@ -10,8 +10,11 @@ from tiny import TINY
 
 from stemsplit.errors import DeviceError, UsageError
 from stemsplit.inference import Inference
-from stemsplit.networks import backends
-from stemsplit.networks.bsmamba import BSMamba, ResidualBiMamba
+from stemsplit.machine.device import BACKEND_VARIABLE
+from stemsplit.networks.backends import choose as backends
+from stemsplit.networks.backends.choose import bind
+from stemsplit.networks.bsmamba import BSMamba
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.overlap_add import Chunking
 
 CPU = torch.device("cpu")
@@ -36,7 +39,7 @@ class Marker:
 def _fake_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     table = {"torch": Marker, "native": lambda: Marker("no compiler was here"), "triton": Marker}
     monkeypatch.setattr(backends, "BACKENDS", table)
-    monkeypatch.delenv(backends.VARIABLE, raising=False)
+    monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
 
 
 def bound_blocks(network: BSMamba) -> list[bool]:
@@ -53,7 +56,7 @@ def test_auto_passes_over_what_does_not_work(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("_fake_backends")
 def test_an_explicit_choice_is_kept_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(backends.VARIABLE, "native")
+    monkeypatch.setenv(BACKEND_VARIABLE, "native")
     with pytest.raises(DeviceError, match=r"native.*no compiler was here.*STEMSPLIT_BACKEND=auto"):
         backends.choose(CPU)
     assert backends.choose(CPU, "torch").missing(CPU) is None
@@ -80,12 +83,12 @@ def test_what_is_bound_runs_only_at_inference() -> None:
     network, mixture = BSMamba(TINY).eval(), torch.randn(1, 2, 500)
     with torch.inference_mode():
         expected = network(mixture)
-        network.bind(Marker())
+        bind(network, Marker())
         assert not torch.equal(network(mixture), expected)
     with torch.enable_grad():
         torch.testing.assert_close(network(mixture), expected)
     with torch.inference_mode():
-        network.bind(None)
+        bind(network, None)
         assert torch.equal(network(mixture), expected)
 
 
@@ -96,20 +99,20 @@ def test_changed_weights_are_never_answered_by_old_ones() -> None:
         lambda: network.load_state_dict(network.state_dict()),
         lambda: network.double().float(),
     ):
-        network.bind(Marker())
+        bind(network, Marker())
         assert all(bound_blocks(network))
         change()
         assert not any(bound_blocks(network))
-    network.bind(Marker())
+    bind(network, Marker())
     assert not any(bound_blocks(copy.deepcopy(network)))
     assert "bound" not in "".join(network.state_dict())
 
 
 def test_inference_binds_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     network = BSMamba(TINY)
-    monkeypatch.setenv(backends.VARIABLE, "torch")
+    monkeypatch.setenv(BACKEND_VARIABLE, "torch")
     Inference(network, Chunking(8000, 0.5), CPU, None, print)
     assert all(bound_blocks(network))
-    monkeypatch.setenv(backends.VARIABLE, "fast")
+    monkeypatch.setenv(BACKEND_VARIABLE, "fast")
     with pytest.raises(UsageError, match="unknown backend"):
         Inference(network, Chunking(8000, 0.5), CPU, None, print)

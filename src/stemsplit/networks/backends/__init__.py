@@ -1,0 +1,1 @@
+"""Ways to compute layers at inference, and the choice between them."""

@@ -1,0 +1,1 @@
+"""Arithmetic on tensors that knows no layers: truths, fast paths, and the native library."""

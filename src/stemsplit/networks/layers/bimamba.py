@@ -1,0 +1,68 @@
+"""The bidirectional Mamba-2 block: what comes before a step and what comes after it, added to the step."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stemsplit.networks.kernels import native_scan
+from stemsplit.networks.layers.bindable import Bindable
+from stemsplit.networks.layers.mamba2 import Mamba2
+from stemsplit.networks.layers.norm import RMS_EPS, group_norm
+
+
+class ResidualBiMamba(Bindable):
+    """x + linear([forward(n) + n ; backward(n) + n]) with n = GroupNorm(x), along the last axis but one.
+
+    Args:
+        dim: features D of a row.
+        d_state, d_conv, expand, headdim: of both Mamba-2 layers, see `Mamba2`.
+    """
+
+    def __init__(self, dim: int, *, d_state: int, d_conv: int, expand: int, headdim: int) -> None:
+        super().__init__()
+        self.norm_weight = nn.Parameter(torch.ones(dim))
+        self.norm_bias = nn.Parameter(torch.zeros(dim))
+        self.forward_mamba2 = Mamba2(dim, d_state, d_conv, expand, headdim)
+        self.backward_mamba2 = Mamba2(dim, d_state, d_conv, expand, headdim)
+        self.proj = nn.Linear(2 * dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (…, L, D) → the same shape; every sequence by itself. By the bound backend, where it is inference."""
+        if self.bound is None or self.training or torch.is_grad_enabled():
+            return self.fused(tokens)
+        return self.bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
+
+    def fused(self, tokens: Tensor) -> Tensor:
+        """What `forward_unfused` computes, in fewer passes and with gradients.
+
+        The maps that follow each other without a nonlinearity between them (norm weight, out_proj, proj) are folded
+        into one matrix per direction, and the norm's division, one number per row, comes after the product.
+        """
+        rows = tokens.reshape(-1, *tokens.shape[-2:])
+        normed = group_norm(rows, self.norm_weight, self.norm_bias)
+        directions = (self.forward_mamba2, self.backward_mamba2)
+        projected = F.linear(normed, torch.cat([mamba.in_proj.weight for mamba in directions]))
+        outward = self.proj.weight.chunk(2, dim=1)
+        total = F.linear(normed, outward[0] + outward[1], self.proj.bias)
+        if torch.is_grad_enabled() and native_scan.usable(projected):
+            gates = native_scan.normed_gates(projected, *(mamba.scan_tensors() for mamba in directions))
+            maps = [out @ (m.out_proj.weight * m.norm.weight) for m, out in zip(directions, outward, strict=True)]
+            return tokens + (total + F.linear(gates, torch.cat(maps, dim=1))).view(tokens.shape)
+        for mamba, part, out, reverse in zip(
+            directions, projected.chunk(2, dim=-1), outward, (False, True), strict=True
+        ):
+            gated = mamba.gated(part, reverse=reverse)
+            folded = out @ (mamba.out_proj.weight * mamba.norm.weight)
+            scale = torch.rsqrt(gated.square().mean(-1, keepdim=True) + RMS_EPS)
+            total = torch.addcmul(total, F.linear(gated, folded), scale.to(total.dtype))
+        return tokens + total.view(tokens.shape)
+
+    def forward_unfused(self, tokens: Tensor) -> Tensor:
+        """The same, read off the paper: the truth that `fused` and every backend are tested against."""
+        rows = tokens.reshape(-1, *tokens.shape[-2:])
+        normed = group_norm(rows, self.norm_weight, self.norm_bias)
+        ahead = self.forward_mamba2(normed) + normed
+        back = self.backward_mamba2(normed, reverse=True) + normed
+        return tokens + self.proj(torch.cat([ahead, back], dim=-1)).view(tokens.shape)

@@ -1,0 +1,43 @@
+"""The exchange between audio channels: transform, average, concatenate (Luo et al. 2020, arXiv 1910.14104)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stemsplit.networks.kernels.products import tanh
+from stemsplit.networks.layers.norm import group_norm
+
+BANDS_AT_ONCE = 8
+"""Bands of one pass at inference: what belongs to them stays in cache."""
+
+
+class TransformAverageConcatenate(nn.Module):
+    """Tell every audio channel what all of them share."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        hidden = 3 * dim
+        self.norm_weight = nn.Parameter(torch.ones(dim))
+        self.norm_bias = nn.Parameter(torch.zeros(dim))
+        self.transform = nn.Linear(dim, hidden)
+        self.average = nn.Linear(hidden, hidden)
+        self.concatenate = nn.Linear(2 * hidden, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, C, K, T, D) → the same shape, mixed across C. At inference band by band, which stays in cache."""
+        if torch.is_grad_enabled():
+            return tokens + self._update(tokens)
+        out = torch.empty(tokens.shape, dtype=tokens.dtype, device=tokens.device)
+        for band in range(0, tokens.shape[2], BANDS_AT_ONCE):
+            part = tokens[:, :, band : band + BANDS_AT_ONCE]
+            torch.add(part, self._update(part), out=out[:, :, band : band + BANDS_AT_ONCE])
+        return out
+
+    def _update(self, tokens: Tensor) -> Tensor:
+        own = tanh(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
+        shared = tanh(self.average(own.mean(dim=1, keepdim=True)))
+        # Of the concatenation's map, each half by itself: what is shared need not be repeated per channel.
+        for_own, for_shared = self.concatenate.weight.chunk(2, dim=1)
+        return tanh(F.linear(own, for_own) + F.linear(shared, for_shared, self.concatenate.bias))
