@@ -77,7 +77,7 @@ def draw(folders: dict[str, Path], target: Path) -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from stemsplit.checkpoint import load_folder
+    from stemsplit.weights.checkpoint import load_folder
 
     networks: dict[str, Any] = {name: load_folder(folder) for name, folder in folders.items()}
     columns = max(len(network.stage1.banks) for network in networks.values())

@@ -27,11 +27,11 @@ import torch
 from baseline import ideal_ratio_masks, separate_classically
 
 from stemsplit import __version__, audio
-from stemsplit.checkpoint import load_network
 from stemsplit.evaluate import SongScore, StemScore, median_scores, score_stems
 from stemsplit.machine.device import choose_device
 from stemsplit.separate import chunking_for, separate_array
 from stemsplit.song_folders import MIXTURE_NAMES, stem_files
+from stemsplit.weights.checkpoint import load_network
 
 STEMS = ("drums", "bass", "other", "vocals")
 PAIR = ("accompaniment", "vocals")

@@ -23,12 +23,12 @@ from tiny import STEMS, files_in, read_song, save_tiny, write_song
 
 import stemsplit
 from stemsplit.audio import FORMATS
-from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.cli import app, flags, interrupts, main, screen
 from stemsplit.cli.flags import Precision
 from stemsplit.cli.separate import BitDepth, Format
 from stemsplit.machine.device import PRECISIONS, chunks_side_by_side
 from stemsplit.options import CLIPS, Clip
+from stemsplit.weights.catalog import DEFAULT_MODEL
 
 Sound = Callable[..., np.ndarray]
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals")

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import torch
 
-from stemsplit.checkpoint import save
 from stemsplit.melody.contour import Contour
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig
+from stemsplit.weights.checkpoint import save
 
 pytest.importorskip("mir_eval")
 

@@ -18,11 +18,11 @@ import pytest
 from tiny import files_in, save_tiny, write_song
 from tiny_melody import save_tiny_melody, voice
 
-from stemsplit.catalog import DEFAULT_MELODY_MODEL
 from stemsplit.cli import flags, main
 from stemsplit.melody.decode import SMOOTHINGS
 from stemsplit.melody.formats import FORMATS, read_contour
 from stemsplit.options import ContourFormat, Smoothing
+from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL
 
 Sound = Callable[..., np.ndarray]
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from stemsplit.checkpoint import load_network
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
@@ -19,6 +18,7 @@ from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.schedule import Schedule
 from stemsplit.training.separator_task import Recipe, filter_gains, merge
+from stemsplit.weights.checkpoint import load_network
 
 STEMS = ("low", "high")
 RATE = 2000

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from stemsplit.checkpoint import load_network
 from stemsplit.training import __main__ as command
 from stemsplit.training import shards
+from stemsplit.weights.checkpoint import load_network
 
 MISSING = ("typer", "rich", "soundfile", "safetensors", "platformdirs", "soxr", "av", "mutagen", "huggingface_hub",
            "mido", "scipy", "librosa", "matplotlib")  # fmt: skip

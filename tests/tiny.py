@@ -11,10 +11,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from stemsplit.checkpoint import save
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.options import SeparateOptions
 from stemsplit.separator import Model, Separator, make_separator
+from stemsplit.weights.checkpoint import save
 
 STEMS = ("drums", "bass", "other", "vocals")
 GAINS = (0.5, 0.25, -0.125, 0.3)

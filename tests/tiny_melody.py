@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemsplit.checkpoint import save
 from stemsplit.melody.reader import MelodyModel, Reader, make_reader
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig
 from stemsplit.options import MelodyOptions, SeparateOptions
 from stemsplit.separator import Separator
+from stemsplit.weights.checkpoint import save
 
 TINY_MELODY = MelodyCNNConfig(
     kernels=16, positions=(2, 2), module_channels=(1, 1), bottleneck=1, time_channels=4, time_dilations=(1,),

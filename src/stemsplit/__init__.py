@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stemsplit.api import Separation, load_network, separate
-    from stemsplit.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, list_models
     from stemsplit.errors import (
         AudioError,
         ModelError,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from stemsplit.melody.extract import Melody, extract_melody, load_melody_network
+    from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, list_models
 
 __version__ = "0.1.0"
 

@@ -11,7 +11,6 @@ import torch
 
 from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.info import Warn
-from stemsplit.catalog import DEFAULT_MODEL
 from stemsplit.files.naming import stem_path
 from stemsplit.machine.device import choose_device
 from stemsplit.networks.contract import SeparatorNetwork
@@ -20,6 +19,7 @@ from stemsplit.separator import Rendered, as_model, load_model, make_separator, 
 from stemsplit.sources import BLOCK_SAMPLES, open_source
 from stemsplit.stem_files import Form, write_files
 from stemsplit.stems import Output
+from stemsplit.weights.catalog import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,6 @@ import torch
 
 from stemsplit import __version__
 from stemsplit.audio import FORMATS, StemWriter, blocks, choose_depth, output_rate, probe
-from stemsplit.cache import cache_dir
-from stemsplit.catalog import DEFAULT_MODEL, card, locate, model_names
-from stemsplit.checkpoint import load_separator
 from stemsplit.errors import StemsplitError
 from stemsplit.machine.device import (
     BACKEND_VARIABLE,
@@ -34,6 +31,9 @@ from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.separate import chunking_for, separate_blocks
+from stemsplit.weights.cache import cache_dir
+from stemsplit.weights.catalog import DEFAULT_MODEL, card, locate, model_names
+from stemsplit.weights.checkpoint import load_separator
 
 PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "mido",
             "huggingface-hub", "typer", "rich")  # fmt: skip

@@ -18,9 +18,6 @@ import torch
 
 from stemsplit.audio import resample, resampled_length
 from stemsplit.audio.info import Warn
-from stemsplit.catalog import locate, verify
-from stemsplit.checkpoint import load_separator
-from stemsplit.download import Progress
 from stemsplit.machine.device import choose_device, choose_precision, chunks_side_by_side
 from stemsplit.machine.pipeline import ahead, behind
 from stemsplit.networks.contract import SeparatorNetwork
@@ -28,6 +25,9 @@ from stemsplit.options import SeparateOptions
 from stemsplit.overlap_add import Chunking
 from stemsplit.separate import chunking_for, separate_blocks
 from stemsplit.stems import Output, mix_outputs, needs_mixture, select
+from stemsplit.weights.catalog import locate, verify
+from stemsplit.weights.checkpoint import load_separator
+from stemsplit.weights.download import Progress
 
 R = TypeVar("R")
 

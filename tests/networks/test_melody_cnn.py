@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from stemsplit import checkpoint
 from stemsplit.errors import CheckpointError
 from stemsplit.networks.melody_cnn import (
     FLOOR,
@@ -22,6 +21,7 @@ from stemsplit.networks.melody_cnn import (
     sort_kernels,
     start_with_cosines,
 )
+from stemsplit.weights import checkpoint
 
 SMALL = MelodyCNNConfig(
     kernels=16, positions=(4, 3), module_channels=(3, 4), bottleneck=2, time_channels=8, time_dilations=(1, 2), bins=30

@@ -12,7 +12,7 @@ OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it
 
 def model_names() -> list[str]:
     """For shells that complete a model's name."""
-    from stemsplit import catalog
+    from stemsplit.weights import catalog
 
     return catalog.model_names()
 

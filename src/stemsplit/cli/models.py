@@ -13,14 +13,14 @@ from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
-    from stemsplit.card import ModelCard
-    from stemsplit.catalog import ModelFolder
+    from stemsplit.weights.card import ModelCard
+    from stemsplit.weights.catalog import ModelFolder
 
 models = typer.Typer(help="Which models there are, and what to do with them.", no_args_is_help=False)
 
 
 def _names() -> list[str]:
-    from stemsplit.catalog import model_names
+    from stemsplit.weights.catalog import model_names
 
     return model_names()
 
@@ -45,7 +45,7 @@ def overview(context: typer.Context) -> None:
 @models.command("list")
 def list_models(json: Json = False, debug: Debug = False) -> None:
     """List the models of the catalog."""
-    from stemsplit.catalog import list_models as cards
+    from stemsplit.weights.catalog import list_models as cards
 
     if json:
         put_json([_card_json(card) for card in cards()])
@@ -109,8 +109,8 @@ def path(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> No
 @models.command()
 def verify(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
     """Hash a model's weights again, load them, and print their SHA-256."""
-    from stemsplit.catalog import verify as hashed
-    from stemsplit.checkpoint import load_network
+    from stemsplit.weights.catalog import verify as hashed
+    from stemsplit.weights.checkpoint import load_network
 
     files = _located(reference, quiet)
     digest = hashed(files)
@@ -127,7 +127,7 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Write a public checkpoint (.ckpt, .pth, .pt) as a folder of our format. Nothing in it is run."""
-    from stemsplit.checkpoint import convert as write
+    from stemsplit.weights.checkpoint import convert as write
 
     if not force and (target / "config.json").exists():
         raise UsageError(f"{target} holds a model already: choose another folder, or --force")
@@ -148,7 +148,7 @@ def publish(
     debug: Debug = False,
 ) -> None:
     """Upload a model folder to the Hugging Face Hub; the token is HF_TOKEN, or that of `hf auth login`."""
-    from stemsplit.publish import publish as upload
+    from stemsplit.weights.publish import publish as upload
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
@@ -158,7 +158,7 @@ def publish(
 
 
 def _located(reference: str, quiet: bool) -> ModelFolder:
-    from stemsplit.catalog import locate
+    from stemsplit.weights.catalog import locate
 
     with Screen(quiet=quiet).downloading(reference) as progress:
         return locate(reference, progress=progress)
@@ -166,8 +166,8 @@ def _located(reference: str, quiet: bool) -> ModelFolder:
 
 def _card(reference: str) -> ModelCard:
     """The card of a catalog name without a download, or of anything that can be located."""
-    from stemsplit.card import CONFIG_NAME, read_card
-    from stemsplit.catalog import card, locate
+    from stemsplit.weights.card import CONFIG_NAME, read_card
+    from stemsplit.weights.catalog import card, locate
 
     if reference in _names():
         return card(reference)

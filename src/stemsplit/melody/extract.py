@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stemsplit.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, find_notes
@@ -19,6 +18,7 @@ from stemsplit.networks.contract import MelodyNetwork, SeparatorNetwork
 from stemsplit.options import MelodyOptions, SeparateOptions, Smoothing
 from stemsplit.separator import as_model, make_separator
 from stemsplit.sources import open_source
+from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL
 
 
 @dataclass(frozen=True)

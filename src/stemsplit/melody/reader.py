@@ -16,9 +16,6 @@ import torch
 
 from stemsplit.audio import resample
 from stemsplit.audio.info import Warn
-from stemsplit.catalog import locate, verify
-from stemsplit.checkpoint import load_melody_network
-from stemsplit.download import Progress
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
@@ -27,6 +24,9 @@ from stemsplit.melody.together import together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
 from stemsplit.separator import Separator, Source, render
+from stemsplit.weights.catalog import locate, verify
+from stemsplit.weights.checkpoint import load_melody_network
+from stemsplit.weights.download import Progress
 
 THRESHOLD = 0.5
 """From this probability on a frame is sung, where neither the user nor the model says otherwise."""

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemsplit import checkpoint
 from stemsplit.networks.melody_cnn import (
     MelodyCNN,
     MelodyCNNConfig,
@@ -23,6 +22,7 @@ from stemsplit.networks.melody_cnn import (
 )
 from stemsplit.training.melody_data import Clip, Clips, MelodyMixing, draw_examples, find_clips
 from stemsplit.training.schedule import Schedule
+from stemsplit.weights import checkpoint
 
 STARTS = ("pretrained", "cosine", "random")
 SIGMA_CENTS = 25.0

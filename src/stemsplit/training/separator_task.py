@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemsplit import checkpoint
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.networks.contract import Pair, Supervision, TrainableSeparator
 from stemsplit.training.data import (
@@ -28,6 +27,7 @@ from stemsplit.training.data import (
 )
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.schedule import Schedule
+from stemsplit.weights import checkpoint
 
 DOMAINS = ("waveform", "spectrum")
 

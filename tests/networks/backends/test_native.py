@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from stemsplit.checkpoint import load_separator
 from stemsplit.errors import DeviceError
 from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.backends import native
@@ -24,6 +23,7 @@ from stemsplit.networks.kernels import native_library
 from stemsplit.networks.kernels.native import build
 from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.weights.checkpoint import load_separator
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
-from stemsplit.cache import cache_dir, unwritable
-from stemsplit.download import Progress
 from stemsplit.errors import DownloadError, UnknownModelError
+from stemsplit.weights.cache import cache_dir, unwritable
+from stemsplit.weights.download import Progress
 
 T = TypeVar("T")
 WAITS_SECONDS = (0.5, 2.0)  # between attempts at one file

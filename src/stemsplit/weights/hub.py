@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stemsplit.cache import cache_dir, make_folder, read_record, require_space, write_record
-from stemsplit.card import CONFIG_NAME, read_config, weights_name
-from stemsplit.download import Progress
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
-from stemsplit.hub_client import endpoint_of, persistent, quiet_bars, reporting, translated, within
 from stemsplit.machine.disk import sha256_of
+from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record
+from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
+from stemsplit.weights.download import Progress
+from stemsplit.weights.hub_client import endpoint_of, persistent, quiet_bars, reporting, translated, within
 
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from fake_hub import FakeServer
 
-from stemsplit import download as module
-from stemsplit.download import Download, download, is_cached, require_safe
 from stemsplit.errors import DownloadError, HashError, OutputError, UnknownModelError
+from stemsplit.weights import download as module
+from stemsplit.weights.download import Download, download, is_cached, require_safe
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -329,13 +329,13 @@ def test_threads_download_once(server: FakeServer, target: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from stemsplit.download import download
+from stemsplit.weights.download import download
 print(download(sys.argv[1], Path(sys.argv[2])).fetched)
 """
 
 
 def _child(url: str, target: Path) -> subprocess.Popen[str]:
-    source = str(Path(module.__file__).parents[1])
+    source = str(Path(module.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": source, "NO_PROXY": "*"}
     command = [sys.executable, "-c", CHILD, url, str(target)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

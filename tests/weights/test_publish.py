@@ -12,9 +12,9 @@ import huggingface_hub.constants
 import pytest
 from fake_hub import FakeHub
 
-from stemsplit.catalog import locate, verify
 from stemsplit.errors import CheckpointError, DownloadError, HashError, OutputError, UnknownModelError
-from stemsplit.publish import HUB_FILES, Published, prepare, publish
+from stemsplit.weights.catalog import locate, verify
+from stemsplit.weights.publish import HUB_FILES, Published, prepare, publish
 
 WEIGHTS = b"weights" * 1000
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

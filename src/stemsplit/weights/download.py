@@ -25,9 +25,9 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from stemsplit import __version__
-from stemsplit.cache import make_folder, read_record, require_space, unwritable, write_record
 from stemsplit.errors import DownloadError, HashError, UnknownModelError
 from stemsplit.machine.disk import locked, sha256_of
+from stemsplit.weights.cache import make_folder, read_record, require_space, unwritable, write_record
 
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes on disk so far and the total, None while unknown."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_file
 from stemsplit.errors import CheckpointError, HashError, OutputError, UnknownModelError
-from stemsplit.hub import parse
-from stemsplit.hub_client import endpoint_of, quiet_bars, translated
 from stemsplit.machine.disk import sha256_of
+from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_file
+from stemsplit.weights.hub import parse
+from stemsplit.weights.hub_client import endpoint_of, quiet_bars, translated
 
 CARD_NAME = "README.md"
 HUB_FILES = (CONFIG_NAME, CARD_NAME, WEIGHTS_NAME)

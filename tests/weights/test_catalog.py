@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 from fake_hub import FakeServer
 
-from stemsplit import cache, catalog
-from stemsplit.card import ModelCard, Score, read_card
-from stemsplit.catalog import ModelFolder, card, converted_folder, list_models, locate, model_names, verify
 from stemsplit.errors import CheckpointError, DownloadError, HashError, ModelError, UnknownModelError
+from stemsplit.weights import cache, catalog
+from stemsplit.weights.card import ModelCard, Score, read_card
+from stemsplit.weights.catalog import ModelFolder, card, converted_folder, list_models, locate, model_names, verify
 
 WEIGHTS = b"weights" * 1000
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -86,7 +86,7 @@ def test_looking_up_models_imports_nothing_heavy() -> None:
         "import sys; from stemsplit import catalog; catalog.list_models();"
         "print(sorted({'torch', 'huggingface_hub', 'numpy', 'httpx', 'httpx2'} & set(sys.modules)))"
     )
-    source = str(Path(catalog.__file__).parents[1])
+    source = str(Path(catalog.__file__).parents[2])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {source!r}); {code}"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 

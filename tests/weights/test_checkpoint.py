@@ -13,13 +13,13 @@ import torch
 from seeded_state import seeded_tensor
 from torch import Tensor
 
-from stemsplit import checkpoint
-from stemsplit.catalog import locate
-from stemsplit.checkpoint import convert, load_folder, load_network, save
 from stemsplit.errors import CheckpointError, HashError
 from stemsplit.machine.disk import sha256_of
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
-from stemsplit.published import from_published, published_shapes
+from stemsplit.weights import checkpoint
+from stemsplit.weights.catalog import locate
+from stemsplit.weights.checkpoint import convert, load_folder, load_network, save
+from stemsplit.weights.layouts.ts_bsmamba2 import from_published, published_shapes
 
 TINY = BSMambaConfig(
     n_fft=64, hop_length=16, bands=(2, 3, 28), dim=8, blocks_mask=2, blocks_map=1, d_state=4, expand=2, headdim=4
@@ -212,7 +212,7 @@ def test_loading_does_not_import_the_compiler(tmp_path: Path) -> None:
     """A needless second at every start, and easily brought back by one more operation on the meta device."""
     save(tiny_network(), tmp_path / "m")
     program = (
-        "import sys; from stemsplit.checkpoint import load_network; "
+        "import sys; from stemsplit.weights.checkpoint import load_network; "
         f"load_network({str(tmp_path / 'm')!r}); sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemsplit.cache import make_folder, unwritable
-from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, read_config
-from stemsplit.catalog import CHECKPOINT_SUFFIXES, ModelFolder, converted_folder, locate, verify
 from stemsplit.errors import CheckpointError, HashError, UsageError
 from stemsplit.machine.disk import locked, sha256_of
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig, folded
-from stemsplit.published import WRAPPERS, check_fit, from_published, is_published, published_config
-from stemsplit.tensors import safetensors_bytes
+from stemsplit.weights.cache import make_folder, unwritable
+from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config
+from stemsplit.weights.catalog import CHECKPOINT_SUFFIXES, ModelFolder, converted_folder, locate, verify
+from stemsplit.weights.layouts.ts_bsmamba2 import WRAPPERS, check_fit, from_published, is_published, published_config
+from stemsplit.weights.tensors import safetensors_bytes
 
 Network = BSMamba | MelodyCNN
 Config = BSMambaConfig | MelodyCNNConfig

@@ -18,9 +18,9 @@ import pytest
 from fake_hub import FakeHub, FakeServer
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
-from stemsplit import hub, hub_client
-from stemsplit.catalog import locate, verify
 from stemsplit.errors import DownloadError, HashError, ModelError, OutputError, UnknownModelError
+from stemsplit.weights import hub, hub_client
+from stemsplit.weights.catalog import locate, verify
 
 WEIGHTS = bytes(range(256)) * 2048  # 512 KiB
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
-from stemsplit import hub
-from stemsplit.cache import cache_dir
-from stemsplit.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_file
-from stemsplit.download import Progress, download, is_cached, require_safe
 from stemsplit.errors import HashError, ModelError, UnknownModelError
 from stemsplit.machine.disk import sha256_of
+from stemsplit.weights import hub
+from stemsplit.weights.cache import cache_dir
+from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_file
+from stemsplit.weights.download import Progress, download, is_cached, require_safe
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"
@@ -85,8 +85,9 @@ def locate(
 
 def models_dir() -> Path:
     """The folder of the models that ship: stemsplit/models in a wheel, models/ in the repository."""
-    inside = Path(__file__).parent / "models"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "models"
+    package = Path(__file__).parents[1]
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parents[1] / "models"
 
 
 def model_names() -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from stemsplit.tensors import TYPES, safetensors_bytes
+from stemsplit.weights.tensors import TYPES, safetensors_bytes
 
 
 def test_the_bytes_are_the_librarys() -> None:
