@@ -396,7 +396,7 @@ def time_streams(bench: Bench) -> list[dict[str, Any]]:
     import torch
 
     from stemsplit.machine.device import BACKEND_VARIABLE
-    from stemsplit.separate import chunking_for, separate_blocks
+    from stemsplit.separation.stream import chunking_for, separate_blocks
 
     rng, rows = np.random.default_rng(0), []
     for name in bench.plan.networks:

@@ -50,8 +50,8 @@ with quick_imports():
     import torch
     mark("import torch")
     import stemsplit.batch, stemsplit.cli.progress, stemsplit.networks.backends.native
-import stemsplit.inference
-stemsplit.inference.Inference.__call__ = stemsplit.inference.Inference.once = first_chunk
+import stemsplit.separation.inference
+stemsplit.separation.inference.Inference.__call__ = stemsplit.separation.inference.Inference.once = first_chunk
 mark("the other imports")
 sys.exit(main(["separate", *sys.argv[1:], "--force", "-q"]))
 """

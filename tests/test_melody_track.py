@@ -39,7 +39,7 @@ from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
 from stemsplit.melody.track import Transcribing, check_melody_options, melody_track, plan_melodies
 from stemsplit.options import MelodyOptions
-from stemsplit.separator import Source
+from stemsplit.separation.separator import Source
 
 Sound = Callable[..., np.ndarray]
 NETWORK = FakeMelodyNetwork()
@@ -479,4 +479,4 @@ def test_a_real_network_is_loaded_once_and_used_twice(tmp_path: Path) -> None:
     by_folder = stemsplit.extract_melody(voice(1.0), 16000, vocals=True, model=folder, device="cpu")
     assert np.array_equal(by_network.contour.frequency, by_folder.contour.frequency)
     with pytest.raises(UsageError, match="reads melodies"):
-        stemsplit.separate(voice(1.0), 16000, model=folder)
+        stemsplit.separation.stream(voice(1.0), 16000, model=folder)

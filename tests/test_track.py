@@ -23,7 +23,7 @@ from stemsplit.files.manifest import read_manifest
 from stemsplit.machine import pipeline as stages
 from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
-from stemsplit.separator import settled
+from stemsplit.separation.separator import settled
 from stemsplit.track import separate_track
 
 Sound = Callable[..., np.ndarray]

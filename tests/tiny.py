@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.options import SeparateOptions
-from stemsplit.separator import Model, Separator, make_separator
+from stemsplit.separation.separator import Model, Separator, make_separator
 from stemsplit.weights.checkpoint import save
 
 STEMS = ("drums", "bass", "other", "vocals")

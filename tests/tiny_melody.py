@@ -14,7 +14,7 @@ from torch.nn import functional
 from stemsplit.melody.reader import MelodyModel, Reader, make_reader
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig
 from stemsplit.options import MelodyOptions, SeparateOptions
-from stemsplit.separator import Separator
+from stemsplit.separation.separator import Separator
 from stemsplit.weights.checkpoint import save
 
 TINY_MELODY = MelodyCNNConfig(

@@ -1,6 +1,6 @@
 """stemsplit: split a song into vocals, bass, drums and other.
 
-    separation = stemsplit.separate("song.mp3")
+    separation = stemsplit.separation.stream("song.mp3")
     separation.stems["vocals"]          # float32 (channels, samples)
     separation.save("stems")
     stemsplit.extract_melody("song.mp3").contour.frequency      # Hz, every 10 ms
@@ -79,7 +79,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`stemsplit.separate` is the function also after the submodule of that name was imported."""
+    """`stemsplit.separation.stream` is the function also after the submodule of that name was imported."""
 
     @property
     def separate(self) -> Any:

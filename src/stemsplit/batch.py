@@ -15,7 +15,7 @@ from stemsplit.files.manifest import MANIFEST_NAME
 from stemsplit.files.naming import check_template, same_place, stem_path
 from stemsplit.jobs import Job, Outcome, Progress, Watcher, check_writable, refuse_collisions
 from stemsplit.options import CLIPS, SeparateOptions
-from stemsplit.separator import Separator
+from stemsplit.separation.separator import Separator
 from stemsplit.track import is_finished, separate_track
 
 __all__ = ["Outcome", "Separating", "Watcher", "check_options", "check_writable", "plan", "run"]

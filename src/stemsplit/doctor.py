@@ -30,7 +30,7 @@ from stemsplit.machine.device import (
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.contract import SeparatorNetwork
-from stemsplit.separate import chunking_for, separate_blocks
+from stemsplit.separation.stream import chunking_for, separate_blocks
 from stemsplit.weights.cache import cache_dir
 from stemsplit.weights.catalog import DEFAULT_MODEL, card, locate, model_names
 from stemsplit.weights.checkpoint import load_separator

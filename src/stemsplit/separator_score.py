@@ -14,9 +14,9 @@ from stemsplit.audio import probe
 from stemsplit.audio.info import Warn
 from stemsplit.errors import AudioError, UnknownModelError
 from stemsplit.evaluate import FrameSDR, Part, SongScore, in_blocks_of, score_parts, seconds_together
-from stemsplit.separator import Separator, Source, render
+from stemsplit.separation.separator import Separator, Source, render
+from stemsplit.separation.source import file_source
 from stemsplit.song_folders import SongFolder
-from stemsplit.sources import file_source
 from stemsplit.weights.card import Score
 from stemsplit.weights.catalog import card
 

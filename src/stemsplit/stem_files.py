@@ -20,8 +20,8 @@ from stemsplit.files.spool import Spool
 from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.disk import new_folders_removed_on_error
 from stemsplit.options import Clip
-from stemsplit.separator import Rendered
-from stemsplit.stems import Output, fold_residual
+from stemsplit.separation.separator import Rendered
+from stemsplit.separation.stems import Output, fold_residual
 
 SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16
 

@@ -12,8 +12,8 @@ from stemsplit.audio.info import Warn
 from stemsplit.files.manifest import output_record, still_holds
 from stemsplit.jobs import Job, Progress, recorded
 from stemsplit.options import SeparateOptions
-from stemsplit.separator import Separator, render, render_into
-from stemsplit.sources import file_source
+from stemsplit.separation.separator import Separator, render, render_into
+from stemsplit.separation.source import file_source
 from stemsplit.stem_files import Form, Levels, write_files, write_pipe
 
 

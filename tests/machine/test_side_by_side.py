@@ -14,8 +14,8 @@ from tiny import TINY
 from stemsplit.errors import ModelError
 from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.bsmamba import BSMamba
-from stemsplit.overlap_add import Chunking
-from stemsplit.separate import separate_array
+from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.stream import separate_array
 
 
 class Crowd(Exception):  # noqa: N818 (not an error of the code under test)

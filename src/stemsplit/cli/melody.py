@@ -204,7 +204,7 @@ def _to_pipe(
         from stemsplit.melody.formats import format_named
         from stemsplit.melody.reader import listen
         from stemsplit.melody.track import check_melody_options
-        from stemsplit.sources import file_source
+        from stemsplit.separation.source import file_source
 
     check_melody_options(options)
     found = find_one(paths)

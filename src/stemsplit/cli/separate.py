@@ -36,7 +36,7 @@ from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, Clip, SeparateOp
 from stemsplit.startup import quick_imports
 
 if TYPE_CHECKING:
-    from stemsplit.separator import Separator
+    from stemsplit.separation.separator import Separator
 
 Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
@@ -240,7 +240,7 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     """The separator of a run, loaded; with -v its figures are told."""
     from stemsplit.machine.device import limit_threads
     from stemsplit.machine.memory import keep_freed_memory
-    from stemsplit.separator import load_model, make_separator
+    from stemsplit.separation.separator import load_model, make_separator
 
     keep_freed_memory()
     with screen.downloading(reference) as progress:

@@ -16,8 +16,8 @@ from stemsplit.melody.reader import MelodyModel, decoding_for, listen, load_melo
 from stemsplit.melody.tuning import checked_tuning
 from stemsplit.networks.contract import MelodyNetwork, SeparatorNetwork
 from stemsplit.options import MelodyOptions, SeparateOptions, Smoothing
-from stemsplit.separator import as_model, make_separator
-from stemsplit.sources import open_source
+from stemsplit.separation.separator import as_model, make_separator
+from stemsplit.separation.source import open_source
 from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL
 
 

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
-from stemsplit.inference import is_out_of_memory
 from stemsplit.melody.pitch import PitchGrid
 from stemsplit.networks.contract import MelodyConfig, MelodyNetwork
+from stemsplit.separation.inference import is_out_of_memory
 
 CHUNK_SECONDS = 10.0
 """Long enough that its context (half a second on either side) is little beside it; a longer one only needs memory."""

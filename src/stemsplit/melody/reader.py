@@ -23,7 +23,7 @@ from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors
 from stemsplit.melody.together import together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
-from stemsplit.separator import Separator, Source, render
+from stemsplit.separation.separator import Separator, Source, render
 from stemsplit.weights.catalog import locate, verify
 from stemsplit.weights.checkpoint import load_melody_network
 from stemsplit.weights.download import Progress

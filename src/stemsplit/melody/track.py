@@ -28,7 +28,7 @@ from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
 from stemsplit.melody.tuning import checked_tuning
 from stemsplit.options import MelodyOptions
-from stemsplit.sources import file_source
+from stemsplit.separation.source import file_source
 
 MANIFEST_SUFFIX = "melody.json"
 

@@ -9,13 +9,13 @@ import torch
 from tiny import TINY
 
 from stemsplit.errors import DeviceError, UsageError
-from stemsplit.inference import Inference
 from stemsplit.machine.device import BACKEND_VARIABLE
 from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.backends.choose import bind
 from stemsplit.networks.bsmamba import BSMamba
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
-from stemsplit.overlap_add import Chunking
+from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.inference import Inference
 
 CPU = torch.device("cpu")
 

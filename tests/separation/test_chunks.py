@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemsplit.errors import UsageError
-from stemsplit.overlap_add import Chunking, chunks, overlap_add
+from stemsplit.separation.chunks import Chunking, chunks, overlap_add
 
 Estimate = Callable[[np.ndarray], np.ndarray]  # (channels, chunk) → (K, channels, chunk)
 

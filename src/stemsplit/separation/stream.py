@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from stemsplit.errors import DecodeError, ModelError, UsageError
-from stemsplit.inference import Inference, is_out_of_memory
 from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
-from stemsplit.overlap_add import Chunk, Chunking, chunks, overlap_add
+from stemsplit.separation.chunks import Chunk, Chunking, chunks, overlap_add
+from stemsplit.separation.inference import Inference, is_out_of_memory
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from torch import nn
 from stemsplit.errors import ModelError, OutOfMemoryError
 from stemsplit.networks.backends.choose import bind, choose
 from stemsplit.networks.contract import SeparatorNetwork
-from stemsplit.overlap_add import Chunking, chunks, overlap_add
+from stemsplit.separation.chunks import Chunking, chunks, overlap_add
 
 SMALLEST_CHUNK_PARTS = 4  # below a quarter of the length it was trained with, a network has too little context
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError, UsageError
-from stemsplit.inference import is_out_of_memory
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
-from stemsplit.separate import Chunking, channel_groups, chunking_for, separate_array, separate_blocks
+from stemsplit.separation.inference import is_out_of_memory
+from stemsplit.separation.stream import Chunking, channel_groups, chunking_for, separate_array, separate_blocks
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from stemsplit.machine.device import choose_device, choose_precision, chunks_sid
 from stemsplit.machine.pipeline import ahead, behind
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
-from stemsplit.overlap_add import Chunking
-from stemsplit.separate import chunking_for, separate_blocks
-from stemsplit.stems import Output, mix_outputs, needs_mixture, select
+from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.stems import Output, mix_outputs, needs_mixture, select
+from stemsplit.separation.stream import chunking_for, separate_blocks
 from stemsplit.weights.catalog import locate, verify
 from stemsplit.weights.checkpoint import load_separator
 from stemsplit.weights.download import Progress

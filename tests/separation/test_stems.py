@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stemsplit.errors import TargetCollisionError, UnknownStemError, UsageError
-from stemsplit.stems import Output, fold_residual, mix_outputs, needs_mixture, select
+from stemsplit.separation.stems import Output, fold_residual, mix_outputs, needs_mixture, select
 
 MODEL = ("drums", "bass", "other", "vocals")
 

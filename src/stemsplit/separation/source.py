@@ -10,7 +10,7 @@ import numpy as np
 from stemsplit.audio import AudioInfo, blocks, probe
 from stemsplit.audio.info import Warn
 from stemsplit.errors import EmptyAudioError, UsageError
-from stemsplit.separator import Source
+from stemsplit.separation.separator import Source
 
 MOST_CHANNELS = 64  # more rows than this and fewer columns: the array is (samples, channels)
 BLOCK_SAMPLES = 65536
