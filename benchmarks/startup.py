@@ -49,7 +49,7 @@ mark("import stemsplit.cli")
 with quick_imports():
     import torch
     mark("import torch")
-    import stemsplit.batch, stemsplit.cli.progress, stemsplit.networks.backends.native
+    import stemsplit.runs.separate, stemsplit.cli.progress, stemsplit.networks.backends.native
 import stemsplit.separation.inference
 stemsplit.separation.inference.Inference.__call__ = stemsplit.separation.inference.Inference.once = first_chunk
 mark("the other imports")

@@ -14,7 +14,6 @@ from stemsplit.audio import FORMATS
 from stemsplit.cli import main
 from stemsplit.doctor import Finding
 from stemsplit.machine.device import BACKEND_VARIABLE
-from stemsplit.networks.backends import choose as backends
 
 
 @pytest.fixture(autouse=True)

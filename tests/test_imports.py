@@ -172,8 +172,8 @@ def test_help_loads_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import stemsplit.api, stemsplit.batch, stemsplit.doctor, stemsplit.cli.progress",
-        "import stemsplit.melody.track",
+        "import stemsplit.api, stemsplit.runs.separate, stemsplit.doctor, stemsplit.cli.progress",
+        "import stemsplit.runs.transcribe",
     ],
 )
 def test_work_loads_only_what_it_needs(code: str) -> None:

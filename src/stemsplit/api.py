@@ -15,10 +15,10 @@ from stemsplit.files.naming import stem_path
 from stemsplit.machine.device import choose_device
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import Clip, SeparateOptions
+from stemsplit.runs.stem_files import Form, write_files
 from stemsplit.separation.separator import Rendered, as_model, load_model, make_separator, render
 from stemsplit.separation.source import BLOCK_SAMPLES, open_source
 from stemsplit.separation.stems import Output
-from stemsplit.stem_files import Form, write_files
 from stemsplit.weights.catalog import DEFAULT_MODEL
 
 

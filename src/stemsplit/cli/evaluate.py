@@ -29,8 +29,8 @@ from stemsplit.options import SeparateOptions
 
 if TYPE_CHECKING:
     from stemsplit.evaluate import FrameSDR, SongScore, StemScore
-    from stemsplit.jobs import Job
     from stemsplit.melody_score import MelodyScore
+    from stemsplit.runs.jobs import Job
     from stemsplit.score_sheet import ScoreSheet
     from stemsplit.song_folders import SongFolder
 
@@ -189,7 +189,7 @@ def _separated(
     with screen.busy("starting PyTorch"):
         from stemsplit.cli.progress import watching
         from stemsplit.cli.separate import ready
-        from stemsplit.jobs import Outcome, known_seconds
+        from stemsplit.runs.jobs import Outcome, known_seconds
         from stemsplit.score_sheet import key_of
         from stemsplit.separator_score import about, published_sdr, score_separator
         from stemsplit.song_folders import find_songs
@@ -228,7 +228,7 @@ def _separated(
 
 def _job(folder: SongFolder) -> Job:
     """A song as progress bars know it."""
-    from stemsplit.jobs import Job
+    from stemsplit.runs.jobs import Job
 
     first = folder.mixture or next(iter(folder.stems.values()), folder.path)
     return Job(first, folder.name, folder.name, {}, folder.path)

@@ -188,7 +188,7 @@ def _to_files(
 ) -> int:
     """Plan, then read every input's melody into files; 1 if one of them failed."""
     with talk.screen.busy("starting PyTorch"), quick_imports():
-        from stemsplit.melody.track import Transcribing, check_melody_options, plan_melodies
+        from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
     work = Transcribing(_ready(options, models, talk.screen), options)
@@ -203,7 +203,7 @@ def _to_pipe(
         from stemsplit.audio import probe
         from stemsplit.melody.formats import format_named
         from stemsplit.melody.reader import listen
-        from stemsplit.melody.track import check_melody_options
+        from stemsplit.runs.transcribe import check_melody_options
         from stemsplit.separation.source import file_source
 
     check_melody_options(options)

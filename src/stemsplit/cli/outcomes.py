@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stemsplit.cli.screen import Screen, duration, is_watched, speed
 
 if TYPE_CHECKING:
-    from stemsplit.jobs import Outcome
+    from stemsplit.runs.jobs import Outcome
 
 
 def as_json(outcome: Outcome, figures: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli import interrupts
 from stemsplit.cli.screen import Screen, is_watched, one_line, speed
-from stemsplit.jobs import Job, Outcome, Watcher, known_seconds
+from stemsplit.runs.jobs import Job, Outcome, Watcher, known_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -194,7 +194,7 @@ def to_files(
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.busy("starting PyTorch"), quick_imports():
-        from stemsplit.batch import Separating, check_options, plan
+        from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
     separator = ready(model, options, screen)
@@ -207,8 +207,7 @@ def to_files(
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
     """One file, one stem, to standard output."""
     with screen.busy("starting PyTorch"), quick_imports():
-        from stemsplit.batch import check_options
-        from stemsplit.track import pipe_track
+        from stemsplit.runs.separate import check_options, pipe_track
 
     if options.format not in ("wav", "raw"):
         raise UsageError(f"-o - writes wav or raw, not {options.format}: name a folder, or leave out --format")

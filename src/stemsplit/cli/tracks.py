@@ -15,7 +15,7 @@ from stemsplit.errors import UsageError
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
-    from stemsplit.jobs import Job, Outcome, Work
+    from stemsplit.runs.jobs import Job, Outcome, Work
 
 STREAM = Path("-")
 
@@ -77,7 +77,7 @@ def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
 
 def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> int:
     """Work through the jobs and tell about each; 1 if one of them failed."""
-    from stemsplit.jobs import check_writable
+    from stemsplit.runs.plan import check_writable
 
     check_writable(work.options.output)
     with ExitStack() as stack:
@@ -90,7 +90,7 @@ def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> i
 
 def _run(jobs: Sequence[Job], work: Work, talk: Talk) -> Iterator[Outcome]:
     from stemsplit.cli.progress import watching
-    from stemsplit.jobs import run
+    from stemsplit.runs.jobs import run
 
     with watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())) as watcher:
         for outcome in run(jobs, work, watcher):
@@ -110,7 +110,7 @@ def one_job(
 ) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
     """The job of a pipe, which has no targets, and what to tell about progress and warnings."""
     from stemsplit.cli.progress import watching
-    from stemsplit.jobs import Job
+    from stemsplit.runs.jobs import Job
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)

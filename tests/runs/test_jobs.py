@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from tiny import fake_separator, files_in, write_song
 
-from stemsplit.batch import Outcome, Watcher, check_options, check_writable, plan, run
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.naming import check_template, stem_path, track_name
-from stemsplit.jobs import Job
 from stemsplit.options import SeparateOptions
+from stemsplit.runs.jobs import Job, Outcome, Watcher, run
+from stemsplit.runs.plan import check_writable
+from stemsplit.runs.separate import Separating, check_options, plan
 
 Sound = Callable[..., np.ndarray]
 
@@ -28,7 +29,7 @@ def jobs_for(paths: list[Path], options: SeparateOptions) -> tuple[Job, ...]:
 
 def separate(paths: list[Path], options: SeparateOptions, **kind: Any) -> list[Outcome]:
     separator = fake_separator(options, **kind)
-    return list(run(plan(find_inputs(paths, options.output), separator, options), separator, options))
+    return list(run(plan(find_inputs(paths, options.output), separator, options), Separating(separator, options)))
 
 
 def touch(*paths: Path) -> None:
@@ -302,7 +303,7 @@ def test_a_watcher_is_told_everything(tmp_path: Path, sound: Sound) -> None:
     song = write_song(tmp_path / "a.wav", sound(2, 22050, 8000), 8000)
     options, notes = SeparateOptions(output=tmp_path / "out"), Notes()
     separator = fake_separator(options, gains=(1, 1, 1, 0))
-    list(run(plan(find_inputs([song], options.output), separator, options), separator, options, notes))
+    list(run(plan(find_inputs([song], options.output), separator, options), Separating(separator, options), notes))
     assert notes.events[0] == ("start", 22050 / 8000)
     seconds = [value for kind, value in notes.events if kind == "progress"]
     assert seconds == sorted(seconds)

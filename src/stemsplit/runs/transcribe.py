@@ -19,7 +19,6 @@ from stemsplit.audio import AudioInfo
 from stemsplit.audio.info import Warn
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import output_record, still_holds
-from stemsplit.jobs import Job, Progress, recorded, refuse_collisions
 from stemsplit.machine.disk import staged
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
@@ -28,6 +27,8 @@ from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
 from stemsplit.melody.tuning import checked_tuning
 from stemsplit.options import MelodyOptions
+from stemsplit.runs.jobs import Job, Progress, recorded
+from stemsplit.runs.plan import refuse_collisions
 from stemsplit.separation.source import file_source
 
 MANIFEST_SUFFIX = "melody.json"

@@ -33,12 +33,12 @@ from stemsplit.errors import (
 )
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
-from stemsplit.jobs import Job, Outcome, run
 from stemsplit.machine.disk import sha256_of, staged
 from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
-from stemsplit.melody.track import Transcribing, check_melody_options, melody_track, plan_melodies
 from stemsplit.options import MelodyOptions
+from stemsplit.runs.jobs import Job, Outcome, run
+from stemsplit.runs.transcribe import Transcribing, check_melody_options, melody_track, plan_melodies
 from stemsplit.separation.separator import Source
 
 Sound = Callable[..., np.ndarray]
@@ -254,7 +254,7 @@ def test_the_files_of_a_song_come_together(tmp_path: Path, broken: str, monkeypa
         path.write_text("half")
         raise OutputError("no space left on device")
 
-    monkeypatch.setattr(f"stemsplit.melody.track.{broken}", full)
+    monkeypatch.setattr(f"stemsplit.runs.transcribe.{broken}", full)
     with pytest.raises(OutputError, match="no space"):
         transcribe(sung(tmp_path / "song.wav"), notes=True, midi=True)
     assert files_in(tmp_path) == {"song.wav"}

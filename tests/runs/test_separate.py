@@ -15,16 +15,15 @@ import pytest
 import soundfile
 from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, write_song
 
-from stemsplit import stem_files
-from stemsplit.batch import plan
 from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutputError
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
 from stemsplit.machine import pipeline as stages
 from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
+from stemsplit.runs import stem_files
+from stemsplit.runs.separate import plan, separate_track
 from stemsplit.separation.separator import settled
-from stemsplit.track import separate_track
 
 Sound = Callable[..., np.ndarray]
 
@@ -403,12 +402,12 @@ MEMORY = """
     import resource, sys
     from pathlib import Path
     from tiny import FakeConfig, fake_separator
-    from stemsplit import stem_files
+    from stemsplit.runs import stem_files
     from stemsplit.machine import pipeline as stages
-    from stemsplit.batch import plan
+    from stemsplit.runs.separate import plan
     from stemsplit.files.inputs import find_inputs
     from stemsplit.options import SeparateOptions
-    from stemsplit.track import separate_track
+    from stemsplit.runs.separate import separate_track
     stages.usable_cores = stem_files.usable_cores = lambda: 3
     song = Path(sys.argv[1])
     options = SeparateOptions(output=song.parent / song.stem, exact_sum=True)
@@ -429,6 +428,6 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
             for _ in range(max(1, int(minutes))):
                 file.write(minute[: int(min(1.0, minutes) * len(minute))])
         command = [sys.executable, "-c", textwrap.dedent(MEMORY), str(song)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
         peaks.append(int(done.stdout.split()[-1]))
     assert peaks[1] - peaks[0] < 40, peaks  # MiB; one stem of the difference alone would be 100

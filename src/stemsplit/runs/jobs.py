@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Protocol
 
 from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.info import Warn
-from stemsplit.errors import AudioError, OutputError, StemsplitError, TargetCollisionError, reason
+from stemsplit.errors import AudioError, StemsplitError
 from stemsplit.files.manifest import output_paths, read_manifest, write_manifest
-from stemsplit.files.naming import same_place
 from stemsplit.machine.disk import sha256_of
 
 STDIN_NAME = "standard input"
@@ -103,48 +100,6 @@ class Watcher:
 
     def on_warning(self, job: Job, text: str) -> None:
         """Something was put right on the way."""
-
-
-def refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Refuse jobs that would write over one another, or over a source.
-
-    Raises: TargetCollisionError.
-    """
-    owners: dict[str, Job] = {}
-    for job in jobs:
-        for path in (*job.targets.values(), job.manifest):
-            other = owners.setdefault(same_place(path), job)
-            if other is not job:
-                raise TargetCollisionError(
-                    f"{other.name} and {job.name} would both write {path}: rename one, or give it another --output"
-                )
-    for path, source in _overwritten_sources(jobs):
-        raise TargetCollisionError(f"{path} would be written over {source}: choose another --output")
-
-
-def _overwritten_sources(jobs: Sequence[Job]) -> Iterator[tuple[Path, str]]:
-    sources = {job.source.resolve(): job.name for job in jobs}
-    for path in (path for job in jobs for path in job.targets.values() if path.exists()):
-        if (name := sources.get(path.resolve())) is not None:
-            yield path, name
-
-
-def check_writable(output: Path) -> None:
-    """Make the output folder and try it.
-
-    Raises: OutputError.
-    """
-    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output, prefix=".stemsplit-"):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write to {output}: {reason(error)}") from error
-    finally:
-        for folder in missing:  # the deepest first
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iterator[Outcome]:
