@@ -44,8 +44,8 @@ import numpy as np
 import soundfile
 
 from stemsplit import __version__
+from stemsplit.evaluation.melody import FIGURES, MelodyScore, mean_score, score_melody, total_score
 from stemsplit.melody.contour import Contour
-from stemsplit.melody_score import FIGURES, MelodyScore, mean_score, score_melody, total_score
 
 RATE = trackers.RATE
 LABEL_HOP = 0.02

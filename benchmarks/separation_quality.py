@@ -27,10 +27,10 @@ import torch
 from baseline import ideal_ratio_masks, separate_classically
 
 from stemsplit import __version__, audio
-from stemsplit.evaluate import SongScore, StemScore, median_scores, score_stems
+from stemsplit.evaluation.folders import MIXTURE_NAMES, stem_files
+from stemsplit.evaluation.scores import SongScore, StemScore, median_scores, score_stems
 from stemsplit.machine.device import choose_device
 from stemsplit.separation.stream import chunking_for, separate_array
-from stemsplit.song_folders import MIXTURE_NAMES, stem_files
 from stemsplit.weights.checkpoint import load_network
 
 STEMS = ("drums", "bass", "other", "vocals")

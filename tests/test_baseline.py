@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stemsplit.demo import synthesize_demo_song
-from stemsplit.evaluate import score_stems
+from stemsplit.evaluation.scores import score_stems
 
 
 @pytest.fixture(scope="module")

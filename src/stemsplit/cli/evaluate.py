@@ -28,11 +28,11 @@ from stemsplit.errors import AudioError, UsageError
 from stemsplit.options import SeparateOptions
 
 if TYPE_CHECKING:
-    from stemsplit.evaluate import FrameSDR, SongScore, StemScore
-    from stemsplit.melody_score import MelodyScore
+    from stemsplit.evaluation.folders import SongFolder
+    from stemsplit.evaluation.melody import MelodyScore
+    from stemsplit.evaluation.scores import FrameSDR, SongScore, StemScore
+    from stemsplit.evaluation.sheet import ScoreSheet
     from stemsplit.runs.jobs import Job
-    from stemsplit.score_sheet import ScoreSheet
-    from stemsplit.song_folders import SongFolder
 
 FIGURES = ("sdr_db", "csdr_db", "si_sdr_db", "si_sdr_improvement_db", "leakage_db")
 COLUMNS = ("song", "stem", ">SDR dB", ">cSDR dB", ">SI-SDR dB", ">SI-SDRi dB", ">leakage dB")
@@ -138,13 +138,13 @@ def _warned(missing: Sequence[str], screen: Screen) -> int:
 
 
 def _museval() -> FrameSDR:
-    from stemsplit.evaluate import museval_frame_sdr
+    from stemsplit.evaluation.scores import museval_frame_sdr
 
     return museval_frame_sdr()
 
 
 def _sheet(path: Path | None, force: bool) -> ScoreSheet:
-    from stemsplit.score_sheet import ScoreSheet
+    from stemsplit.evaluation.sheet import ScoreSheet
 
     return ScoreSheet(path, reread=not force)
 
@@ -153,8 +153,8 @@ def _estimated(
     reference: Path, estimate: Path, subset: str, sheet: ScoreSheet, frame_sdr: FrameSDR | None, screen: Screen
 ) -> Scored:
     """Score files against files."""
-    from stemsplit.evaluate import evaluate_song, pair_songs
-    from stemsplit.score_sheet import key_of
+    from stemsplit.evaluation.sheet import key_of
+    from stemsplit.evaluation.songs import evaluate_song, pair_songs
 
     pairs, missing = pair_songs(reference, estimate, subset)
     songs, failed = [], []
@@ -189,10 +189,10 @@ def _separated(
     with screen.busy("starting PyTorch"):
         from stemsplit.cli.progress import watching
         from stemsplit.cli.separate import ready
+        from stemsplit.evaluation.folders import find_songs
+        from stemsplit.evaluation.separator import about, published_sdr, score_separator
+        from stemsplit.evaluation.sheet import key_of
         from stemsplit.runs.jobs import Outcome, known_seconds
-        from stemsplit.score_sheet import key_of
-        from stemsplit.separator_score import about, published_sdr, score_separator
-        from stemsplit.song_folders import find_songs
     if not reference.is_dir():
         raise UsageError(f"{reference}: no such folder; give MUSDB18-HQ, or a folder with a folder of stems per song")
     if not (folders := find_songs(reference, subset)):
@@ -235,8 +235,8 @@ def _job(folder: SongFolder) -> Job:
 
 
 def _show(found: Scored, json: bool) -> None:
-    from stemsplit.evaluate import mean_scores, median_scores
-    from stemsplit.score_sheet import as_json, figures
+    from stemsplit.evaluation.scores import mean_scores, median_scores
+    from stemsplit.evaluation.sheet import as_json, figures
 
     means, medians = mean_scores(found.songs), median_scores(found.songs)
     summary = _summary(means, medians, found.published or {})
@@ -280,7 +280,7 @@ def _summary(
 
 def _melodies(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
     """Print the scores of contours, and return the references without an estimate."""
-    from stemsplit.melody_score import evaluate_melodies, mean_score, total_score
+    from stemsplit.evaluation.melody import evaluate_melodies, mean_score, total_score
 
     found = evaluate_melodies(reference, estimate)
     scores = [track.score for track in found.tracks]

@@ -12,14 +12,15 @@ import pytest
 import soundfile
 from tiny import GAINS, STEMS, fake_separator, save_tiny, write_song
 
-from stemsplit import separator_score
 from stemsplit.cli import main
 from stemsplit.errors import AudioError, UsageError
-from stemsplit.evaluate import SongScore, StemScore, evaluate_folders
+from stemsplit.evaluation import separator as separator_score
+from stemsplit.evaluation.folders import SongFolder, find_songs
+from stemsplit.evaluation.scores import SongScore, StemScore
+from stemsplit.evaluation.separator import published_sdr, score_separator
+from stemsplit.evaluation.sheet import ScoreSheet, as_json, key_of
+from stemsplit.evaluation.songs import evaluate_folders
 from stemsplit.options import SeparateOptions
-from stemsplit.score_sheet import ScoreSheet, as_json, key_of
-from stemsplit.separator_score import published_sdr, score_separator
-from stemsplit.song_folders import SongFolder, find_songs
 
 RATE = 44100
 

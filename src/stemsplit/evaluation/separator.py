@@ -13,10 +13,11 @@ import numpy as np
 from stemsplit.audio import probe
 from stemsplit.audio.info import Warn
 from stemsplit.errors import AudioError, UnknownModelError
-from stemsplit.evaluate import FrameSDR, Part, SongScore, in_blocks_of, score_parts, seconds_together
+from stemsplit.evaluation.folders import SongFolder
+from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
+from stemsplit.evaluation.songs import in_blocks_of, seconds_together
 from stemsplit.separation.separator import Separator, Source, render
 from stemsplit.separation.source import file_source
-from stemsplit.song_folders import SongFolder
 from stemsplit.weights.card import Score
 from stemsplit.weights.catalog import card
 

@@ -14,20 +14,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stemsplit import evaluate
 from stemsplit.cli import main
 from stemsplit.errors import AudioError, UsageError
-from stemsplit.evaluate import (
-    Part,
-    SongScore,
-    StemScore,
-    evaluate_folders,
-    mean_scores,
-    median_scores,
-    score_stems,
-    sdr,
-    si_sdr,
-)
+from stemsplit.evaluation import scores, songs
+from stemsplit.evaluation import sdr as sdr_module
+from stemsplit.evaluation.scores import Part, SongScore, StemScore, mean_scores, median_scores, score_stems
+from stemsplit.evaluation.sdr import sdr, si_sdr
+from stemsplit.evaluation.songs import evaluate_folders
 
 RATE = 8000
 
@@ -141,15 +134,15 @@ def test_csdr_is_that_of_museval(taps: int) -> None:
         pytest.skip("museval is not installed")
     true, mine, rate = songs_with_pauses()
     stacks = [np.stack([sound.T for sound in kind.values()]).astype(float) for kind in (true, mine)]
-    found, *_ = evaluate.museval_metrics().bss_eval(*stacks, window=rate, hop=rate, filters_len=taps)
+    found, *_ = scores.museval_metrics().bss_eval(*stacks, window=rate, hop=rate, filters_len=taps)
     assert found.shape == (3, 6)
     assert np.isnan(found[:, [1, 3]]).all()
     assert found[1, 0] > 200
-    for frame_sdr in (None, evaluate.museval_frame_sdr()):
-        scored = evaluate.score_parts(list(parts_of(true, mine, rate)), frame_sdr)
+    for frame_sdr in (None, scores.museval_frame_sdr()):
+        scored = scores.score_parts(list(parts_of(true, mine, rate)), frame_sdr)
         for row, stem in zip(found, scored, strict=True):
             assert stem.csdr_db == pytest.approx(np.nanmedian(row), abs=1e-6)
-    assert evaluate.score_parts(list(parts_of(true, mine, rate))) == score_stems(true, mine, sample_rate=rate)
+    assert scores.score_parts(list(parts_of(true, mine, rate))) == score_stems(true, mine, sample_rate=rate)
 
 
 def parts_of(true: dict[str, np.ndarray], mine: dict[str, np.ndarray], rate: int) -> Iterator[Part]:
@@ -170,16 +163,16 @@ def test_a_stem_that_is_silent_throughout_spoils_no_other_ones_frames() -> None:
 
 
 def test_a_missing_museval_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "find_spec", lambda name: None)
+    monkeypatch.setattr(scores, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"stemsplit-mamba\[eval\]"):
-        evaluate.museval_frame_sdr()
+        scores.museval_frame_sdr()
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [3, 3, 3], [10], [1, 1, 20, 2], [4, 4]])
 def test_blocks_are_cut_anew(sizes: list[int]) -> None:
     whole = np.arange(2 * sum(sizes)).reshape(2, -1)
     given = np.split(whole, np.cumsum(sizes)[:-1], axis=1) if sizes else []
-    found = list(evaluate.in_blocks_of(4, given))
+    found = list(songs.in_blocks_of(4, given))
     assert [block.shape[1] for block in found[:-1]] == [4] * (len(found) - 1)
     assert sum(block.shape[1] for block in found) == sum(sizes)
     if found:
@@ -200,7 +193,7 @@ def test_improvement_is_measured_against_the_mixture() -> None:
     assert scored.si_sdr_db == pytest.approx(20, abs=0.2)
     assert scored.si_sdr_improvement_db == pytest.approx(20, abs=0.2)
     assert scored.leakage_db is None
-    unseparated = evaluate.si_sdr_improvement(vocals, vocals + other, vocals + other)
+    unseparated = sdr_module.si_sdr_improvement(vocals, vocals + other, vocals + other)
     assert unseparated == 0
 
 
@@ -299,7 +292,7 @@ def test_the_mixture_file_is_the_mixture_and_no_stem(tmp_path: Path, truth: dict
     noisy = truth["vocals"] + noise(9, level=0.03)
     write(tmp_path / "est" / "song" / "mixture", {"vocals": noisy})
     (song,) = evaluate_folders(tmp_path / "ref", tmp_path / "est").songs
-    wanted = evaluate.si_sdr_improvement(truth["vocals"], noisy, mixture)
+    wanted = sdr_module.si_sdr_improvement(truth["vocals"], noisy, mixture)
     assert song.stems[1].si_sdr_improvement_db == pytest.approx(wanted, abs=1e-5)
 
 

@@ -14,7 +14,7 @@ NEEDLESS = {
     "torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "torch.onnx", "torchaudio", "triton", "sympy",
     "scipy", "numba", "librosa", "matplotlib", "mido", "pandas", "huggingface_hub", "av", "rich.progress",
     "stemsplit.training", "stemsplit.melody", "stemsplit.doctor", "stemsplit.demo", "stemsplit.demo_song",
-    "stemsplit.evaluate", "stemsplit.networks.backends.triton", "stemsplit.networks.backends.mamba",
+    "stemsplit.evaluation.songs", "stemsplit.networks.backends.triton", "stemsplit.networks.backends.mamba",
 }  # fmt: skip
 
 

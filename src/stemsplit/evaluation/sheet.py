@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stemsplit.errors import OutputError, reason
-from stemsplit.evaluate import SongScore, StemScore
+from stemsplit.evaluation.scores import SongScore, StemScore
 
 FIGURES_VERSION = 1  # another one where the same files would score otherwise
 

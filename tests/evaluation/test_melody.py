@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from stemsplit.cli import main
 from stemsplit.errors import StemsplitError, UsageError
-from stemsplit.melody.contour import Contour
-from stemsplit.melody_score import (
+from stemsplit.evaluation.melody import (
     FIGURES,
     MelodyScore,
     contour_files,
@@ -27,6 +26,7 @@ from stemsplit.melody_score import (
     total_score,
     track_name,
 )
+from stemsplit.melody.contour import Contour
 
 melody = pytest.importorskip("mir_eval.melody")
 

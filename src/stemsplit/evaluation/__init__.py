@@ -1,0 +1,1 @@
+"""Scores: stems in dB and melodies in per cent, of arrays, files and folders."""

@@ -1,0 +1,150 @@
+"""Files of songs beside one another → scores; files of any length are read once, second by second."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stemsplit.audio import AudioInfo, blocks, probe
+from stemsplit.errors import AudioError, UsageError
+from stemsplit.evaluation.folders import estimate_files, find_songs
+from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
+
+Key = tuple[str, str]  # which file of a song: ("true" or "estimate", stem), or ("mixture", "")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every song that could be scored, and the references ("song/stem") that had no estimate."""
+
+    songs: tuple[SongScore, ...]
+    missing: tuple[str, ...] = ()
+
+
+def evaluate_folders(reference: Path, estimate: Path, subset: str = "test") -> Evaluation:
+    """Score folders of stems: one song (reference/vocals.wav) or a folder per song (reference/song/vocals.wav).
+
+    Stems are matched by name, whatever their suffix. A file `mixture` beside the references is the mixture,
+    else their sum is. See `pair_songs` for MUSDB, and for where estimates may lie.
+
+    Raises:
+        UsageError: a folder is missing, or the two have no stem in common.
+        AudioError: a file cannot be decoded, or differs from its reference in rate, channels or length.
+    """
+    pairs, missing = pair_songs(reference, estimate, subset)
+    return Evaluation(tuple(evaluate_song(pair) for pair in pairs), missing)
+
+
+class Pair(NamedTuple):
+    """A song's files to compare, stem → path, and what is compared with its mixture, if that has a file."""
+
+    song: str
+    references: Mapping[str, Path]
+    estimates: Mapping[str, Path]
+    mixture: Path | None
+
+
+def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[list[Pair], tuple[str, ...]]:
+    """The songs of two folders, and the references ("song/stem") without an estimate.
+
+    See `song_folders` for the layouts, MUSDB18-HQ's among them, of which only one subset is taken.
+    Raises: UsageError: a folder is missing, or the two have no stem in common.
+    """
+    for folder in (reference, estimate):
+        if not folder.is_dir():
+            hint = "with --melody, contours are compared" if folder.is_file() else "or one with a folder per song"
+            raise UsageError(f"{folder}: no such folder; give a folder of stems, {hint}")
+    songs = find_songs(reference, subset)
+    found = {song.path: estimate_files(estimate, song, alone=song.path == reference) for song in songs}
+    pairs = [
+        Pair(song.name, song.stems, found[song.path], song.mixture)
+        for song in songs
+        if any(stem in found[song.path] for stem in song.stems)
+    ]
+    if not pairs:
+        raise UsageError(
+            f"{reference} and {estimate} have no stem in common: "
+            "both need files with the same names, such as vocals.wav, or folders of songs that hold them"
+        )
+    missing = [f"{song.name}/{stem}" for song in songs for stem in song.stems if stem not in found[song.path]]
+    return pairs, tuple(missing)
+
+
+def evaluate_song(pair: Pair, frame_sdr: FrameSDR | None = None) -> SongScore:
+    """Score one song's files in one pass. Raises AudioError as `evaluate_folders`."""
+    true = {("true", stem): path for stem, path in pair.references.items()}
+    stems = [stem for stem in pair.references if stem in pair.estimates]
+    paths = true | {("estimate", stem): pair.estimates[stem] for stem in stems}
+    if pair.mixture is not None:
+        paths["mixture", ""] = pair.mixture
+    parts = (
+        Part(
+            {stem: block["true", stem] for stem in stems},
+            {stem: block["estimate", stem] for stem in stems},
+            block["mixture", ""] if pair.mixture else np.stack([block[key] for key in true]).sum(axis=0),
+        )
+        for block in seconds_together(paths)
+    )
+    return SongScore(pair.song, score_parts(parts, frame_sdr))
+
+
+def seconds_together(paths: Mapping[Key, Path]) -> Iterator[dict[Key, np.ndarray]]:
+    """Each second (channels, n) of all files side by side, n the same for all of them; the last may be shorter.
+
+    Raises: AudioError for files that differ in rate, channels or length.
+    """
+    infos = [probe(path) for path in paths.values()]
+    for info in infos[1:]:
+        _require_one_kind(infos[0], info)
+    with ExitStack() as stack:
+        second = infos[0].sample_rate
+        readers = [stack.enter_context(closing(in_blocks_of(second, blocks(info, second)))) for info in infos]
+        position = 0
+        while True:
+            together = [next(reader, None) for reader in readers]
+            ends = [position + (0 if block is None else block.shape[1]) for block in together]
+            _require_one_length(tuple(paths.values()), ends)
+            found = {key: block for key, block in zip(paths, together, strict=True) if block is not None}
+            if not found:
+                return
+            position = ends[0]
+            yield found
+
+
+def in_blocks_of(samples: int, parts: Iterable[np.ndarray]) -> Generator[np.ndarray]:
+    """The same audio (…, n) in blocks of so many samples, the last one shorter."""
+    held: list[np.ndarray] = []
+    for part in parts:
+        held.append(part)
+        while sum(block.shape[-1] for block in held) >= samples:
+            joined = np.concatenate(held, axis=-1)
+            yield joined[..., :samples]
+            held = [joined[..., samples:]]
+    if held and (rest := np.concatenate(held, axis=-1)).shape[-1]:
+        yield rest
+
+
+def _require_one_kind(first: AudioInfo, other: AudioInfo) -> None:
+    """Raise AudioError if two files differ in rate or channels."""
+    for what in ("sample_rate", "channels"):
+        if getattr(first, what) != getattr(other, what):
+            raise AudioError(
+                f"{other.path}: {what.replace('_', ' ')} {getattr(other, what)}, but {first.path} has "
+                f"{getattr(first, what)}; stems are compared sample by sample, so convert one of them"
+            )
+
+
+def _require_one_length(paths: Sequence[Path], ends: Sequence[int]) -> None:
+    """Raise AudioError if one file ended before another; `ends` are the samples read of each so far."""
+    for path, end in zip(paths, ends, strict=True):
+        if end != ends[0]:
+            short, long = (path, paths[0]) if end < ends[0] else (paths[0], path)
+            raise AudioError(
+                f"{short}: ends after {min(end, ends[0])} samples, but {long} goes on; "
+                "stems are compared sample by sample, so trim or render one of them again"
+            )
