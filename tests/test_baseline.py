@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from stemsplit.demo import synthesize_demo_song
+from stemsplit.demo.stems import synthesize_demo_song
 from stemsplit.evaluation.scores import score_stems
 
 

@@ -13,7 +13,7 @@ from tiny import STEMS, files_in, save_tiny, write_song
 NEEDLESS = {
     "torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "torch.onnx", "torchaudio", "triton", "sympy",
     "scipy", "numba", "librosa", "matplotlib", "mido", "pandas", "huggingface_hub", "av", "rich.progress",
-    "stemsplit.training", "stemsplit.melody", "stemsplit.doctor", "stemsplit.demo", "stemsplit.demo_song",
+    "stemsplit.training", "stemsplit.melody", "stemsplit.doctor", "stemsplit.demo", "stemsplit.demo.song",
     "stemsplit.evaluation.songs", "stemsplit.networks.backends.triton", "stemsplit.networks.backends.mamba",
 }  # fmt: skip
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from stemsplit import demo
-from stemsplit.demo_song import SungNote, compose
-from stemsplit.demo_song_instruments import RATE, plucked_string
-from stemsplit.demo_song_voice import draw_singer, sing
+from stemsplit.demo import stems as demo
+from stemsplit.demo.instruments import RATE, plucked_string
+from stemsplit.demo.song import SungNote, compose
+from stemsplit.demo.voice import draw_singer, sing
 from stemsplit.errors import OutputError
 
 SEEDS = (0, 1, 2)
@@ -171,6 +171,6 @@ def test_a_string_is_in_tune(frequency: float) -> None:
 
 
 def test_importing_the_demo_imports_no_torch_and_no_soundfile() -> None:
-    code = "import sys, stemsplit.demo; print({'torch', 'soundfile', 'scipy'} & set(sys.modules))"
+    code = "import sys, stemsplit.demo.stems; print({'torch', 'soundfile', 'scipy'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"

@@ -30,7 +30,7 @@ def demo(
     The paths of the song and its stems go to stdout. The song is made on the spot and free for any use.
     """
     from stemsplit.cli.separate import to_files
-    from stemsplit.demo import write_demo_song
+    from stemsplit.demo.stems import write_demo_song
 
     if not 0 < seconds <= 3600:
         raise UsageError(f"--seconds {seconds:g}: choose more than 0, and at most 3600")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stemsplit.demo_song import SungNote
-from stemsplit.demo_song_instruments import RATE, Array
+from stemsplit.demo.instruments import RATE, Array
+from stemsplit.demo.song import SungNote
 
 FRAME = 147  # samples: 300 control frames a second, three to every 10 ms
 FRAMES_PER_SECOND = RATE / FRAME

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stemsplit.demo_song import Hit, Note
+from stemsplit.demo.song import Hit, Note
 
 RATE = 44100
 Array = np.ndarray

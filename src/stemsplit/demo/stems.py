@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stemsplit.demo_song import Note, Score, compose
-from stemsplit.demo_song_instruments import (
+from stemsplit.demo.instruments import (
     RATE,
     Array,
     build_kit,
@@ -25,7 +24,8 @@ from stemsplit.demo_song_instruments import (
     tune_guitar,
     tune_pad,
 )
-from stemsplit.demo_song_voice import FRAME, draw_singer, sing
+from stemsplit.demo.song import Note, Score, compose
+from stemsplit.demo.voice import FRAME, draw_singer, sing
 from stemsplit.errors import OutputError
 
 STEMS = ("drums", "bass", "other", "vocals")
