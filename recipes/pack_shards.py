@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stemsplit.errors import StemsplitError
-from stemsplit.training import shards
+from stemsplit.training.examples import shards
 
 SHARES = {"songs": 0.66, "backing": 0.26, "dev": 0.08}
 

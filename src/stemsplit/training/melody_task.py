@@ -20,7 +20,7 @@ from stemsplit.networks.melody_cnn import (
     sort_kernels,
     start_with_cosines,
 )
-from stemsplit.training.melody_data import Clip, Clips, MelodyMixing, draw_examples, find_clips
+from stemsplit.training.examples.clips import Clip, Clips, MelodyMixing, draw_examples, find_clips
 from stemsplit.training.schedule import Schedule
 from stemsplit.weights import checkpoint
 

@@ -10,8 +10,8 @@ from typing import Any
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.networks.melody_cnn import MelodyCNNConfig
-from stemsplit.training.data import Mixing
-from stemsplit.training.melody_data import MelodyMixing
+from stemsplit.training.examples.clips import MelodyMixing
+from stemsplit.training.examples.mixes import Mixing
 from stemsplit.training.melody_task import MelodyRecipe
 from stemsplit.training.schedule import Schedule
 from stemsplit.training.separator_task import Recipe

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.networks.contract import Pair, Supervision, TrainableSeparator
-from stemsplit.training.data import (
+from stemsplit.training.examples.mixes import (
     OCTAVES,
     VOCALS,
     Batch,

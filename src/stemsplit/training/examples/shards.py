@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from stemsplit.errors import StemsplitError
-from stemsplit.training import codec
+from stemsplit.training.examples import codec
 
 LIMIT_BYTES = 60_000_000
 _END = 64  # what a zip file needs beside its members, and per member beside its name

@@ -13,7 +13,7 @@ import torch
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
-from stemsplit.training.data import Library, Mixing, draw_batch, find_backing, find_solo, find_songs
+from stemsplit.training.examples.mixes import Library, Mixing, draw_batch, find_backing, find_solo, find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.schedule import Schedule
@@ -354,7 +354,7 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
 
 
 def test_the_recipes_of_the_repository_are_valid() -> None:
-    recipes = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
     assert recipes
     for path in recipes:
         assert load_recipe(path).name == path.stem

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stemsplit.errors import StemsplitError
-from stemsplit.training import codec, shards
+from stemsplit.training.examples import codec, shards
 
 RATE = 44100
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from stemsplit.training.melody_data import find_clips
+from stemsplit.training.examples.clips import find_clips
 
 
 @pytest.fixture(scope="module")
 def recipe() -> ModuleType:
-    path = Path(__file__).parents[1] / "recipes" / "melody_data.py"
+    path = Path(__file__).parents[2] / "recipes" / "melody_data.py"
     spec = importlib.util.spec_from_file_location("melody_data_recipe", path)
     assert spec
     assert spec.loader

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from stemsplit.training import __main__ as command
-from stemsplit.training import shards
+from stemsplit.training.examples import shards
 from stemsplit.weights.checkpoint import load_network
 
 MISSING = ("typer", "rich", "soundfile", "safetensors", "platformdirs", "soxr", "av", "mutagen", "huggingface_hub",
