@@ -153,7 +153,7 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     }
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, **whole)
+        np.savez(file, **whole)  # type: ignore[arg-type]
     partial.replace(path)
 
 

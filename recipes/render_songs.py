@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from songs import render as songs
+from songs.instruments import drums, soundfont
+from songs.voices import clips, speakers, voicebank
 from stemsplit.errors import StemsplitError
-from stemsplit.training import clips, drums, songs, soundfont, speakers, voicebank
 
 INPUTS = ("voices", "drums", "groove", "mir1k", "impulses", "soundfont")
 HELDOUT_SINGERS = ("abjones", "davidson", "ariel", "amy")

@@ -9,8 +9,10 @@ import mido
 import numpy as np
 import soundfile
 
-from stemsplit.training import clips, drums, songs, voicebank
-from stemsplit.training.soundfont import Playable
+from songs import render as songs
+from songs.instruments import drums
+from songs.instruments.soundfont import Playable
+from songs.voices import clips, voicebank
 
 RATE = 44100
 

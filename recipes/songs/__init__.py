@@ -1,0 +1,1 @@
+"""The renderer of training songs: composed, played, sung and mixed from a seed, with exact stems."""

@@ -1,0 +1,1 @@
+"""What is played: forms, harmonies, bass lines, melodies and accompaniments."""

@@ -1,0 +1,115 @@
+"""Instruments of various songs: more programs, machines, amplifiers, gliding leads, and drums in layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from songs.draft import Draft, Kit
+from songs.instruments import drums, leads, synths
+from songs.instruments.amp import amplify
+from songs.instruments.machine_drums import machine_voice
+from songs.instruments.soundfont import Playable
+from songs.mix import effects
+
+BASSES = (*range(32, 40), *range(32, 40), 43, 58, 87)
+_KEYS, _GUITARS = tuple(range(8)), tuple(range(24, 32))
+_WIDE = {  # General MIDI programs of a role; choirs (52 to 54) are instruments here
+    "pad": (*range(16, 24), *range(48, 56), *range(48, 52), *range(88, 104)),
+    "comp": (*_KEYS, *range(8, 24), *_GUITARS, 45, *range(104, 108)),
+    "stab": (*_KEYS, *_GUITARS, 48, 50, 55, *range(56, 64), 80, 81, 87),
+    "offbeat": (*_KEYS, *range(16, 20), *_GUITARS),
+    "arp": (*range(16), *_GUITARS, 45, 46, *range(80, 88), *range(96, 100), *range(104, 109)),
+    "riff": (*_GUITARS, 7, 38, 39, 62, 80, 81, 87),
+    "power": (29, 30),
+    "melody": (*range(8), 11, 12, *range(21, 32), *range(40, 44), *range(56, 88), *range(104, 112)),
+}  # fmt: skip
+_MIXED_STROKES = ("kick", "snare", "clap", "hat_closed")
+
+
+def wide_program(draft: Draft, role: str, program: int) -> int:
+    """The style's program, or in two of five cases one that the style would not choose."""
+    return int(draft.pick(_WIDE[role])) if draft.chance(0.4) else program
+
+
+def bass_program(draft: Draft, program: int) -> int:
+    """As `wide_program`, for basses."""
+    return int(draft.pick(BASSES)) if draft.chance(0.35) else program
+
+
+def synthesised(draft: Draft, stem: str, role: str, events: Sequence[synths.Event]) -> np.ndarray:
+    """A part played by one of our synthesizers, (2, samples)."""
+    in_order = sorted(events)
+    if stem == "bass":
+        return (leads.sub_bass if draft.chance(0.45) else synths.synth_bass)(draft.rng, in_order, draft.seconds)
+    if role == "melody" and draft.chance(0.7):
+        return leads.synth_lead(draft.rng, in_order, draft.seconds)
+    return synths.synth_pad(draft.rng, in_order, draft.seconds)
+
+
+def colour_bass(draft: Draft, audio: np.ndarray) -> np.ndarray:
+    """A bass (2, samples), clean, compressed, or driven through an amplifier beside itself."""
+    kind = draft.rng.random()
+    if kind < 0.25:
+        return effects.saturate(audio, draft.between(1, 8))
+    if kind < 0.4:
+        return audio * 0.7 + draft.between(0.3, 1.0) * amplify(draft.rng, audio)
+    if kind < 0.5:
+        return effects.chorus(audio, draft.between(0.3, 1.2), 0.003)
+    return audio
+
+
+def colour_other(draft: Draft, audio: np.ndarray) -> np.ndarray:
+    """Movement, width, a filter: each only sometimes; (2, samples)."""
+    if draft.chance(0.12):
+        audio = effects.chorus(audio, draft.between(0.2, 5.0), draft.between(0.001, 0.004))
+    if draft.chance(0.2):
+        audio = effects.widen(audio, draft.between(0.004, 0.03), draft.between(0.3, 1.0))
+    if draft.chance(0.15):
+        audio = effects.lowpass(audio, float(np.exp(draft.between(np.log(700), np.log(6000)))))
+    if draft.chance(0.08):  # tremolo
+        time = np.arange(audio.shape[1]) / effects.RATE
+        audio = audio * (1 - draft.between(0.2, 0.6) * (0.5 + 0.5 * np.sin(2 * np.pi * draft.between(2, 8) * time)))
+    if draft.chance(0.08):
+        audio = effects.saturate(audio, draft.between(1, 10))
+    return audio.astype(np.float32)
+
+
+def various_drums(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
+    """The drums before their room, (2, samples): samples, a kit, a machine, or a machine under one of these."""
+    machine = draft.meta["groove"] == ["programmed"]
+    kind = str(draft.rng.choice(["samples", "kit", "machine"], p=[0.4, 0.15, 0.45] if machine else [0.4, 0.45, 0.15]))
+    if kind == "kit" and draft.sources.kits:
+        audio = _kit(draft, hits)
+    else:
+        voice = machine_voice if kind == "machine" else drums.sample_voice
+        audio, names = drums.strike(draft.rng, draft.form, hits, draft.sources.shots, draft.seconds, voice)
+        draft.meta["drums"] = {"samples": names}
+    if draft.chance(0.25) and kind != "machine":
+        few = [
+            hit for hit in hits if drums.CLASS_OF_KEY.get(hit.key) in draft.pick((_MIXED_STROKES, ("kick", "snare")))
+        ]
+        layer, _ = drums.strike(draft.rng, draft.form, few, draft.sources.shots, draft.seconds, machine_voice)
+        audio = audio + draft.between(0.2, 0.9) * layer
+        draft.meta["drums"]["layered"] = True
+    return _squashed(draft, audio)
+
+
+def _kit(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
+    kit: Kit = draft.pick(draft.sources.kits)
+    events = tuple((draft.form.seconds(h.beat), 0.4, drums.GM_KEY.get(h.key, h.key), h.velocity) for h in hits)
+    audio = draft.sources.synth([Playable(events, kit.program, kit.channel)], kit.soundfont, draft.seconds)[0]
+    draft.meta["drums"] = {"kit": kit.soundfont.name, "program": kit.program}
+    return effects.narrow(audio, draft.between(0.2, 1.2))
+
+
+def _squashed(draft: Draft, audio: np.ndarray) -> np.ndarray:
+    """Parallel compression and crushing, in some songs."""
+    if draft.chance(0.3):
+        audio = audio + draft.between(0.3, 1.0) * effects.compress(audio, draft.between(4, 12), draft.between(-34, -20))
+    if draft.chance(0.1):
+        audio = effects.saturate(audio, draft.between(1, 6))
+    if draft.chance(0.06):  # from an old record
+        audio = effects.lowpass(effects.highpass(audio, draft.between(60, 200)), draft.between(3000, 7000))
+    return audio.astype(np.float32)

@@ -1,0 +1,100 @@
+"""Play notes with a soundfont through the FluidSynth program."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from songs.mix.effects import RATE
+from stemsplit.errors import StemsplitError
+
+_TICKS, _TAIL = 960, 2.0  # MIDI ticks per second (at 60 quarters a minute); seconds left for a part to ring out
+_MELODIC = tuple(c for c in range(16) if c != 9)
+
+
+@dataclass(frozen=True)
+class Playable:
+    """A part for the synthesizer: events (start s, duration s, MIDI key, velocity), a GM program, drums or not."""
+
+    events: tuple[tuple[float, float, int, int], ...]
+    program: int
+    channel: int | None = None  # None: any melodic channel; 9: percussion
+
+
+def play(parts: Sequence[Playable], soundfont: Path, seconds: float) -> list[np.ndarray]:
+    """Render every part alone: float32 (2, samples) of `seconds` each, at 44.1 kHz.
+
+    All parts are laid one after another in one MIDI file, because loading a soundfont takes longer than playing it.
+    Raises StemsplitError when FluidSynth is missing or fails.
+    """
+    if not parts:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        score, wave = Path(folder) / "parts.mid", Path(folder) / "parts.wav"
+        _write_midi(parts, seconds + _TAIL, score)
+        _fluidsynth(soundfont, score, wave)
+        audio = soundfile.read(wave, dtype="float32", always_2d=True)[0].T
+    length, stride = round(seconds * RATE), round((seconds + _TAIL) * RATE)
+    audio = np.pad(audio, ((0, 0), (0, max(0, stride * len(parts) - audio.shape[1]))))
+    return [audio[:, i * stride : i * stride + length].copy() for i in range(len(parts))]
+
+
+def _fluidsynth(soundfont: Path, score: Path, wave: Path) -> None:
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise StemsplitError("fluidsynth is not installed; install it (Debian: apt install fluidsynth) to render songs")
+    command = [program, "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(RATE), "-O", "float", "-T", "wav"]
+    command += [
+        "-o",
+        "synth.dynamic-sample-loading=1",
+        "-o",
+        "synth.polyphony=256",
+        "-F",
+        str(wave),
+        str(soundfont),
+        str(score),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not wave.exists():
+        raise StemsplitError(f"fluidsynth could not play {soundfont}: {done.stderr.strip()[-300:] or done.returncode}")
+
+
+def _write_midi(parts: Sequence[Playable], stride: float, target: Path) -> None:
+    import mido
+
+    events: list[tuple[int, int, Any]] = []
+    for index, part in enumerate(parts):  # notes are not checked one by one: that takes longer than playing them
+        channel = part.channel if part.channel is not None else _MELODIC[index % len(_MELODIC)]
+        offset = round(index * stride * _TICKS)
+        events.append((offset, 0, mido.Message("program_change", channel=channel, program=part.program)))
+        for start, duration, key, velocity in part.events:
+            on = offset + round(max(start, 0.0) * _TICKS)
+            off = on + max(1, round(min(duration, stride - start - 0.5) * _TICKS))
+            struck = {"channel": channel, "note": key, "velocity": velocity}
+            events.append((on, 2, mido.Message("note_on", skip_checks=True, **struck)))
+            events.append((off, 1, mido.Message("note_off", skip_checks=True, channel=channel, note=key)))
+        events.append(
+            (offset + round((stride - 0.05) * _TICKS), 3, mido.Message("control_change", channel=channel, control=120))
+        )
+    _save(events, target)
+
+
+def _save(events: list[tuple[int, int, Any]], target: Path) -> None:
+    import mido
+
+    track, now = mido.MidiTrack(), 0
+    track.append(mido.MetaMessage("set_tempo", tempo=1_000_000))
+    for tick, _, message in sorted(events, key=lambda e: (e[0], e[1])):
+        track.append(message.copy(skip_checks=True, time=tick - now))
+        now = tick
+    score = mido.MidiFile(ticks_per_beat=_TICKS)
+    score.tracks.append(track)
+    score.save(target)

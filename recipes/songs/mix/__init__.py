@@ -1,0 +1,1 @@
+"""What becomes of it: tone, rooms, levels, the mix bus."""

@@ -1,0 +1,1 @@
+"""Who sings it: voicebanks, speakers, recorded singers, and what engineers do to them."""

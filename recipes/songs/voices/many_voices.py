@@ -1,0 +1,168 @@
+"""The vocal stem of various songs: few recorded voices made into many, and treated as records have them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from songs.composition import compose
+from songs.composition.score import Note
+from songs.draft import Draft
+from songs.mix import effects
+from songs.voices import clips as recorded
+from songs.voices import sing, vocal_chain
+from songs.voices.characters import choose_character
+from songs.voices.recast import recast
+from songs.voices.voicebank import Bank
+
+_SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}
+_STACKS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
+
+
+def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
+    """The vocal stem (2, samples), and the f0 of a synthetic lead in Hz per 5 ms frame."""
+    if not draft.form.active("vocals"):
+        return draft.silence(), None
+    if draft.sources.clips.songs and (draft.chance(draft.sources.clip_share) or not draft.sources.banks):
+        audio, f0 = _recorded(draft), None
+    else:
+        audio, f0 = _sung(draft)
+    audio, used = vocal_chain.treat_voice(draft.rng, audio, draft.form.seconds(1.0))
+    draft.meta["vocals"]["treatments"] = used
+    return draft.treat(audio, wet=(0.0, 0.6), drive=0.3), f0
+
+
+def _place(draft: Draft) -> float:
+    """Where a lead stands: nearly always in the middle."""
+    return float(draft.rng.normal(0, 0.05)) if draft.chance(0.92) else draft.between(-0.6, 0.6)
+
+
+def _recorded(draft: Draft) -> np.ndarray:
+    """Recorded clips, as they are or as another singer's, alone or as several voices."""
+    rng = draft.rng
+    song = recorded.choose_song(rng, draft.sources.clips)
+    shift = recorded.best_shift(recorded.melody_of(draft.sources.clips, song), draft.form.scale)
+    shift = int(np.clip(shift + draft.pick((-2, -1, 0, 0, 0, 0, 1, 2)), -4, 4))
+    semitones, formant = _recasting(draft)
+    change = None if semitones is None else lambda voice, rate: recast(voice, rate, semitones, formant)
+    placed = recorded.plan_clips(rng, draft.form, song, lambda path: recorded.read_clip(path, shift, change))
+    audio = effects.pan(recorded.extend(rng, recorded.lay_clips(placed, draft.seconds)), _place(draft))
+    voices = draft.pick((0, 0, 0, 0, 2, 2, 3, 5))
+    for index in range(voices):
+        more = recorded.lay_clips(placed, draft.seconds, draft.between(0.008, 0.045), float(rng.normal(0, 14)))
+        audio += draft.between(0.25, 0.7) * effects.pan(
+            recorded.extend(rng, more), (-1) ** index * draft.between(0.2, 1)
+        )
+    about = {"clips": recorded.used_names(placed), "shift": shift, "voices": voices + 1}
+    draft.meta["vocals"] = about if semitones is None else about | {"recast": [round(semitones, 1), round(formant, 2)]}
+    return audio
+
+
+def _recasting(draft: Draft) -> tuple[float | None, float]:
+    """Pitch in semitones and formant ratio of another singer, or None: in most songs the recording stays itself."""
+    kind = draft.rng.random()
+    if kind < 0.6:
+        return None, 1.0
+    if kind < 0.8:  # deeper, larger
+        return draft.pick((-12.0, -7.0, -5.0, -4.0, -3.0)), draft.between(0.76, 0.92)
+    if kind < 0.9:  # higher, smaller
+        return draft.pick((3.0, 4.0, 5.0, 7.0, 12.0)), draft.between(1.06, 1.28)
+    return 0.0, draft.between(0.8, 1.22)
+
+
+def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
+    """A synthetic lead with a character of its own, the voices behind it, and calls between its phrases."""
+    rng, sources = draft.rng, draft.sources
+    weights = np.array([weight for _, weight in sources.banks])
+    bank: Bank = sources.banks[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
+    name, formant, centre = choose_character(rng, bank.tract, bank.centre)
+    manner, kind = _manner(draft, formant)
+    notes = _melody(draft, float(np.clip(centre, 38.0, 74.0)), kind)
+    sung = sing.set_text(rng, draft.form, notes, bank, manner)
+    lead, f0 = sing.voice(rng, sung, sources.store, manner, draft.seconds)
+    audio = effects.pan(lead, _place(draft))
+    stack = str(rng.choice(list(_STACKS), p=list(_STACKS.values())))
+    for place, gain, shift, other in _stack(draft, stack, notes, manner):
+        audio += gain * effects.pan(_again(draft, sung, shift, other), place)
+    if draft.chance(0.25):
+        audio += _calls(draft, bank, centre, manner)
+    audio = effects.shelf(audio, draft.between(2500, 5000), draft.between(0, 10), high=True)
+    draft.meta["vocals"] = {"bank": bank.name, "character": name, "formant": round(formant, 3), "backing": stack,
+                            "kind": kind}  # fmt: skip
+    return effects.highpass(audio, draft.between(50, 100)), f0
+
+
+def _manner(draft: Draft, formant: float) -> tuple[sing.Manner, str]:
+    manner = replace(sing.choose_manner(draft.rng), formant=formant)
+    if draft.chance(_SPOKEN.get(draft.style.name, 0.04)):
+        flat = draft.chance(0.5)
+        spoken = draft.between(0.4, 1.2) if flat else draft.between(1.5, 4.0)
+        return replace(manner, spoken=spoken, vibrato=0.0, melisma=0.0), "rapped" if flat else "spoken"
+    kind = draft.rng.random()
+    if kind < 0.12:
+        return replace(manner, vibrato=0.0, glide=0.012, scoop=0.0, drift=0.0), "tuned"
+    if kind < 0.24:
+        return replace(manner, breath=draft.between(0.3, 0.7)), "breathy"
+    if kind < 0.34:
+        return replace(manner, vibrato=draft.between(0.5, 1.2), glide=draft.between(0.06, 0.2)), "wide"
+    return manner, "sung"
+
+
+def _melody(draft: Draft, centre: float, kind: str) -> list[Note]:
+    density, span = {"rapped": (3.0, 2.0), "spoken": (2.2, 2.0)}.get(
+        kind, (draft.between(0.5, 1.6), draft.between(4, 9))
+    )
+    if draft.chance(0.1):
+        density *= 2
+    return [note for section in draft.form.active("vocals")
+            for note in compose.melody(draft.rng, draft.form, section, centre, density, span)]  # fmt: skip
+
+
+def _again(draft: Draft, sung: list[sing.Sung], shift: list[float], manner: sing.Manner) -> np.ndarray:
+    return sing.voice(draft.rng, sing.again(draft.rng, sung, shift), draft.sources.store, manner, draft.seconds)[0]
+
+
+def _stack(
+    draft: Draft, kind: str, notes: list[Note], manner: sing.Manner
+) -> list[tuple[float, float, list[float], sing.Manner]]:
+    """Position, gain, pitch shifts (one per note) and manner of the voices behind a lead."""
+    same = [0.0] * len(notes)
+    third = [float(third_above(draft, note.pitch) - note.pitch) for note in notes]
+    side = float(draft.pick((-1, 1))) * draft.between(0.2, 0.9)
+    other = replace(manner, formant=float(np.clip(manner.formant * draft.between(0.9, 1.1), 0.72, 1.35)))
+    if kind == "doubles":
+        return [(place, draft.between(0.25, 0.7), same, manner) for place in (-0.8, 0.8)]
+    if kind == "harmony":
+        return [(side, draft.between(0.3, 0.8), third, other)]
+    if kind == "octave":
+        shift = [12.0 if np.mean([note.pitch for note in notes] or [60]) < 56 else -12.0] * len(notes)
+        return [(side, draft.between(0.2, 0.6), shift, other)]
+    if kind == "choir":
+        lower = [value - 12.0 for value in third]
+        return [(-0.7, 0.5, third, other), (0.7, 0.5, lower, manner), (0.3, 0.4, same, other)]
+    if kind == "whisper":
+        return [(0.0, draft.between(0.3, 1.0), same, replace(manner, whisper=True))]
+    return []
+
+
+def third_above(draft: Draft, pitch: int) -> int:
+    """The note two steps up the scale."""
+    above = [p for p in range(pitch + 1, pitch + 6) if p % 12 in draft.form.scale]
+    return above[1] if len(above) > 1 else pitch + 4
+
+
+def _calls(draft: Draft, bank: Bank, centre: float, manner: sing.Manner) -> np.ndarray:
+    """A few short phrases of a second voice, to a side and further away."""
+    high = float(np.clip(centre + draft.between(3, 9), 40.0, 76.0))
+    notes = _melody(draft, high, "sung")
+    starts = sorted({int(note.start // 4) for note in notes})
+    kept = {start for start in starts if draft.chance(0.25)}
+    few = [note for note in notes if int(note.start // 4) in kept]
+    if not few:
+        return draft.silence()
+    sung = sing.set_text(draft.rng, draft.form, few, bank, manner)
+    sound = effects.pan(
+        sing.voice(draft.rng, sung, draft.sources.store, manner, draft.seconds)[0], draft.between(-0.9, 0.9)
+    )
+    return draft.between(0.2, 0.6) * effects.echo(sound, draft.form.seconds(0.75), draft.between(0, 0.5))

@@ -1,0 +1,231 @@
+"""Singing: melodies become pitch contours, syllables are joined and stretched under them, WORLD makes the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from songs.composition.score import Form, Note
+from songs.mix.effects import RATE
+from songs.voices.speech import speech_contour
+from songs.voices.voicebank import FFT_SIZE, FRAME_SECONDS, AnalysisStore, Bank, Frames, Syllable, world
+
+_REST = 0.08  # seconds between notes that count as a rest
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a singer sings: vibrato depth (semitones) and rate (Hz), glide (s), scoop (semitones), drift (semitones),
+    formant scale (> 1: smaller mouth), breath (0..1 towards noise), melisma (chance to hold a syllable over a note);
+    spoken: accents in semitones of a voice that speaks or raps instead (0: it sings); whisper: no pitch at all."""
+
+    vibrato: float
+    rate: float
+    glide: float
+    scoop: float
+    drift: float
+    formant: float
+    breath: float
+    melisma: float
+    spoken: float = 0.0
+    whisper: bool = False
+
+
+def choose_manner(rng: np.random.Generator) -> Manner:
+    """A singer's manner, drawn at random."""
+    tuned = rng.random() < 0.15  # corrected by a machine: steps without glides
+    return Manner(
+        vibrato=0.0 if tuned else float(rng.uniform(0.05, 0.6)), rate=float(rng.uniform(4.5, 6.8)),
+        glide=0.015 if tuned else float(rng.uniform(0.03, 0.12)),
+        scoop=0.0 if tuned else float(rng.choice([0.0, 0.5, 1.0, 2.0])),
+        drift=0.0 if tuned else float(rng.uniform(0.02, 0.15)),
+        formant=float(np.clip(rng.normal(1.0, 0.09), 0.85, 1.2)), breath=float(rng.choice([0.0, 0.0, 0.05, 0.15])),
+        melisma=float(rng.uniform(0.05, 0.3)),
+    )  # fmt: skip
+
+
+class Sung(NamedTuple):
+    """A note in seconds with its syllable; `syllable` None holds the one before."""
+
+    start: float
+    end: float
+    pitch: float
+    level: float
+    syllable: Syllable | None
+
+
+def set_text(rng: np.random.Generator, form: Form, notes: Sequence[Note], bank: Bank, manner: Manner) -> list[Sung]:
+    """Put random syllables under a melody; each takes the recording that starts from the vowel before it."""
+    kana = [str(k) for k in rng.choice(sorted({key[1] for key in bank.syllables}), 10)]
+    sung: list[Sung] = []
+    vowel, last_end = "-", -1.0
+    for note in notes:
+        start = form.seconds(note.start) + float(rng.normal(0, 0.012))
+        end = start + form.seconds(note.beats)
+        rested = start - last_end > _REST
+        syllable = None
+        if rested or rng.random() > manner.melisma:
+            syllable = bank.find("-" if rested else vowel, kana[int(rng.integers(len(kana)))])
+            vowel = syllable.vowel if syllable else vowel
+        sung.append(Sung(max(start, 0.0), end, float(note.pitch), (note.velocity / 110) ** 1.5, syllable))
+        last_end = end
+    return sung
+
+
+def again(rng: np.random.Generator, sung: Sequence[Sung], shift: Sequence[float]) -> list[Sung]:
+    """The same words once more, as doubles and harmonies have them: other timing, pitches moved by `shift`."""
+    late = rng.normal(0, 0.015, len(sung))
+    return [n._replace(start=max(n.start + d, 0.0), end=n.end + d, pitch=n.pitch + s)
+            for n, d, s in zip(sung, late, shift, strict=True)]  # fmt: skip
+
+
+def pitch_contour(rng: np.random.Generator, sung: Sequence[Sung], manner: Manner, frames: int) -> np.ndarray:
+    """f0 in MIDI semitones per 5 ms frame: notes joined by glides, scoops after rests, vibrato on long notes, drift."""
+    time = np.arange(frames) * FRAME_SECONDS
+    contour = np.full(frames, float(sung[0].pitch) if sung else 60.0)
+    previous: Sung | None = None
+    for note in sung:
+        after = time >= note.start - manner.glide / 2
+        rested = previous is None or note.start - previous.end > _REST
+        before = note.pitch - manner.scoop if rested or previous is None else previous.pitch
+        width = manner.glide * (1.5 if rested else 1.0)
+        ease = 0.5 - 0.5 * np.cos(np.pi * np.clip((time[after] - note.start + manner.glide / 2) / width, 0, 1))
+        contour[after] = before + (note.pitch - before) * ease
+        previous = note
+    contour += _vibrato(rng, sung, manner, time)
+    knots = np.arange(0, frames * FRAME_SECONDS + 0.15, 0.15)
+    wander = np.interp(time, knots, rng.normal(0, 1, len(knots)))
+    return contour + manner.drift * wander
+
+
+def _vibrato(rng: np.random.Generator, sung: Sequence[Sung], manner: Manner, time: np.ndarray) -> np.ndarray:
+    wave = np.sin(2 * np.pi * manner.rate * time + rng.uniform(0, 6.28))
+    depth = np.zeros_like(time)
+    for note in sung:
+        if note.end - note.start > 0.35:
+            inside = (time >= note.start) & (time < note.end)
+            depth[inside] = np.clip((time[inside] - note.start - 0.2) / 0.25, 0, 1)
+    return manner.vibrato * depth * wave
+
+
+def stretch(available: int, fixed: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Source frame of each wanted frame: the fixed part once, then to and fro over the rest, at a random speed."""
+    index = np.arange(wanted)
+    fixed = min(fixed, available - 1)
+    room = max(available - fixed - 1, 1)
+    beyond = np.maximum(index - fixed, 0) * rng.uniform(0.6, 1.0)
+    folded = np.abs((beyond + room) % (2 * room) - room)  # triangle wave 0 … room … 0
+    return np.minimum(np.where(index < fixed, index, fixed + folded), available - 1).astype(int)
+
+
+def join(rng: np.random.Generator, sung: Sequence[Sung], store: AnalysisStore, frames: int) -> Frames:
+    """One stream of WORLD frames: syllables laid at their notes, cross-faded where they overlap."""
+    bins = FFT_SIZE // 2 + 1
+    stream = Frames(
+        np.full((frames, bins), -25.0, np.float32), np.ones((frames, bins), np.float32), np.zeros(frames, bool)
+    )
+    heads = [i for i, note in enumerate(sung) if note.syllable is not None]
+    for at, index in enumerate(heads):
+        following = sung[heads[at + 1]] if at + 1 < len(heads) else None
+        tail = sung[(heads[at + 1] if at + 1 < len(heads) else len(sung)) - 1]
+        _lay(rng, stream, sung[index], tail.end, following, store)
+    return stream
+
+
+def _lay(
+    rng: np.random.Generator, stream: Frames, note: Sung, end: float, following: Sung | None, store: AnalysisStore
+) -> None:
+    """Lay one syllable from before its note to `end`, or into the syllable that follows without a rest."""
+    assert note.syllable is not None
+    syllable, source = note.syllable, store.get(note.syllable)
+    first = round((note.start - syllable.preutterance) / FRAME_SECONDS)
+    joined = following is not None and following.start - end < _REST
+    if joined and following is not None and following.syllable is not None:
+        end = following.start - following.syllable.preutterance + following.syllable.overlap
+    last = min(round(end / FRAME_SECONDS), len(stream.voiced))
+    skip = max(0, -first)
+    if last - first - skip < 3:
+        return
+    rows = stretch(len(source.voiced), round(syllable.fixed / FRAME_SECONDS), last - first, rng)[skip:]
+    first += skip
+    gain = _loudness(source, round(syllable.preutterance / FRAME_SECONDS))
+    envelope = source.log_envelope[rows].astype(np.float32) + 2 * np.log(note.level) - gain
+    if not joined:
+        envelope += _release(len(rows))[:, None]
+    _crossfade(stream, first, rows, envelope, source, round(max(syllable.overlap, 0.02) / FRAME_SECONDS))
+
+
+def _loudness(source: Frames, vowel_from: int) -> float:
+    """Log of the vowel's mean power, so that all syllables come out equally loud."""
+    vowel = source.log_envelope[min(vowel_from, len(source.voiced) - 2) :].astype(np.float32)
+    power = np.exp(vowel).mean(axis=1)
+    return float(np.log(np.percentile(power, 75) + 1e-9))
+
+
+def _release(rows: int) -> np.ndarray:
+    out = np.arange(rows, 0, -1) / min(rows, 20)
+    return 2 * np.log(np.clip(out, 1e-3, 1.0))
+
+
+def _crossfade(stream: Frames, first: int, rows: np.ndarray, envelope: np.ndarray, source: Frames, fade: int) -> None:
+    last, fade = first + len(rows), min(fade, len(rows))
+    weight = np.ones((len(rows), 1), np.float32)
+    weight[:fade, 0] = np.linspace(0, 1, fade, endpoint=False)
+    old = np.exp(stream.log_envelope[first:last])
+    stream.log_envelope[first:last] = np.log(old * (1 - weight) + np.exp(envelope) * weight + 1e-11)
+    stream.aperiodicity[first:last] *= 1 - weight
+    stream.aperiodicity[first:last] += source.aperiodicity[rows].astype(np.float32) * weight
+    late = np.arange(len(rows)) >= fade // 2
+    stream.voiced[first:last][late] = source.voiced[rows][late]
+    stream.log_envelope[last:], stream.aperiodicity[last:], stream.voiced[last:] = -25.0, 1.0, False
+
+
+def voice(
+    rng: np.random.Generator, sung: Sequence[Sung], store: AnalysisStore, manner: Manner, seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sing: float32 (samples,) at 44.1 kHz, and f0 in Hz per 5 ms frame (0: unvoiced)."""
+    frames = int(seconds / FRAME_SECONDS) + 1
+    if not sung:
+        return np.zeros(round(seconds * RATE), np.float32), np.zeros(frames)
+    stream = join(rng, sung, store, frames)
+    draw = (
+        speech_contour(rng, sung, frames, manner.spoken) if manner.spoken else pitch_contour(rng, sung, manner, frames)
+    )
+    f0 = np.where(stream.voiced & (not manner.whisper), 440 * 2 ** ((draw - 69) / 12), 0.0)
+    sound = np.zeros(round(seconds * RATE), np.float32)
+    for first, last in phrases(stream.log_envelope[:, 20] > -24.9):
+        spoken = _synthesize(f0[first:last], Frames(*(field[first:last] for field in stream)), manner)
+        start = round(first * FRAME_SECONDS * RATE)
+        spoken = spoken[: len(sound) - start]
+        sound[start : start + len(spoken)] += spoken
+    return sound, f0
+
+
+def phrases(sounding: np.ndarray, pad: int = 4, apart: int = 20) -> list[tuple[int, int]]:
+    """First and last frame (exclusive) of the stretches that sound, joined when nearer than `apart` frames."""
+    frames = np.flatnonzero(sounding)
+    if not len(frames):
+        return []
+    cuts = np.flatnonzero(np.diff(frames) > apart)
+    starts, ends = np.r_[frames[0], frames[cuts + 1]], np.r_[frames[cuts], frames[-1]]
+    return [(max(0, int(s) - pad), min(len(sounding), int(e) + 1 + pad)) for s, e in zip(starts, ends, strict=True)]
+
+
+def _synthesize(f0: np.ndarray, frames: Frames, manner: Manner) -> np.ndarray:
+    height = np.minimum(1.0, np.arange(FFT_SIZE // 2 + 1) * RATE / FFT_SIZE / 5000)  # breath is heard above the vowels
+    rough = 1 - (1 - np.clip(frames.aperiodicity, 0, 1)) * (1 - manner.breath * height)
+    power = np.exp(warp(frames.log_envelope, manner.formant))
+    arrays = (np.ascontiguousarray(a, dtype=np.float64) for a in (f0, power, rough))
+    return world().synthesize(*arrays, RATE, FRAME_SECONDS * 1000).astype(np.float32)
+
+
+def warp(log_envelope: np.ndarray, scale: float) -> np.ndarray:
+    """Scale the frequency axis of (frames, bins) envelopes: scale > 1 moves formants up."""
+    bins = np.minimum(np.arange(log_envelope.shape[1]) / scale, log_envelope.shape[1] - 1)
+    low = np.floor(bins).astype(int)
+    part = (bins - low).astype(np.float32)
+    high = np.minimum(low + 1, log_envelope.shape[1] - 1)
+    return log_envelope[:, low] * (1 - part) + log_envelope[:, high] * part

@@ -1,0 +1,217 @@
+"""The recipe that renders songs: whole folders, resuming, sources that are missing; and FluidSynth's part."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import shutil
+import stat
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mido")
+pytest.importorskip("scipy")
+
+from song_sources import sine_synth, small_sources, write_clips, write_drums, write_groove
+
+from songs import render as songs
+from songs.instruments import soundfont
+from songs.instruments.soundfont import Playable
+from stemsplit.errors import StemsplitError
+
+
+@pytest.fixture(scope="module")
+def recipe() -> ModuleType:
+    path = Path(__file__).parents[2] / "recipes" / "render_songs.py"
+    spec = importlib.util.spec_from_file_location("render_songs", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def data(folder: Path) -> list[str]:
+    """Arguments that name a complete set of made-up sources."""
+    kumi = folder / "voices" / "hitsuboku-kumi-jpn-act4"
+    scott = folder / "voices" / "scottpoid-jpn"
+    for bank in [kumi / n for n in ("_Core", "_Core_A3", "_Core_A4", "_Core_D5", "_Strong_Low", "_Strong_High")] + [
+        kumi / "_Whisper_Low", kumi / "_Whisper_High", *[scott / n for n in (".", "E3", "G3", "A3", "C4")]
+    ]:  # fmt: skip
+        bank.mkdir(parents=True, exist_ok=True)
+        (bank / "oto.ini").write_text("a.wav=- あ,0,100,0,50,20\n", encoding="utf-8")
+    (folder / "impulses").mkdir()
+    (folder / "font.sf2").write_bytes(b"")
+    write_drums(folder / "drums")
+    write_groove(folder / "groove")
+    write_clips(folder / "mir1k", ("ann", "amy", "tammy"))
+    names = ("voices", "drums", "groove", "mir1k", "impulses")
+    options = [part for name in names for part in (f"--{name}", str(folder / name))]
+    return [*options, "--soundfont", str(folder / "font.sf2"), "--out", str(folder / "out")]
+
+
+def test_songs_are_written_whole_and_not_twice(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = small_sources(tmp_path / "small")
+    monkeypatch.setattr(recipe, "train_sources", lambda options: small)
+    arguments = [*data(tmp_path), "--split", "train", "--songs", "2", "--seed", "5"]
+    assert recipe.main(arguments) == 0
+    assert capsys.readouterr().err.count(" s in ") == 2
+    folder = tmp_path / "out" / "train" / "0001"
+    stems = [np.load(folder / f"{name}.npy") for name in songs.STEMS]
+    assert {stem.dtype for stem in stems} == {np.dtype(np.int16)}
+    assert {stem.shape for stem in stems} == {stems[0].shape}
+    assert stems[0].shape[1] == 2
+    assert np.abs(np.sum(stems, axis=0, dtype=np.int32)).max() <= 0.901 * 32767
+    about = json.loads((folder / "song.json").read_text(encoding="utf-8"))
+    assert about["seed"] == [5, 0, 1]
+    assert set(about["credits"]) == set(songs.STEMS)
+    shutil.rmtree(tmp_path / "out" / "train" / "0000")
+    assert recipe.main(arguments) == 0
+    assert capsys.readouterr().err.startswith("0000:")
+    assert not list((tmp_path / "out" / "train").glob(".*"))
+
+
+def test_a_song_cut_off_halfway_leaves_nothing_that_looks_finished(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stems = {name: np.zeros((2, 10), np.float32) for name in songs.STEMS}
+    song = songs.Song(stems, {"style": "x"})
+    monkeypatch.setattr(recipe.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        recipe.write_song(song, tmp_path / "0000", {})
+    assert not (tmp_path / "0000").exists()
+    monkeypatch.undo()
+    recipe.write_song(song, tmp_path / "0000", {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0000"]
+
+
+def test_missing_sources_are_named(recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*data(tmp_path), "--split", "train", "--songs", "1"]
+    shutil.rmtree(tmp_path / "mir1k")
+    assert recipe.main(arguments) == 1
+    assert str(tmp_path / "mir1k") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_and_heldout_share_no_singer_sample_or_take(recipe: ModuleType, tmp_path: Path) -> None:
+    options = [*data(tmp_path), "--songs", "1", "--split"]
+    train = recipe.train_sources(recipe._parse([*options, "train"]))
+    heldout = recipe.heldout_sources(recipe._parse([*options, "heldout", "--kits", str(tmp_path / "kit.sf2")]))
+    assert set(train.clips.songs) == {"ann_1"}
+    assert set(heldout.clips.songs) == {"amy_1"}
+    assert not {t.path for t in train.takes} & {t.path for t in heldout.takes}
+    assert not {p for files in train.shots.files.values() for p in files} & {
+        p for files in heldout.shots.files.values() for p in files
+    }
+    assert not {bank.name.split("/")[0] for bank, _ in train.banks} & {b.name.split("/")[0] for b, _ in heldout.banks}
+    assert {kit.channel for kit in heldout.kits} == {0}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pkg_resources") is None, reason="pyworld needs pkg_resources")
+def test_speakers_sing_alone(recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = data(tmp_path)
+    for person in ("de", "fr"):
+        (tmp_path / "people" / person / "syllab").mkdir(parents=True)
+        (tmp_path / "people" / person / "syllab" / "ba.ogg").write_bytes(b"")
+    (tmp_path / "people" / "README.txt").write_text("not a person")
+    small = small_sources(tmp_path / "small", clip_share=0.0, various=True)
+    bank = small.banks[0][0]
+    monkeypatch.setattr(
+        recipe.speakers,
+        "speaker_bank",
+        lambda name, files: None if name == "klettres/fr" or not files else dataclasses.replace(bank, name=name),
+    )
+    store, seconds = small.store, small.seconds
+    monkeypatch.setattr(recipe.voicebank, "AnalysisStore", lambda folder: store)
+    monkeypatch.setattr(recipe.songs.Sources, "seconds", seconds)
+    command = [*options, "--split", "train", "--songs", "2", "--various", "--speakers", str(tmp_path / "people")]
+    assert recipe.main(command) == 0
+    written = tmp_path / "out" / "train"
+    assert sorted(path.name for path in written.glob("*/*.npy") if "f0" not in path.name) == ["vocals.npy"] * 2
+    meta = json.loads((written / "0000" / "song.json").read_text())
+    assert meta["vocals"]["bank"] == "klettres/de"
+    assert any("KLettres" in line for line in meta["credits"]["vocals"])
+
+
+@pytest.mark.parametrize(
+    ("split", "folder", "message"),
+    [
+        ("heldout", "people", "nobody is held out"),
+        ("train", "people", "no speaker with enough"),
+        ("train", "nowhere", "not there"),
+    ],
+)
+def test_speakers_that_cannot_sing_are_refused(
+    recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, folder: str, message: str
+) -> None:
+    options = data(tmp_path)
+    (tmp_path / "people").mkdir()
+    command = [*options, "--split", split, "--songs", "1", "--speakers", str(tmp_path / folder)]
+    assert recipe.main(command) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_credits_name_what_was_used(recipe: ModuleType) -> None:
+    meta = {"groove": ["a.mid"], "drums": {"samples": ["uzu__bd.flac"]}, "vocals": {"clips": ["amy_1_01"]},
+            "bass": {"program": None}, "other": [{"program": 3}], "soundfont": "FluidR3_GM.sf2"}  # fmt: skip
+    found = recipe.credits(meta)
+    assert any("Groove MIDI" in line for line in found["drums"])
+    assert any("uzu" in line for line in found["drums"])
+    assert not any("FluidR3" in line for line in found["bass"])
+    assert any("FluidR3" in line for line in found["other"])
+    assert any("MIR-1K" in line for line in found["vocals"])
+
+
+def fake_fluidsynth(folder: Path, body: str) -> None:
+    program = folder / "fluidsynth"
+    program.write_text(f"#!{sys.executable}\n{body}", encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+PLAYER = """
+import sys, mido, numpy, soundfile
+score = mido.MidiFile(sys.argv[-1]); now = 0.0; audio = numpy.zeros((44100 * 60, 2))
+for message in score:
+    now += message.time
+    if message.type == "note_on":
+        audio[round(now * 44100)] = message.note / 1000 + message.channel / 10000
+soundfile.write(sys.argv[sys.argv.index("-F") + 1], audio[: round(now * 44100) + 1], 44100, subtype="FLOAT")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script stands in for the program")
+def test_parts_come_back_apart_and_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_fluidsynth(tmp_path, PLAYER)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bass = ((0.25, 9.0, 40, 90), (0.9, 0.1, 41, 90))
+    parts = [Playable(((0.5, 0.2, 60, 90),), 0), Playable(bass, 33), Playable(((0.0, 1.0, 36, 90),), 8, 9)]
+    played = soundfont.play(parts, tmp_path / "font.sf2", 1.0)
+    assert [audio.shape for audio in played] == [(2, 44100)] * 3
+    onsets = [np.flatnonzero(audio[0]) / 44100 for audio in played]
+    np.testing.assert_allclose(onsets[0], [0.5], atol=0.002)
+    np.testing.assert_allclose(onsets[1], [0.25, 0.9], atol=0.002)
+    assert played[2][0].max() == pytest.approx(0.036 + 0.0009, abs=1e-5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script stands in for the program")
+def test_a_player_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = [Playable(((0.0, 0.2, 60, 90),), 0)]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StemsplitError, match="not installed"):
+        soundfont.play(part, tmp_path / "font.sf2", 1.0)
+    fake_fluidsynth(tmp_path, "import sys; sys.exit('no such font')")
+    with pytest.raises(StemsplitError, match=r"font\.sf2: no such font"):
+        soundfont.play(part, tmp_path / "font.sf2", 1.0)
+    assert soundfont.play([], tmp_path / "font.sf2", 1.0) == []
+
+
+def test_the_sine_synth_matches_the_protocol() -> None:
+    synth: songs.Synth = sine_synth
+    assert synth([Playable(((0.0, 0.1, 60, 90),), 0)], Path("x"), 0.5)[0].shape == (2, 22050)
