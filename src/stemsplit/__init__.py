@@ -11,12 +11,10 @@ The names below are bound when they are first used: importing this package loads
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stemsplit.api import Separation, load_network, separate
+    from stemsplit.api import Melody, Separation, extract_melody, load_melody_network, load_network, separate
     from stemsplit.errors import (
         AudioError,
         ModelError,
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
         StemsplitError,
         UsageError,
     )
-    from stemsplit.melody.extract import Melody, extract_melody, load_melody_network
     from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, list_models
 
 __version__ = "0.1.0"
@@ -53,9 +50,9 @@ _HOMES = {
     "Separation": "api",
     "load_network": "api",
     "separate": "api",
-    "Melody": "melody.extract",
-    "extract_melody": "melody.extract",
-    "load_melody_network": "melody.extract",
+    "Melody": "api",
+    "extract_melody": "api",
+    "load_melody_network": "api",
     "DEFAULT_MELODY_MODEL": "catalog",
     "DEFAULT_MODEL": "catalog",
     "list_models": "catalog",
@@ -76,18 +73,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """`stemsplit.separation.stream` is the function also after the submodule of that name was imported."""
-
-    @property
-    def separate(self) -> Any:
-        return __getattr__("separate")
-
-    @separate.setter
-    def separate(self, submodule: ModuleType) -> None:
-        """The import system binds a submodule to its package; this one stays unbound."""
-
-
-sys.modules[__name__].__class__ = _Package

@@ -26,9 +26,9 @@ from stemsplit.cli.flags import (
     Verbose,
     model_names,
 )
+from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen, put
 from stemsplit.cli.separate import ready as separator_ready
-from stemsplit.cli.tracks import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOptions, SeparateOptions, Smoothing
 from stemsplit.startup import quick_imports

@@ -29,8 +29,8 @@ from stemsplit.cli.flags import (
     Verbose,
 )
 from stemsplit.cli.interrupts import ReaderGone
+from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
-from stemsplit.cli.tracks import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, Clip, SeparateOptions
 from stemsplit.startup import quick_imports

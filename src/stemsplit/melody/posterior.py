@@ -24,6 +24,7 @@ from stemsplit.separation.inference import is_out_of_memory
 
 CHUNK_SECONDS = 10.0
 """Long enough that its context (half a second on either side) is little beside it; a longer one only needs memory."""
+TINY = np.finfo(np.float32).tiny
 SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16
 SILENT_BELIEF = np.float32(1e-6)
 """Probability that a silent frame is sung. Not 0: its pitches keep their proportions, and a path can pass through."""
@@ -154,3 +155,25 @@ def _silenced(rows: np.ndarray, silent: np.ndarray) -> np.ndarray:
         [np.full((len(rows), 1), 1 - SILENT_BELIEF), SILENT_BELIEF * pitches / pitches.sum(1, keepdims=True)], axis=1
     )
     return np.where(silent[:, None], quiet, rows).astype(np.float32, copy=False)
+
+
+def together(first: Iterable[np.ndarray], second: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the geometric mean of two streams of posteriors, normalised: (n, 1 + bins) float32, as `first` comes.
+
+    A song is heard twice: its separated vocals, from which a separator may have taken some of the voice and left some
+    of the music, and the song itself, in which nothing is missing and much is in the way. Where the two err they err at
+    different frames, so what both find likely is right more often than what either does.
+
+    The streams may be cut differently. Where `second` ends early (a conversion of the rate may cost it a frame),
+    `first` stands alone.
+    """
+    others, held = iter(second), None
+    for rows in first:
+        while held is None or len(held) < len(rows):
+            if (block := next(others, None)) is None:
+                break
+            held = block if held is None else np.concatenate([held, block])
+        other = rows[:0] if held is None else held[: len(rows)]
+        held = None if held is None else held[len(other) :]
+        mean = np.sqrt((rows[: len(other)] + TINY) * (other + TINY))
+        yield np.concatenate([mean / mean.sum(1, keepdims=True), rows[len(other) :]]).astype(np.float32, copy=False)

@@ -19,8 +19,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
-from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors
-from stemsplit.melody.together import together
+from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
 from stemsplit.separation.separator import Separator, Source, render

@@ -22,10 +22,9 @@ from stemsplit.files.manifest import output_record, still_holds
 from stemsplit.machine.disk import staged
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
-from stemsplit.melody.notes import Notes, find_notes, write_notes
+from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_notes
 from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
-from stemsplit.melody.tuning import checked_tuning
 from stemsplit.options import MelodyOptions
 from stemsplit.runs.jobs import Job, Progress, recorded
 from stemsplit.runs.plan import refuse_collisions

@@ -13,9 +13,8 @@ import pytest
 from stemsplit.errors import OutputError, UsageError
 from stemsplit.melody import segment
 from stemsplit.melody.contour import Contour
-from stemsplit.melody.notes import Note, Notes, find_notes, write_notes
+from stemsplit.melody.notes import Note, Notes, estimate_tuning, find_notes, write_notes
 from stemsplit.melody.segment import segments
-from stemsplit.melody.tuning import estimate_tuning
 
 HOP = 0.01
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stemsplit.melody.together import together
+from stemsplit.melody.posterior import together
 
 
 def beliefs(rng: np.random.Generator, frames: int) -> np.ndarray:
