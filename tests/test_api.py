@@ -21,7 +21,7 @@ FAKE = FakeNetwork(FakeConfig())
 
 def test_an_array_comes_back_as_arrays(sound: Sound) -> None:
     mixture = sound(2, 30001)
-    result = stemsplit.separation.stream(mixture, 44100, model=FAKE)
+    result = stemsplit.separate(mixture, 44100, model=FAKE)
     assert list(result.stems) == list(STEMS)
     assert (result.sample_rate, result.model, result.bit_depth, result.warnings) == (44100, "FakeNetwork", "32f", ())
     for gain, stem in zip(GAINS, result.stems.values(), strict=True):
@@ -32,7 +32,7 @@ def test_an_array_comes_back_as_arrays(sound: Sound) -> None:
 
 def test_a_file_comes_back_at_its_own_rate_and_length(tmp_path: Path, sound: Sound) -> None:
     song = write_song(tmp_path / "song.flac", sound(1, 30001, 48000), 48000)
-    result = stemsplit.separation.stream(str(song), model=FAKE, stems=["vocals"])
+    result = stemsplit.separate(str(song), model=FAKE, stems=["vocals"])
     assert result.stems["vocals"].shape == (1, 30001)
     assert (result.sample_rate, result.bit_depth) == (48000, "16")
 
@@ -40,20 +40,20 @@ def test_a_file_comes_back_at_its_own_rate_and_length(tmp_path: Path, sound: Sou
 @pytest.mark.parametrize("shape", [(9000,), (1, 9000), (3, 9000), (2, 1)])
 def test_arrays_of_other_shapes(shape: tuple[int, ...]) -> None:
     mixture = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
-    result = stemsplit.separation.stream(mixture, 22050, model=FAKE, two_stems="vocals")
+    result = stemsplit.separate(mixture, 22050, model=FAKE, two_stems="vocals")
     assert list(result.stems) == ["vocals", "no_vocals"]
     assert result.stems["vocals"].shape == np.atleast_2d(mixture).shape
 
 
 def test_an_exact_sum_of_arrays(sound: Sound) -> None:
     mixture = sound(2, 20000, 48000)
-    result = stemsplit.separation.stream(mixture, 48000, model=FAKE, exact_sum=True)
+    result = stemsplit.separate(mixture, 48000, model=FAKE, exact_sum=True)
     assert np.abs(sum(result.stems.values()) - mixture).max() < 1e-6
 
 
 def test_progress_is_told_in_seconds(sound: Sound) -> None:
     told: list[float] = []
-    stemsplit.separation.stream(sound(2, 88200), 44100, model=FAKE, on_progress=told.append)
+    stemsplit.separate(sound(2, 88200), 44100, model=FAKE, on_progress=told.append)
     assert told == sorted(told)
     assert told[-1] == pytest.approx(2.0)
 
@@ -76,22 +76,22 @@ def test_what_cannot_be_separated_is_refused(
     source: Any, rate: int | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        stemsplit.separation.stream(source, rate, model=FAKE)
+        stemsplit.separate(source, rate, model=FAKE)
 
 
 def test_other_requests_that_are_refused(sound: Sound) -> None:
     mixture = sound(2, 100)
     with pytest.raises(UnknownStemError, match="flute"):
-        stemsplit.separation.stream(mixture, 44100, model=FAKE, stems="flute")
+        stemsplit.separate(mixture, 44100, model=FAKE, stems="flute")
     with pytest.raises(DeviceError, match="tpu"):
-        stemsplit.separation.stream(mixture, 44100, model=FAKE, device="tpu")
+        stemsplit.separate(mixture, 44100, model=FAKE, device="tpu")
     with pytest.raises(UsageError, match="overlap"):
-        stemsplit.separation.stream(mixture, 44100, model=FAKE, overlap=1.0)
+        stemsplit.separate(mixture, 44100, model=FAKE, overlap=1.0)
 
 
 @pytest.mark.parametrize(("format", "depth", "subtype"), [("wav", "auto", "FLOAT"), ("flac", "auto", "PCM_24")])
 def test_a_separation_can_be_saved(tmp_path: Path, sound: Sound, format: str, depth: str, subtype: str) -> None:
-    result = stemsplit.separation.stream(sound(2, 70000), 44100, model=FAKE)
+    result = stemsplit.separate(sound(2, 70000), 44100, model=FAKE)
     paths = result.save(tmp_path / "new" / "stems", format=format, bit_depth=depth)
     assert paths["bass"] == tmp_path / "new" / "stems" / f"bass.{format}"
     assert soundfile.info(paths["bass"]).subtype == subtype
@@ -110,7 +110,7 @@ def test_saving_uses_one_gain_and_says_so(tmp_path: Path) -> None:
 def test_saving_where_nothing_can_be_written(tmp_path: Path, sound: Sound) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
-        stemsplit.separation.stream(sound(2, 100), 44100, model=FAKE).save(tmp_path / "file")
+        stemsplit.separate(sound(2, 100), 44100, model=FAKE).save(tmp_path / "file")
 
 
 def test_a_real_network_is_loaded_once_and_used_twice(tmp_path: Path, sound: Sound) -> None:
@@ -118,15 +118,15 @@ def test_a_real_network_is_loaded_once_and_used_twice(tmp_path: Path, sound: Sou
     network = stemsplit.load_network(folder, device="cpu")
     assert isinstance(network, torch.nn.Module)
     mixture = sound(2, 9000, 8000)
-    by_network = stemsplit.separation.stream(mixture, 8000, model=network)
-    by_folder = stemsplit.separation.stream(mixture, 8000, model=folder)
+    by_network = stemsplit.separate(mixture, 8000, model=network)
+    by_folder = stemsplit.separate(mixture, 8000, model=folder)
     for stem in STEMS:
         assert np.array_equal(by_network.stems[stem], by_folder.stems[stem])
         assert by_network.stems[stem].any()
 
 
 def test_the_function_stays_the_function() -> None:
-    import stemsplit.separation.stream  # the submodule of the same name
+    import stemsplit.runs.separate  # a module of the same name, further down
 
-    assert callable(stemsplit.separation.stream)
-    assert stemsplit.separation.stream.__module__ == "stemsplit.api"
+    assert callable(stemsplit.separate)
+    assert stemsplit.separate.__module__ == "stemsplit.api"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,33 +16,18 @@ import pytest
 import stemsplit
 
 SOURCE = Path(stemsplit.__file__).parent
-LAYERS = (
-    # From the bottom up. A module imports from its own layer or from those below, and layers have no circles.
-    {"errors", "memory", "options", "native", "cores", "stages", "startup", "shared_setting", ""},
-    {"naming", "demo_song", "demo_song_instruments", "demo_song_voice", "demo", "stems", "cache", "whole"},
-    {"manifest", "card", "download", "hub_client", "hub", "publish", "catalog"},
-    {"audio"},
-    {"networks"},
-    {
-        "device",
-        "overlap_add",
-        "side_by_side",
-        "inference",
-        "separate",
-        "song_folders",
-        "evaluate",
-        "inputs",
-        "published",
-        "tensors",
-        "checkpoint",
-    },
-    {"separator"},
-    {"staging", "sources", "jobs", "stem_files", "track", "batch"},
-    {"melody"},
-    {"melody_score", "score_sheet", "separator_score"},
-    {"api", "training", "doctor"},
-    {"cli", "__main__"},
-)
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
+
+
+def layers() -> list[set[str]]:
+    """The rows of CONTRIBUTING's table, from the bottom up: packages and modules by their names in stemsplit."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    table = text[text.index("<!-- layers -->") : text.index("<!-- /layers -->")]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    return [set(re.findall(r"`([\w.]+)`", row.split("|")[1])) for row in reversed(rows)]
+
+
+LAYERS = layers()
 HEAVY = {"torch", "librosa", "av", "soundfile", "soxr", "huggingface_hub", "numpy", "mutagen", "safetensors",
          "mido", "matplotlib", "scipy"}  # fmt: skip
 
@@ -78,10 +65,15 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def layer(module: str) -> int:
-    head = module.split(".")[0]
-    found = [level for level, names in enumerate(LAYERS) if head in names]
-    assert found, f"{module} has no layer: put it into LAYERS"
-    return found[0]
+    """The row of a module: that of its own name or of the innermost package that has one; the package itself is 0."""
+    if not module:
+        return 0
+    parts = module.split(".")
+    for end in range(len(parts), 0, -1):
+        found = [level for level, names in enumerate(LAYERS) if ".".join(parts[:end]) in names]
+        if found:
+            return found[0]
+    raise AssertionError(f"{module} has no layer: put it into CONTRIBUTING's table")
 
 
 @pytest.mark.parametrize(("module", "path"), sorted(modules()))
@@ -92,33 +84,75 @@ def test_imports_go_down_only(module: str, path: Path) -> None:
         assert layer(other) <= layer(module), f"{module} imports {other}, which lies above it"
 
 
-def test_there_are_no_circles() -> None:
+def test_every_row_of_the_table_is_there() -> None:
     known = {name for name, _ in modules()}
-    graph = {name: {other for other in imported(path) if other in known} - {name} for name, path in modules() if name}
-    while graph:
-        free = [name for name, others in graph.items() if not others & graph.keys()]
-        assert free, f"a circle among {sorted(graph)}"
+    assert {name for names in LAYERS for name in names} <= known
+
+
+def circles(graph: dict[str, set[str]]) -> set[str]:
+    """What is left when everything that imports nothing of what is left is taken away, again and again."""
+    graph = {name: others & graph.keys() - {name} for name, others in graph.items()}
+    while free := [name for name, others in graph.items() if not others & graph.keys()]:
         for name in free:
             del graph[name]
+    return set(graph)
 
 
-@pytest.mark.parametrize(
-    ("module", "forbidden"),
-    [("separate", "checkpoint"), ("inference", "checkpoint"), ("separate", "networks"), ("track", "checkpoint")],
-)
-def test_a_network_is_passed_in(module: str, forbidden: str) -> None:
-    assert not any(name.split(".")[0] == forbidden for name in imported(SOURCE / f"{module}.py"))
+def test_there_are_no_circles_of_files() -> None:
+    assert not circles({name: set(imported(path)) for name, path in modules() if name})
 
 
-def test_only_the_checkpoint_knows_the_architecture() -> None:
-    users = {
-        name
-        for name, path in modules()
-        if name.split(".")[0] != "networks"
-        and any(other.startswith(("networks.bsmamba", "networks.melody_cnn")) for other in imported(path))
-    }
-    allowed = {"training.recipe", "training.separator_task", "training.melody_task"}
-    assert users <= {"checkpoint", "published", *allowed}
+def test_there_are_no_circles_of_folders() -> None:
+    graph: dict[str, set[str]] = {}
+    known = dict(modules())
+    for name, path in known.items():
+        if name:
+            others = {folder_of(other, known) for other in imported(path) if other in known}
+            graph.setdefault(folder_of(name, known), set()).update(others)
+    assert not circles(graph)
+
+
+def folder_of(name: str, known: dict[str, Path]) -> str:
+    """The folder that a module lies in; modules at the top are folders of their own."""
+    if known[name].name == "__init__.py" or "." not in name:
+        return name
+    return name.rpartition(".")[0]
+
+
+def test_few_modules_lie_at_the_top_and_no_folder_overflows() -> None:
+    folders: dict[str, int] = {}
+    for name, path in modules():
+        if path.name != "__init__.py" or not name:
+            folder = name.rpartition(".")[0]
+            folders[folder] = folders.get(folder, 0) + 1
+    assert folders[""] <= 8
+    assert max(folders.values()) <= 13
+
+
+def test_separation_is_handed_a_network() -> None:
+    for name, path in modules():
+        if name.startswith("separation.") and name != "separation.separator":
+            assert not any(other.startswith("weights") for other in imported(path)), name
+
+
+def test_only_the_registry_names_architectures() -> None:
+    named = ("networks.bsmamba", "networks.melody_cnn")
+    users = {name for name, path in modules() if any(other.startswith(named) for other in imported(path))}
+    assert users <= {"weights.layouts.ts_bsmamba2", "training.melody_task"}
+
+
+def test_functions_are_small_and_files_short() -> None:
+    lengths = []
+    for name, path in modules():
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, f"{name} has more than 400 lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                lengths.append(lines)
+                options = sum(1 for argument in (*node.args.args, *node.args.kwonlyargs))
+                assert lines <= 60 or options > 20, f"{name}.{node.name} has {lines} lines"
+    assert statistics.median(lengths) <= 10
 
 
 def test_only_the_command_line_prints() -> None:

@@ -1,6 +1,6 @@
 """stemsplit: split a song into vocals, bass, drums and other.
 
-    separation = stemsplit.separation.stream("song.mp3")
+    separation = stemsplit.separate("song.mp3")
     separation.stems["vocals"]          # float32 (channels, samples)
     separation.save("stems")
     stemsplit.extract_melody("song.mp3").contour.frequency      # Hz, every 10 ms
@@ -53,9 +53,9 @@ _HOMES = {
     "Melody": "api",
     "extract_melody": "api",
     "load_melody_network": "api",
-    "DEFAULT_MELODY_MODEL": "catalog",
-    "DEFAULT_MODEL": "catalog",
-    "list_models": "catalog",
+    "DEFAULT_MELODY_MODEL": "weights.catalog",
+    "DEFAULT_MODEL": "weights.catalog",
+    "list_models": "weights.catalog",
     "AudioError": "errors",
     "ModelError": "errors",
     "OutOfMemoryError": "errors",

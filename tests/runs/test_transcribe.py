@@ -479,4 +479,4 @@ def test_a_real_network_is_loaded_once_and_used_twice(tmp_path: Path) -> None:
     by_folder = stemsplit.extract_melody(voice(1.0), 16000, vocals=True, model=folder, device="cpu")
     assert np.array_equal(by_network.contour.frequency, by_folder.contour.frequency)
     with pytest.raises(UsageError, match="reads melodies"):
-        stemsplit.separation.stream(voice(1.0), 16000, model=folder)
+        stemsplit.separate(voice(1.0), 16000, model=folder)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from stemsplit.networks.layers.bindable import Bound
+
 Self = TypeVar("Self", bound="Config")
 
 
@@ -112,10 +114,6 @@ class MelodyNetwork(Protocol):
     @property
     def config(self) -> MelodyConfig: ...
     def __call__(self, waveform: Tensor, /) -> Tensor: ...
-
-
-Bound = Callable[[Tensor], Tensor]
-"""What a layer computes, by a backend and without gradients; of a bidirectional block rows (N, L, D) → (N, L, D)."""
 
 
 class Backend(Protocol):

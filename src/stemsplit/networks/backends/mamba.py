@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.backends.triton import bias_of, working_type
-from stemsplit.networks.contract import Bound
 from stemsplit.networks.kernels.convolution import depthwise_convolution
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.mamba2 import Mamba2
 from stemsplit.networks.layers.norm import RMS_EPS, group_norm
 

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.errors import DeviceError
-from stemsplit.networks.contract import Bound
 from stemsplit.networks.kernels.native_library import (
     OK,
     BlockWeights,
@@ -25,6 +24,7 @@ from stemsplit.networks.kernels.native_library import (
     load_library,
 )
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.mamba2 import Mamba2
 
 WIDE = ("avx512", "avx2")

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks.contract import Bound
 from stemsplit.networks.kernels.products import fast_products
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 
 TILE_BYTES = 32_000_000

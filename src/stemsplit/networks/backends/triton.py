@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks.contract import Bound
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 
 OLDEST_CAPABILITY = (8, 0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from torch import nn
-
-if TYPE_CHECKING:
-    from stemsplit.networks.contract import Bound
+from torch import Tensor, nn
 
 Self = TypeVar("Self", bound="Bindable")
+
+Bound = Callable[[Tensor], Tensor]
+"""What a layer computes, by a backend and without gradients; of a bidirectional block rows (N, L, D) → (N, L, D)."""
 
 
 class Bindable(nn.Module):
