@@ -77,9 +77,9 @@ def draw(folders: dict[str, Path], target: Path) -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from stemsplit.weights.checkpoint import load_folder
+    from stemsplit.weights.checkpoint import load_network
 
-    networks: dict[str, Any] = {name: load_folder(folder) for name, folder in folders.items()}
+    networks: dict[str, Any] = {name: load_network(folder) for name, folder in folders.items()}
     columns = max(len(network.stage1.banks) for network in networks.values())
     figure = Figure(figsize=(5 * columns, 2.6 * len(networks)), layout="constrained")
     axes = figure.subplots(len(networks), columns, squeeze=False)

@@ -229,9 +229,9 @@ def rms(samples: np.ndarray) -> float:
 def separated(reference: str, cache: Path | None) -> Sound:
     """The vocals that a separator makes of the 0 dB mixture, kept in `cache` under the hash of its weights."""
     from stemsplit.separation import stream as separate
-    from stemsplit.separation.separator import load_model
+    from stemsplit.weights.model import load_model
 
-    model = load_model(reference)
+    model = load_model(reference, "separate")
     folder = cache / f"separated-{model.sha256[:16]}" if cache else None
 
     def vocals(clip: Clip) -> np.ndarray:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
 from stemsplit.options import SeparateOptions
-from stemsplit.separation.separator import Model, Separator, make_separator
+from stemsplit.separation.separator import Separator, make_separator
 from stemsplit.weights.checkpoint import save
+from stemsplit.weights.model import Model
 
 STEMS = ("drums", "bass", "other", "vocals")
 GAINS = (0.5, 0.25, -0.125, 0.3)

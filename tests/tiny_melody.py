@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemsplit.melody.reader import MelodyModel, Reader, make_reader
+from stemsplit.melody.reader import Reader, make_reader
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig
 from stemsplit.options import MelodyOptions, SeparateOptions
 from stemsplit.separation.separator import Separator
 from stemsplit.weights.checkpoint import save
+from stemsplit.weights.model import Model
 
 TINY_MELODY = MelodyCNNConfig(
     kernels=16, positions=(2, 2), module_channels=(1, 1), bottleneck=1, time_channels=4, time_dilations=(1,),
@@ -67,7 +68,7 @@ def fake_reader(
 ) -> Reader:
     """A reader around a fake network, for voices unless there is a separator."""
     network = FakeMelodyNetwork(config or FakeMelodyConfig(), on_call)
-    return make_reader(MelodyModel("fake-melody", sha256, network), separator, options or MelodyOptions(device="cpu"))
+    return make_reader(Model("fake-melody", sha256, network), separator, options or MelodyOptions(device="cpu"))
 
 
 def vocals_separator(

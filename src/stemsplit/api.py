@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.info import Warn
@@ -15,14 +14,15 @@ from stemsplit.files.naming import stem_path
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes
-from stemsplit.melody.reader import MelodyModel, decoding_for, listen, load_melody_model, make_reader
+from stemsplit.melody.reader import decoding_for, listen, make_reader
 from stemsplit.networks.contract import MelodyNetwork, SeparatorNetwork
 from stemsplit.options import Clip, MelodyOptions, SeparateOptions, Smoothing
 from stemsplit.runs.stem_files import Form, write_files
-from stemsplit.separation.separator import Rendered, as_model, load_model, make_separator, render
+from stemsplit.separation.separator import Rendered, make_separator, render
 from stemsplit.separation.source import BLOCK_SAMPLES, open_source
 from stemsplit.separation.stems import Output
 from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL
+from stemsplit.weights.model import as_model, load_model
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def separate(
         precision=precision,
     )
     audio, bit_depth = open_source(source, sample_rate)
-    separator = make_separator(as_model(model), options)
+    separator = make_separator(as_model(model, "separate"), options)
     warnings: list[str] = []
     rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
     joined = np.concatenate([block.outputs for block in rendered], axis=-1)
@@ -130,8 +130,8 @@ def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") ->
     Raises: UnknownModelError, ModelError, DeviceError.
     """
     chosen = choose_device(device)
-    network = load_model(str(reference)).network
-    return network.to(chosen) if isinstance(network, torch.nn.Module) else network
+    network: SeparatorNetwork = load_model(reference, "separate").network.to(chosen)
+    return network
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,13 @@ def extract_melody(
         tuning=None if tuning is None else checked_tuning(tuning), device=device,
     )  # fmt: skip
     audio, _ = open_source(source, sample_rate)
-    melody_model = _melody_model(model)
+    melody_model = as_model(model, "melody")
     decoding_for(melody_model, options)  # refused before the separator is loaded
-    chosen = None if vocals else make_separator(as_model(separator), SeparateOptions(stems="vocals", device=device))
+    chosen = (
+        None
+        if vocals
+        else make_separator(as_model(separator, "separate"), SeparateOptions(stems="vocals", device=device))
+    )
     reader = make_reader(melody_model, chosen, options)
     warnings: list[str] = []
     contour = listen(reader, audio, on_progress=on_progress, on_warning=warnings.append).contour
@@ -202,11 +206,5 @@ def load_melody_network(reference: str | Path = DEFAULT_MELODY_MODEL, device: st
     Raises: UnknownModelError, UsageError if it is a separator, ModelError, DeviceError.
     """
     chosen = choose_device(device)
-    network = load_melody_model(str(reference)).network
-    return network.to(chosen) if isinstance(network, torch.nn.Module) else network
-
-
-def _melody_model(model: str | Path | MelodyNetwork) -> MelodyModel:
-    if isinstance(model, (str, Path)):
-        return load_melody_model(str(model))
-    return MelodyModel(type(model).__name__, "", model)
+    network: MelodyNetwork = load_model(reference, "melody").network.to(chosen)
+    return network

@@ -32,8 +32,8 @@ from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.separation.stream import chunking_for, separate_blocks
 from stemsplit.weights.cache import cache_dir
-from stemsplit.weights.catalog import DEFAULT_MODEL, card, locate, model_names
-from stemsplit.weights.checkpoint import load_separator
+from stemsplit.weights.catalog import DEFAULT_MODEL, card, model_names
+from stemsplit.weights.model import load_model
 
 PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "mido",
             "huggingface-hub", "typer", "rich")  # fmt: skip
@@ -222,7 +222,7 @@ def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Finding:
     section = "Speed"
     try:
         chosen = choose_device(device)
-        network = load_separator(locate(model, offline=True))
+        network = load_model(model, "separate", offline=True).network
         times = real_time_factor(network, chosen)
     except StemsplitError as error:
         return Finding(section, model, f"not measured: {error}", "missing")

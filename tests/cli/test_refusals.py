@@ -206,7 +206,7 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
     def fail(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("a bug\nin two lines")
 
-    monkeypatch.setattr("stemsplit.separation.separator.load_model", fail)
+    monkeypatch.setattr("stemsplit.weights.model.load_model", fail)
     code = main(["separate", "song.wav", *M])
     assert_refused(
         code, *capfd.readouterr(), 1, "unexpected ZeroDivisionError: a bug in two lines; run it with --debug"

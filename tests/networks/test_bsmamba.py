@@ -15,7 +15,9 @@ from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig
 from stemsplit.networks.kernels import ssd
 from stemsplit.networks.layers import mamba2
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
-from stemsplit.weights.layouts.ts_bsmamba2 import from_published, published_config, published_shapes
+from stemsplit.weights.layouts.ts_bsmamba2 import config as published_config
+from stemsplit.weights.layouts.ts_bsmamba2 import convert as from_published
+from stemsplit.weights.layouts.ts_bsmamba2 import shapes as published_shapes
 
 DATA = Path(__file__).parents[1] / "data"
 TINY = BSMambaConfig(

@@ -134,7 +134,7 @@ def test_sorting_moves_kernels_with_their_statistics() -> None:
 
 def test_a_saved_network_is_the_same_when_loaded(network: MelodyCNN, tmp_path: Path) -> None:
     folder = checkpoint.save(network, tmp_path / "model", name="small")
-    loaded = checkpoint.load_folder(folder)
+    loaded = checkpoint.load_network(folder)
     assert isinstance(loaded, MelodyCNN)
     assert loaded.config == SMALL
     waveform = torch.randn(1, 3200)
@@ -161,4 +161,4 @@ def test_a_config_with_unknown_fields_is_refused(network: MelodyCNN, tmp_path: P
     text = (folder / "config.json").read_text().replace('"bottleneck"', '"bottlenecks"')
     (folder / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match="unknown settings bottlenecks"):
-        checkpoint.load_folder(folder)
+        checkpoint.load_network(folder)

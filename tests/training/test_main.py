@@ -17,7 +17,7 @@ from stemsplit.training import __main__ as command
 from stemsplit.training.examples import shards
 from stemsplit.weights.checkpoint import load_network
 
-MISSING = ("typer", "rich", "soundfile", "safetensors", "platformdirs", "soxr", "av", "mutagen", "huggingface_hub",
+MISSING = ("typer", "rich", "soundfile", "platformdirs", "soxr", "av", "mutagen", "huggingface_hub",
            "mido", "scipy", "librosa", "matplotlib")  # fmt: skip
 RUN = f"import sys; sys.modules.update(dict.fromkeys({MISSING!r})); import runpy; " + (
     "runpy.run_module('stemsplit.training', run_name='__main__', alter_sys=True)"

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from fake_hub import FakeServer
 from stemsplit.errors import CheckpointError, DownloadError, HashError, ModelError, UnknownModelError
 from stemsplit.weights import cache, catalog
 from stemsplit.weights.card import ModelCard, Score, read_card
-from stemsplit.weights.catalog import ModelFolder, card, converted_folder, list_models, locate, model_names, verify
+from stemsplit.weights.catalog import ModelFiles, card, converted_folder, list_models, locate, model_names
 
 WEIGHTS = b"weights" * 1000
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -83,7 +84,7 @@ def test_every_model_has_both_parts_of_its_card() -> None:
 
 def test_looking_up_models_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from stemsplit import catalog; catalog.list_models();"
+        "import sys; from stemsplit.weights import catalog; catalog.list_models();"
         "print(sorted({'torch', 'huggingface_hub', 'numpy', 'httpx', 'httpx2'} & set(sys.modules)))"
     )
     source = str(Path(catalog.__file__).parents[2])
@@ -141,7 +142,9 @@ def test_a_card_of_the_wrong_types_is_named(tmp_path: Path, config: dict[str, An
 
 
 def test_a_shipped_model_is_its_folder(shelf: Path) -> None:
-    assert locate("small") == ModelFolder(shelf / "small", "small", shelf / "small" / "config.json")
+    folder = shelf / "small"
+    config = json.loads((folder / "config.json").read_text())
+    assert locate("small") == ModelFiles("small", folder, folder / "model.safetensors", SHA256, config)
 
 
 def test_a_name_wins_over_a_folder_and_dot_slash_is_the_folder(
@@ -160,7 +163,8 @@ def test_a_catalog_model_is_downloaded_once_with_its_config(shelf: Path, server:
         locate("large", offline=True)
     steps: list[tuple[int, int | None]] = []
     first = locate("large", progress=lambda done, total: steps.append((done, total)))
-    assert first == ModelFolder(first.path, "large", shelf / "large" / "config.json", SHA256, source=url)
+    config = json.loads((shelf / "large" / "config.json").read_text())
+    assert first == ModelFiles("large", first.path, first.path, SHA256, config, source=url)
     assert first.path.read_bytes() == WEIGHTS
     assert first.needs_conversion
     assert steps[-1] == (len(WEIGHTS), len(WEIGHTS))
@@ -180,7 +184,8 @@ def test_a_described_pickle_is_named_itself(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", weights={"file": "old.ckpt", "sha256": SHA256})
     (folder / "old.ckpt").write_bytes(WEIGHTS)
     found = locate(folder)
-    assert found == ModelFolder(folder / "old.ckpt", str(folder), folder / "config.json", SHA256)
+    config = json.loads((folder / "config.json").read_text())
+    assert found == ModelFiles(str(folder), folder / "old.ckpt", folder / "old.ckpt", SHA256, config)
     assert found.needs_conversion
 
 
@@ -188,7 +193,7 @@ def test_a_described_pickle_is_named_itself(tmp_path: Path) -> None:
 def test_a_lone_checkpoint_is_found_by_file_and_by_folder(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"poids ♫{suffix}"
     file.write_bytes(WEIGHTS)
-    assert locate(str(file)) == ModelFolder(file, str(file))
+    assert locate(str(file)) == ModelFiles(str(file), file, file, SHA256)
     assert locate(str(tmp_path)).path == file
     assert locate(str(file)).needs_conversion
 
@@ -203,7 +208,8 @@ def test_of_several_checkpoints_one_has_to_be_named(tmp_path: Path) -> None:
 def test_safetensors_need_their_config(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
     found = locate(str(folder / "model.safetensors"))
-    assert (found.path, found.config) == (folder / "model.safetensors", folder / "config.json")
+    assert found.path == found.weights == folder / "model.safetensors"
+    assert found.config == json.loads((folder / "config.json").read_text())
     assert not found.needs_conversion
     (folder / "config.json").unlink()
     with pytest.raises(UnknownModelError, match=r"needs its config\.json"):
@@ -214,7 +220,7 @@ def test_the_hash_of_another_file_is_not_taken(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", weights={"file": "model.safetensors", "sha256": SHA256})
     (folder / "last.safetensors").write_bytes(b"other")
     assert locate(str(folder / "model.safetensors")).sha256 == SHA256
-    assert locate(str(folder / "last.safetensors")).sha256 is None
+    assert locate(str(folder / "last.safetensors")).sha256 == hashlib.sha256(b"other").hexdigest()
     assert locate(str(folder)).sha256 == SHA256
 
 
@@ -279,7 +285,7 @@ def test_a_url_of_safetensors_brings_its_config_and_pin(server: FakeServer) -> N
     config = {"format": 1, "weights": {"file": "model.safetensors", "sha256": SHA256}}
     server.add("/m/config.json", json.dumps(config).encode())
     found = locate(url)
-    assert found.config == found.path.with_name("config.json")
+    assert found.config == config
     assert found.sha256 == SHA256
     assert locate(url, offline=True) == found
 
@@ -310,33 +316,36 @@ def test_strange_names_in_a_url_stay_inside_the_cache(server: FakeServer, cache_
 
 def test_a_conversion_has_one_place_per_content_and_config(tmp_path: Path, cache_folder: Path) -> None:
     file = tmp_path / "a.ckpt"
-    file.write_bytes(WEIGHTS)
-    config = tmp_path / "config.json"
-    config.write_text("{}")
-    bare = converted_folder(ModelFolder(file, "a"))
-    assert bare == converted_folder(ModelFolder(file, "a", sha256=SHA256))
-    assert bare.parent == cache_folder / "converted"
-    assert not bare.exists()
-    described = converted_folder(ModelFolder(file, "a", config))
-    config.write_text('{"overlap": 0.75}')
-    renewed = converted_folder(ModelFolder(file, "a", config))
-    file.write_bytes(WEIGHTS[1:])
-    assert len({bare, described, renewed, converted_folder(ModelFolder(file, "a"))}) == 4
+    bare = ModelFiles("a", file, file, SHA256)
+    place = converted_folder(bare)
+    assert place.parent == cache_folder / "converted"
+    assert not place.exists()
+    others = (
+        replace(bare, config={"overlap": 0.5}),
+        replace(bare, config={"overlap": 0.75}),
+        replace(bare, sha256=SHA256[::-1]),
+    )
+    assert len({place, *map(converted_folder, others)}) == 4
 
 
-def test_verify_hashes_what_is_there(tmp_path: Path) -> None:
+def test_locating_hashes_what_is_there(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
-    assert verify(locate(str(folder))) == SHA256
-    config = {"weights": {"sha256": SHA256}}
-    (folder / "config.json").write_text(json.dumps(config))
-    located = locate(str(folder))
-    assert verify(located) == SHA256
+    assert locate(folder).sha256 == SHA256
+    (folder / "config.json").write_text(json.dumps({"weights": {"sha256": SHA256}}))
+    assert locate(folder).sha256 == SHA256
     (folder / "model.safetensors").write_bytes(WEIGHTS[::-1])
     with pytest.raises(HashError, match=f"{SHA256} is expected"):
-        verify(located)
+        locate(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="is missing"):
-        verify(located)
+        locate(folder)
+
+
+def test_a_download_that_was_changed_on_disk_is_found_out(server: FakeServer) -> None:
+    url = server.add("/weights.ckpt", WEIGHTS)
+    locate(url).path.write_bytes(WEIGHTS[::-1])
+    with pytest.raises(HashError, match=f"{SHA256} is expected"):
+        locate(url)
 
 
 def test_the_cache_follows_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

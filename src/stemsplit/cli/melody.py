@@ -225,12 +225,13 @@ def _put_lines(lines: Iterable[str]) -> None:
 def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> Reader:
     """The melody model, and unless the inputs are voices the separator, loaded; with -v their figures are told."""
     from stemsplit.machine.memory import keep_freed_memory
-    from stemsplit.melody.reader import decoding_for, load_melody_model, make_reader
+    from stemsplit.melody.reader import decoding_for, make_reader
+    from stemsplit.weights.model import load_model
 
     keep_freed_memory()
     reference, separator_reference = models
     with screen.downloading(reference) as progress:
-        model = load_melody_model(reference, progress=progress)
+        model = load_model(reference, "melody", progress=progress)
     decoding = decoding_for(model, options)
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}, voicing threshold {decoding.threshold:g}")
     if options.vocals:

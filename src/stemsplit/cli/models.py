@@ -14,7 +14,7 @@ from stemsplit.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from stemsplit.weights.card import ModelCard
-    from stemsplit.weights.catalog import ModelFolder
+    from stemsplit.weights.catalog import ModelFiles
 
 models = typer.Typer(help="Which models there are, and what to do with them.", no_args_is_help=False)
 
@@ -109,13 +109,11 @@ def path(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> No
 @models.command()
 def verify(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
     """Hash a model's weights again, load them, and print their SHA-256."""
-    from stemsplit.weights.catalog import verify as hashed
     from stemsplit.weights.checkpoint import load_network
 
     files = _located(reference, quiet)
-    digest = hashed(files)
     load_network(files)
-    put(f"{digest}  {files.path}")
+    put(f"{files.sha256}  {files.path}")
 
 
 @models.command()
@@ -132,7 +130,7 @@ def convert(
     if not force and (target / "config.json").exists():
         raise UsageError(f"{target} holds a model already: choose another folder, or --force")
     files = _located(reference, quiet)
-    put(str(write(files.path, target, config=files.config, origin=files.source)))
+    put(str(write(files, target)))
 
 
 @models.command()
@@ -157,7 +155,7 @@ def publish(
     put(done.reference)
 
 
-def _located(reference: str, quiet: bool) -> ModelFolder:
+def _located(reference: str, quiet: bool) -> ModelFiles:
     from stemsplit.weights.catalog import locate
 
     with Screen(quiet=quiet).downloading(reference) as progress:

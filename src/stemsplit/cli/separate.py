@@ -239,11 +239,12 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     """The separator of a run, loaded; with -v its figures are told."""
     from stemsplit.machine.device import limit_threads
     from stemsplit.machine.memory import keep_freed_memory
-    from stemsplit.separation.separator import load_model, make_separator
+    from stemsplit.separation.separator import make_separator
+    from stemsplit.weights.model import load_model
 
     keep_freed_memory()
     with screen.downloading(reference) as progress:
-        model = load_model(reference, progress=progress)
+        model = load_model(reference, "separate", progress=progress)
     limit_threads()
     separator = make_separator(model, options)
     chunk = separator.chunking.chunk_samples / model.network.config.sample_rate

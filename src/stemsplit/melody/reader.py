@@ -23,28 +23,17 @@ from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors, togethe
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
 from stemsplit.separation.separator import Separator, Source, render
-from stemsplit.weights.catalog import locate, verify
-from stemsplit.weights.checkpoint import load_melody_network
-from stemsplit.weights.download import Progress
+from stemsplit.weights.model import Model
 
 THRESHOLD = 0.5
 """From this probability on a frame is sung, where neither the user nor the model says otherwise."""
 
 
 @dataclass(frozen=True)
-class MelodyModel:
-    """A network and where it came from. `sha256` is that of its weights."""
-
-    reference: str
-    sha256: str
-    network: MelodyNetwork
-
-
-@dataclass(frozen=True)
 class Reader:
     """All that is the same for every track of a run. `separator` is None where the input is a voice already."""
 
-    model: MelodyModel
+    model: Model[MelodyNetwork]
     separator: Separator | None
     decoding: Decoding
     device: torch.device
@@ -58,16 +47,7 @@ class Reading:
     samples: int
 
 
-def load_melody_model(reference: str, *, progress: Progress | None = None) -> MelodyModel:
-    """Find or fetch a model, check its hash and load it.
-
-    Raises: UnknownModelError, UsageError if it is a separator, ModelError and its kinds.
-    """
-    files = locate(reference, progress=progress)
-    return MelodyModel(reference, verify(files), load_melody_network(files))
-
-
-def decoding_for(model: MelodyModel, options: MelodyOptions) -> Decoding:
+def decoding_for(model: Model[MelodyNetwork], options: MelodyOptions) -> Decoding:
     """How posteriors are read, with the model's own threshold unless the user chose one.
 
     Raises: UsageError.
@@ -81,7 +61,7 @@ def decoding_for(model: MelodyModel, options: MelodyOptions) -> Decoding:
     return decoding
 
 
-def make_reader(model: MelodyModel, separator: Separator | None, options: MelodyOptions) -> Reader:
+def make_reader(model: Model[MelodyNetwork], separator: Separator | None, options: MelodyOptions) -> Reader:
     """Choose the decoding and the device; `separator` has the vocals as its only output.
 
     Raises: UsageError and its kinds.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -25,9 +24,7 @@ from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
 from stemsplit.separation.stems import Output, mix_outputs, needs_mixture, select
 from stemsplit.separation.stream import chunking_for, separate_blocks
-from stemsplit.weights.catalog import locate, verify
-from stemsplit.weights.checkpoint import load_separator
-from stemsplit.weights.download import Progress
+from stemsplit.weights.model import Model
 
 R = TypeVar("R")
 
@@ -35,19 +32,10 @@ SLACK_SAMPLES = 64  # what two conversions of the rate may add at the end
 
 
 @dataclass(frozen=True)
-class Model:
-    """A network and where it came from. `sha256` is that of its weights."""
-
-    reference: str
-    sha256: str
-    network: SeparatorNetwork
-
-
-@dataclass(frozen=True)
 class Separator:
     """All that is the same for every track of a run."""
 
-    model: Model
+    model: Model[SeparatorNetwork]
     outputs: tuple[Output, ...]
     chunking: Chunking
     device: torch.device
@@ -73,22 +61,6 @@ class Rendered:
     mixture: np.ndarray | None
 
 
-def load_model(reference: str, *, progress: Progress | None = None) -> Model:
-    """Find or fetch a model, check its hash and load it.
-
-    Raises: UnknownModelError, ModelError and its kinds.
-    """
-    files = locate(reference, progress=progress)
-    return Model(reference, verify(files), load_separator(files))
-
-
-def as_model(model: str | Path | SeparatorNetwork) -> Model:
-    """The model that a reference names, see `load_model`; or a network that the caller has, as a model."""
-    if isinstance(model, (str, Path)):
-        return load_model(str(model))
-    return Model(type(model).__name__, "", model)
-
-
 def shareable_parameters(network: SeparatorNetwork) -> int | None:
     """Parameters of a network that several threads may call at once; None of any other."""
     if not isinstance(network, torch.nn.Module) or not network.config.thread_safe:
@@ -96,7 +68,7 @@ def shareable_parameters(network: SeparatorNetwork) -> int | None:
     return sum(value.numel() for value in network.parameters())
 
 
-def make_separator(model: Model, options: SeparateOptions) -> Separator:
+def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> Separator:
     """Choose outputs, chunks, device and precision.
 
     Raises: UsageError and its kinds.

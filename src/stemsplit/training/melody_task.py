@@ -40,6 +40,8 @@ class MelodyRecipe:
     mixing: MelodyMixing
     schedule: Schedule
     output: Path
+    architecture: str = "melody-cnn"
+    """The network's row in `networks.registry`; the steps of this recipe are those of the melody CNN."""
     start: str = "pretrained"
     """Where the 1-D kernels come from: "pretrained" alone first, windowed "cosine"s, or "random"."""
     pretraining_steps: int = 400
@@ -118,7 +120,7 @@ class MelodyRecipe:
         """Write the averaged weights as a model folder, in half precision; of the 1-D CNN alone, its sorted kernels."""
         if not self.probe:
             about = {"name": self.name, **self.about}
-            return checkpoint.save(average, self.output / "model", dtype=torch.float16, **about)  # type: ignore[arg-type]
+            return checkpoint.save(average, self.output / "model", dtype=torch.float16, **about)
         stage1 = average.stage1
         assert isinstance(stage1, Stage1)
         sort_kernels(stage1, self.network.sample_rate)

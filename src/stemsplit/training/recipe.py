@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stemsplit.errors import UsageError
-from stemsplit.networks.bsmamba import BSMambaConfig
-from stemsplit.networks.melody_cnn import MelodyCNNConfig
+from stemsplit.networks.registry import ARCHITECTURES, Task
 from stemsplit.training.examples.clips import MelodyMixing
 from stemsplit.training.examples.mixes import Mixing
 from stemsplit.training.melody_task import MelodyRecipe
@@ -21,11 +20,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KINDS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
-    "separator": (Recipe, BSMambaConfig, Mixing),
-    "melody": (MelodyRecipe, MelodyCNNConfig, MelodyMixing),
+
+class Kind(NamedTuple):
+    """What recipes of a kind are made of, and which architecture they train unless they name another."""
+
+    recipe: type[Any]
+    mixing: type[Any]
+    task: Task
+    architecture: str
+
+
+KINDS = {
+    "separator": Kind(Recipe, Mixing, "separate", "ts-bsmamba2"),
+    "melody": Kind(MelodyRecipe, MelodyMixing, "melody", "melody-cnn"),
 }
-"""Kind → recipe, network and mixing."""
 
 SEVERAL = ("songs", "backing", "solo")
 """Keys that name a folder or a list of folders."""
@@ -49,15 +57,19 @@ def load_recipe(path: Path) -> Recipe | MelodyRecipe:
 def _recipe(values: dict[str, Any]) -> Any:
     if (kind := values.pop("kind", "separator")) not in KINDS:
         raise ValueError(f"kind is {' or '.join(KINDS)}, not {kind}")
-    recipe, network, mixing = KINDS[kind]
+    chosen = KINDS[kind]
+    architecture = values.setdefault("architecture", chosen.architecture)
+    known = [row.name for row in ARCHITECTURES.values() if row.task == chosen.task]
+    if architecture not in known:
+        raise ValueError(f"architecture is {' or '.join(known)}, not {architecture}")
     parts = {
-        "network": network.from_dict(values.pop("network", {})),
-        "mixing": _build(mixing, values.pop("mixing", {})),
+        "network": ARCHITECTURES[architecture].config.from_dict(values.pop("network", {})),
+        "mixing": _build(chosen.mixing, values.pop("mixing", {})),
         "schedule": _build(Schedule, values.pop("schedule", {})),
     }
     paths = {key: _paths(values.pop(key), key) for key in PATHS if key in values}
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return _build(recipe, {**values, **lists, **paths, **parts})
+    return _build(chosen.recipe, {**values, **lists, **paths, **parts})
 
 
 def _paths(value: str | list[str], key: str) -> Path | tuple[Path, ...]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig
-from stemsplit.networks.contract import Pair, Supervision, TrainableSeparator
+from stemsplit.networks.contract import Pair, SeparatorConfig, Supervision, TrainableSeparator
+from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.training.examples.mixes import (
     OCTAVES,
     VOCALS,
@@ -39,10 +39,12 @@ class Recipe:
     name: str
     songs: tuple[Path, ...]
     """Folders of songs with every stem."""
-    network: BSMambaConfig
+    network: SeparatorConfig
     mixing: Mixing
     schedule: Schedule
     output: Path
+    architecture: str = "ts-bsmamba2"
+    """The network's row in `networks.registry`."""
     about: dict[str, Any] = field(default_factory=dict)
     """What the exported model's config.json says of it: description, license, trained_on."""
     workers: int = 1
@@ -80,9 +82,9 @@ class Recipe:
         """The runs that make up this one: itself."""
         yield self
 
-    def build(self) -> BSMamba:
-        """A fresh separator."""
-        return BSMamba(self.network)
+    def build(self) -> nn.Module:
+        """Return a fresh separator."""
+        return ARCHITECTURES[self.architecture].network(self.network)
 
     def draw(self, size: int, rng: np.random.Generator) -> Batch:
         """Random mixes."""
@@ -126,7 +128,7 @@ class Recipe:
     def export(self, average: nn.Module) -> Path:
         """Write the averaged weights as a model folder, in half precision."""
         about = {"name": self.name, **self.about}
-        return checkpoint.save(average, self.output / "model", dtype=torch.float16, **about)  # type: ignore[arg-type]
+        return checkpoint.save(average, self.output / "model", dtype=torch.float16, **about)
 
     @cached_property
     def _songs(self) -> list[Path]:

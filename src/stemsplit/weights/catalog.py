@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
-from stemsplit.errors import HashError, ModelError, UnknownModelError
+from stemsplit.errors import HashError, ModelError, UnknownModelError, reason
 from stemsplit.machine.disk import sha256_of
-from stemsplit.weights import hub
 from stemsplit.weights.cache import cache_dir
-from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_file
+from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_name
 from stemsplit.weights.download import Progress, download, is_cached, require_safe
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
@@ -33,25 +35,25 @@ CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
-class ModelFolder:
-    """A model on disk.
+class ModelFiles:
+    """A model on disk, whose weights were hashed and whose config was read when it was located.
 
-    `path` is what to load: a folder with config.json and safetensors, or one weights file. `config` is the
-    config.json that describes a lone weights file, None where its own tensors have to tell. `sha256` is the
-    expected hash of the weights, where one is known; for files from a network it was checked on arrival.
+    `path` is what a user calls the model: a folder, or a lone weights file. `sha256` is that of the weights as they
+    are on disk; where a hash was expected, it is this one.
     """
 
-    path: Path
     reference: str
-    config: Path | None = None
-    sha256: str | None = None
+    path: Path
+    weights: Path
+    sha256: str
+    config: Mapping[str, Any] | None = None  # config.json; None where the tensors themselves have to tell
     revision: str | None = None  # of a Hub repository: the commit
     source: str | None = None  # the URL or repository that the weights came from
 
     @property
     def needs_conversion(self) -> bool:
         """Whether this is a pickle, which `converted_folder` should hold as safetensors."""
-        return self.path.suffix.lower() in CHECKPOINT_SUFFIXES
+        return self.weights.suffix.lower() in CHECKPOINT_SUFFIXES
 
 
 def locate(
@@ -60,11 +62,11 @@ def locate(
     offline: bool = False,
     progress: Progress | None = None,
     endpoint: str | None = None,
-) -> ModelFolder:
-    """Find or fetch the model that `reference` names.
+) -> ModelFiles:
+    """Find or fetch the model that `reference` names, check its weights' hash, and read its config.
 
     `endpoint` replaces the Hub's address for `hf:` references. `offline` takes what is on disk.
-    Raises: UnknownModelError, DownloadError, HashError, OutputError (cache not writable), ModelError.
+    Raises: UnknownModelError, DownloadError, HashError, CheckpointError, OutputError (cache not writable), ModelError.
     """
     reference = str(reference)
     if reference.startswith("hf:"):
@@ -113,62 +115,75 @@ def card(name: str) -> ModelCard:
     return replace(found, local="cached" if is_cached(_url_target(found.url)) else "to download")
 
 
-def converted_folder(files: ModelFolder) -> Path:
-    """Where the cache keeps (or will keep) `files` as safetensors and config: one place per content.
+def converted_folder(files: ModelFiles) -> Path:
+    """Return where the cache keeps (or will keep) a public checkpoint as safetensors and config.
 
-    `files` is a lone weights file; the place depends on its SHA-256 and on the config that goes with it.
+    There is one place per content: it depends on the SHA-256 of the weights and on the config that goes with them.
     """
-    digest = files.sha256 or sha256_of(files.path)
+    digest = files.sha256
     if files.config:
-        digest = hashlib.sha256(digest.encode() + files.config.read_bytes()).hexdigest()
-    return cache_dir() / "converted" / f"{files.path.stem}-{digest[:16]}"
+        digest = hashlib.sha256((digest + json.dumps(files.config, sort_keys=True)).encode()).hexdigest()
+    return cache_dir() / "converted" / f"{files.weights.stem}-{digest[:16]}"
 
 
-def verify(files: ModelFolder) -> str:
-    """Hash the weights on disk now, compare, and return their SHA-256.
+def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint: str | None) -> ModelFiles:
+    from stemsplit.weights import hub  # here: huggingface_hub is for those who ask for it
 
-    Raises: HashError, ModelError (the weights are missing).
-    """
-    path = files.path
-    if path.is_dir():
-        path = weights_file(path)
-    if not path.is_file():
-        raise ModelError(f"{path} is missing: {files.reference} has no weights.")
-    found = sha256_of(path)
-    if files.sha256 and found != files.sha256:
-        raise HashError(
-            f"{path} has SHA-256 {found}, but {files.sha256} is expected: damaged or changed. "
-            f"Delete it and run: stemsplit models download {files.reference}"
-        )
-    return found
-
-
-def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint: str | None) -> ModelFolder:
     snapshot = hub.fetch(reference, offline=offline, progress=progress, endpoint=endpoint)
-    found = ModelFolder(snapshot.path, reference)
-    if snapshot.path.is_dir():
-        found = _on_disk(reference, snapshot.path)
-    return replace(found, sha256=snapshot.sha256, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
+    if not snapshot.path.is_dir():
+        found = _verified(reference, snapshot.path, snapshot.path, None, snapshot.sha256)
+    else:
+        config = read_config(snapshot.path / CONFIG_NAME)
+        weights = snapshot.path / weights_name(config, reference)
+        found = _verified(reference, _named_path(snapshot.path, weights), weights, config, snapshot.sha256)
+    return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
 
 
-def _from_described(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFolder:
+def _from_described(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
     """A folder with a config.json: its weights lie there, or the config says where they come from."""
-    about = read_card(folder)
-    if about.local == "shipped":
-        return _on_disk(reference, folder)
-    config = folder / CONFIG_NAME
-    if not about.url:
-        raise ModelError(f"{reference}: {weights_file(folder)} is missing, and {config} states no URL for it.")
-    target = _url_target(about.url)
-    found = download(about.url, target, sha256=about.sha256, offline=offline, progress=progress)
-    return ModelFolder(found.path, reference, config, found.sha256, source=about.url)
+    config = read_config(folder / CONFIG_NAME)
+    weights = folder / weights_name(config, str(folder))
+    if weights.is_file():
+        return _verified(reference, _named_path(folder, weights), weights, config, _pin_of(config, weights.name))
+    told = config.get("weights", {})
+    if not (url := told.get("url")):
+        raise ModelError(f"{reference}: {weights} is missing, and {folder / CONFIG_NAME} states no URL for it.")
+    return _fetched(reference, url, told.get("sha256"), config, offline, progress)
 
 
-def _on_disk(reference: str, folder: Path) -> ModelFolder:
-    """A folder whose weights are there; a pickle among them is named itself, so that it gets converted."""
-    weights, config = weights_file(folder), folder / CONFIG_NAME
-    path = weights if weights.suffix.lower() in CHECKPOINT_SUFFIXES else folder
-    return ModelFolder(path, reference, config, _pin_in(config, weights.name))
+def _named_path(folder: Path, weights: Path) -> Path:
+    """What a user calls the model in a folder: the folder, unless a pickle in it is still to be converted."""
+    return weights if weights.suffix.lower() in CHECKPOINT_SUFFIXES else folder
+
+
+def _fetched(
+    reference: str,
+    url: str,
+    pin: str | None,
+    config: Mapping[str, Any] | None,
+    offline: bool,
+    progress: Progress | None,
+) -> ModelFiles:
+    found = download(url, _url_target(url), sha256=pin, offline=offline, progress=progress)
+    if found.fetched:  # and hashed on arrival
+        return ModelFiles(reference, found.path, found.path, found.sha256, config, source=url)
+    return replace(_verified(reference, found.path, found.path, config, found.sha256), source=url)
+
+
+def _verified(
+    reference: str, path: Path, weights: Path, config: Mapping[str, Any] | None, expected: str | None
+) -> ModelFiles:
+    """Hash the weights on disk and compare. Raises: HashError, ModelError (they cannot be read)."""
+    try:
+        found = sha256_of(weights)
+    except OSError as error:
+        raise ModelError(f"{weights} cannot be read: {reason(error)}.") from error
+    if expected and found != expected:
+        raise HashError(
+            f"{weights} has SHA-256 {found}, but {expected} is expected: damaged or changed. "
+            f"Delete it and run: stemsplit models download {reference}"
+        )
+    return ModelFiles(reference, path, weights, found, config)
 
 
 def _url_target(url: str) -> Path:
@@ -182,11 +197,12 @@ def _url_target(url: str) -> Path:
     return cache_dir() / "downloads" / hashlib.sha256(remote_folder.encode()).hexdigest()[:16] / name
 
 
-def _from_url(reference: str, offline: bool, progress: Progress | None) -> ModelFolder:
+def _from_url(reference: str, offline: bool, progress: Progress | None) -> ModelFiles:
     url, fragment = urldefrag(reference)
     require_safe(url)
     pin = _pin(reference, fragment)
-    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    name = PurePosixPath(urlsplit(url).path).name
+    suffix = PurePosixPath(name).suffix.lower()
     if suffix not in (*CHECKPOINT_SUFFIXES, ".safetensors"):
         raise UnknownModelError(
             f"{url} does not end in .safetensors, {', '.join(CHECKPOINT_SUFFIXES)}: "
@@ -195,9 +211,8 @@ def _from_url(reference: str, offline: bool, progress: Progress | None) -> Model
     config = None
     if suffix == ".safetensors":
         config = _download_config(url, offline)
-        pin = pin or _pin_in(config, PurePosixPath(urlsplit(url).path).name)
-    found = download(url, _url_target(url), sha256=pin, offline=offline, progress=progress)
-    return ModelFolder(found.path, reference, config, found.sha256, source=url)
+        pin = pin or _pin_of(config, name)
+    return _fetched(reference, url, pin, config, offline, progress)
 
 
 def _pin(reference: str, fragment: str) -> str | None:
@@ -209,21 +224,19 @@ def _pin(reference: str, fragment: str) -> str | None:
     return match[1].lower()
 
 
-def _download_config(url: str, offline: bool) -> Path:
+def _download_config(url: str, offline: bool) -> dict[str, Any]:
     parts = urlsplit(url)
     sibling = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_name(CONFIG_NAME))))
-    path = download(sibling, _url_target(sibling), offline=offline).path
-    read_config(path)
-    return path
+    return read_config(download(sibling, _url_target(sibling), offline=offline).path)
 
 
-def _pin_in(config: Path, file_name: str) -> str | None:
-    """The hash that `config` states for a weights file, if it speaks of that file."""
-    weights = read_config(config).get("weights", {})
+def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
+    """The hash that a config states for a weights file, if it speaks of that file."""
+    weights = config.get("weights", {})
     return weights.get("sha256") if weights.get("file", WEIGHTS_NAME) == file_name else None
 
 
-def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFolder:
+def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
     if (folder / CONFIG_NAME).is_file():
         return _from_described(reference, folder, offline, progress)
     lone = sorted(path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES)
@@ -235,16 +248,16 @@ def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress
     raise UnknownModelError(f"{folder} holds no model: it has no {CONFIG_NAME} and no checkpoint.")
 
 
-def _from_file(reference: str, path: Path) -> ModelFolder:
+def _from_file(reference: str, path: Path) -> ModelFiles:
     suffix = path.suffix.lower()
-    config = path.with_name(CONFIG_NAME) if path.with_name(CONFIG_NAME).is_file() else None
-    if suffix == ".safetensors":
-        if config is None:
-            raise UnknownModelError(f"{path} needs its {CONFIG_NAME} beside it, which is missing.")
-        return ModelFolder(path, reference, config, _pin_in(config, path.name))
-    if suffix in CHECKPOINT_SUFFIXES:
-        return ModelFolder(path, reference, config)
-    raise UnknownModelError(f"{path} is not a model: expected .safetensors, {', '.join(CHECKPOINT_SUFFIXES)}.")
+    if suffix not in (".safetensors", *CHECKPOINT_SUFFIXES):
+        raise UnknownModelError(f"{path} is not a model: expected .safetensors, {', '.join(CHECKPOINT_SUFFIXES)}.")
+    beside = path.with_name(CONFIG_NAME)
+    config = read_config(beside) if beside.is_file() else None
+    if config is None and suffix == ".safetensors":
+        raise UnknownModelError(f"{path} needs its {CONFIG_NAME} beside it, which is missing.")
+    pin = _pin_of(config, path.name) if config is not None and suffix == ".safetensors" else None
+    return _verified(reference, path, path, config, pin)
 
 
 def _unknown(reference: str) -> UnknownModelError:

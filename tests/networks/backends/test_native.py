@@ -23,7 +23,7 @@ from stemsplit.networks.kernels import native_library
 from stemsplit.networks.kernels.native import build
 from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
-from stemsplit.weights.checkpoint import load_separator
+from stemsplit.weights.checkpoint import load_network
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()
@@ -354,7 +354,7 @@ def test_the_shipped_network_in_both_precisions() -> None:
 
 
 def _shipped() -> BSMamba:
-    return load_separator("ts-bsmamba2-mini").eval()
+    return load_network("ts-bsmamba2-mini")
 
 
 def _db(found: Tensor, truth: Tensor) -> float:

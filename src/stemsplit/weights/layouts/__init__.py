@@ -1,1 +1,8 @@
-"""Public checkpoints, a file for each family: how to tell one, its config, and its tensors in our layout."""
+"""Public checkpoints, a module for each family, named in the family's row of `networks.registry`.
+
+A module of a layout has three functions, which see nothing but tensors:
+
+    matches(keys)                    whether a state dict with these keys is of this family
+    config(state)                    the config that its shapes tell; CheckpointError where they do not
+    convert(state, config)           the same numbers under our keys; CheckpointError for what does not fit
+"""
