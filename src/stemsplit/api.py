@@ -17,7 +17,7 @@ from stemsplit.melody.notes import Notes, checked_tuning, find_notes
 from stemsplit.melody.reader import decoding_for, listen, make_reader
 from stemsplit.networks.contract import MelodyNetwork, SeparatorNetwork
 from stemsplit.options import Clip, MelodyOptions, SeparateOptions, Smoothing
-from stemsplit.runs.stem_files import Form, write_files
+from stemsplit.runs.stem_files import Form, stem_files
 from stemsplit.separation.separator import Rendered, make_separator, render
 from stemsplit.separation.source import BLOCK_SAMPLES, open_source
 from stemsplit.separation.stems import Output
@@ -59,7 +59,9 @@ class Separation:
         channels, samples = next(iter(self.stems.values())).shape
         form = Form(format, depth, self.sample_rate, channels, samples, clip)
         outputs = [Output(stem, ()) for stem in self.stems]
-        write_files(lambda consume: consume(self._blocks()), outputs, targets, form, on_warning=on_warning)
+        with stem_files(outputs, targets, form, on_warning=on_warning) as files:
+            for block in self._blocks():
+                files.write(block)
         return targets
 
     def _blocks(self) -> Iterator[Rendered]:

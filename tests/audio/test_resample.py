@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stemsplit.audio import exact_length, resample, resampled_length
+from stemsplit.audio import resample, resampled_length
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 192000)
 
@@ -58,21 +58,9 @@ def test_time_and_level_stay(rate_in: int, rate_out: int) -> None:
 def test_there_and_back_is_off_by_a_few_samples_at_most(rate: int) -> None:
     for frames in [*range(1, 30), 9999, 10000, 10001]:
         there = resampled_length(frames, rate, 44100)
-        back = [np.ones((2, resampled_length(there, 44100, rate)), np.float32)]
-        assert sum(block.shape[1] for block in exact_length(back, frames)) == frames
+        assert abs(resampled_length(there, 44100, rate) - frames) <= 8
 
 
 def test_equal_rates_pass_the_very_same_blocks() -> None:
     block = np.zeros((2, 10), np.float32)
     assert next(resample([block], 44100, 44100, 2)) is block
-
-
-def test_exact_length_cuts_pads_and_objects() -> None:
-    blocks = [np.full((2, 5), value, np.float32) for value in (1, 2, 3)]
-    assert np.concatenate(list(exact_length(blocks, 12)), axis=1).shape == (2, 12)
-    padded = np.concatenate(list(exact_length(blocks, 18)), axis=1)
-    assert padded.shape == (2, 18)
-    np.testing.assert_array_equal(padded[:, 15:], 0)
-    for frames in (5, 30):
-        with pytest.raises(ValueError, match=f"15 samples came where {frames}"):
-            list(exact_length(blocks, frames))

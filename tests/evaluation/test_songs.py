@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from stemsplit.cli import main
 from stemsplit.errors import AudioError, UsageError
-from stemsplit.evaluation import scores, songs
+from stemsplit.evaluation import scores
 from stemsplit.evaluation import sdr as sdr_module
 from stemsplit.evaluation.scores import Part, SongScore, StemScore, mean_scores, median_scores, score_stems
 from stemsplit.evaluation.sdr import sdr, si_sdr
@@ -166,17 +166,6 @@ def test_a_missing_museval_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"stemsplit-mamba\[eval\]"):
         scores.museval_frame_sdr()
-
-
-@pytest.mark.parametrize("sizes", [[], [1], [3, 3, 3], [10], [1, 1, 20, 2], [4, 4]])
-def test_blocks_are_cut_anew(sizes: list[int]) -> None:
-    whole = np.arange(2 * sum(sizes)).reshape(2, -1)
-    given = np.split(whole, np.cumsum(sizes)[:-1], axis=1) if sizes else []
-    found = list(songs.in_blocks_of(4, given))
-    assert [block.shape[1] for block in found[:-1]] == [4] * (len(found) - 1)
-    assert sum(block.shape[1] for block in found) == sum(sizes)
-    if found:
-        assert np.array_equal(np.concatenate(found, axis=1), whole)
 
 
 def test_different_shapes_are_refused() -> None:

@@ -127,7 +127,9 @@ def three_threads():
 @pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (64, 3)])
 def test_torch_gets_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch, cores: int, expected: int) -> None:
     monkeypatch.setattr(device, "usable_cores", lambda: cores)
-    assert device.limit_threads() == torch.get_num_threads() == expected
+    with device.threads_within_cores():
+        assert torch.get_num_threads() == expected
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("three_threads")

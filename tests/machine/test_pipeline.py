@@ -6,12 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from stemsplit.machine import pipeline as stages
-from stemsplit.machine.pipeline import AHEAD_ITEMS, BEHIND_ITEMS, ahead, behind
+from stemsplit.machine import pipeline
+from stemsplit.machine.pipeline import AHEAD_ITEMS, BEHIND_ITEMS, Behind, ahead
 
 pytestmark = pytest.mark.timeout(60)
 MANY = 50
@@ -20,7 +20,7 @@ MANY = 50
 @pytest.fixture(params=[1, 2], autouse=True)
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Everything on one core, in turns, and on two; and no thread is ever left."""
-    monkeypatch.setattr(stages, "usable_cores", lambda: request.param)
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: request.param)
     yield request.param
     assert ours() == []
 
@@ -42,6 +42,20 @@ def fail(text: str) -> None:
     raise AssertionError(text)
 
 
+def behind(items: Iterable[int], work: Callable[[int], object] = lambda item: None) -> list[int]:
+    """What `work` has been done on."""
+    done: list[int] = []
+
+    def noted(item: int) -> None:
+        work(item)
+        done.append(item)
+
+    with Behind(noted) as worker:
+        for item in items:
+            worker.put(item)
+    return done
+
+
 def eventually(true: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + 20
     while not true() and time.monotonic() < deadline:
@@ -52,7 +66,7 @@ def eventually(true: Callable[[], bool]) -> bool:
 def test_everything_comes_in_order() -> None:
     closed: list[str] = []
     with ahead(lambda warn: counting(closed), fail) as items:
-        assert behind(items, list) == list(range(MANY))
+        assert behind(items) == list(range(MANY))
     assert closed == ["closed"]
 
 
@@ -66,12 +80,11 @@ def test_they_work_at_the_same_time(cores: int) -> None:
             threads.add(threading.current_thread().name)
             yield number
 
-    def work(items: Iterator[int]) -> None:
-        for _ in items:
-            threads.add(threading.current_thread().name)
+    def note(item: int) -> None:
+        threads.add(threading.current_thread().name)
 
     with ahead(made, fail) as items:
-        behind((threads.add(threading.current_thread().name) for _ in items), work)  # type: ignore[func-returns-value]
+        behind((note(item) or item for item in items), note)  # type: ignore[func-returns-value]
     assert threads == {"stemsplit-ahead", threading.current_thread().name, "stemsplit-behind"}
 
 
@@ -86,19 +99,15 @@ def test_what_is_read_ahead_is_bounded(cores: int) -> None:
 
 
 def test_what_waits_behind_is_bounded(cores: int) -> None:
-    go, made = threading.Event(), []
+    made: list[int] = []
 
-    def work(items: Iterator[int]) -> int:
-        next(items)
-        if cores > 1:
+    def work(item: int) -> None:
+        if item == 0 and cores > 1:
             assert eventually(lambda: len(made) == BEHIND_ITEMS + 2)  # one taken, one in the caller's hand
             time.sleep(0.05)
-        assert len(made) <= BEHIND_ITEMS + 2
-        go.set()
-        return 1 + sum(1 for _ in items)
+        assert len(made) <= item + BEHIND_ITEMS + 2
 
-    assert behind((made.append(number) for number in range(MANY)), work) == MANY  # type: ignore[func-returns-value]
-    assert go.is_set()
+    assert behind((made.append(number) or number for number in range(MANY)), work) == list(range(MANY))  # type: ignore[func-returns-value]
 
 
 def test_an_error_ahead_comes_after_what_was_made_before_it() -> None:
@@ -116,24 +125,30 @@ def test_an_error_ahead_comes_after_what_was_made_before_it() -> None:
 
 
 def test_an_error_behind_ends_the_making() -> None:
-    closed: list[str] = []
     error = OSError("disk full")
 
-    def work(items: Iterator[int]) -> None:
-        for number in items:
-            if number == 3:
-                raise error
+    def work(item: int) -> None:
+        if item == 3:
+            raise error
 
-    source = counting(closed, 10**9)
     with pytest.raises(OSError, match="disk full") as raised:
-        behind(source, work)
+        behind(counting([], 10**9), work)
     assert raised.value is error
+
+
+def test_an_error_of_the_last_item_comes_at_the_end() -> None:
+    def work(item: int) -> None:
+        if item == 2:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        behind(range(3), work)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
 def test_an_error_here_stops_both_neighbours(cores: int, error: BaseException) -> None:
     closed: list[str] = []
-    left: list[bool] = []
+    begun: list[int] = []
 
     def here(items: Iterator[int]) -> Iterator[int]:
         for number in items:
@@ -141,19 +156,11 @@ def test_an_error_here_stops_both_neighbours(cores: int, error: BaseException) -
                 raise error
             yield number
 
-    def work(items: Iterator[int]) -> None:
-        try:
-            for _ in items:
-                pass
-            left.append(False)
-        except BaseException:
-            left.append(True)
-            raise
-
     with pytest.raises(type(error)) as raised, ahead(lambda warn: counting(closed, 10**9), fail) as items:
-        behind(here(items), work)
+        behind(here(items), begun.append)
     assert raised.value is error
-    assert left == [True]
+    assert begun == list(range(len(begun)))
+    assert len(begun) <= 5
     assert ours() == []
     if cores > 1:
         assert closed == ["closed"]
@@ -164,10 +171,6 @@ def test_who_leaves_early_leaves_no_thread() -> None:
     with ahead(lambda warn: counting(closed, 10**9), fail) as items:
         assert [next(items), next(items)] == [0, 1]
     assert ours() == []
-
-
-def test_work_may_end_before_the_items_do() -> None:
-    assert behind(iter(range(10**9)), next) == 0
 
 
 def test_warnings_keep_their_place_and_their_thread() -> None:
@@ -195,9 +198,8 @@ def test_ctrl_c_while_waiting(cores: int) -> None:
         return
     released = threading.Event()
 
-    def slow(items: Iterator[int]) -> None:
-        for _ in items:
-            released.wait(0.2)
+    def slow(item: int) -> None:
+        released.wait(0.2)
 
     main = threading.main_thread().ident
     assert main is not None
@@ -205,7 +207,7 @@ def test_ctrl_c_while_waiting(cores: int) -> None:
     started = time.monotonic()
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        behind(iter(range(MANY)), slow)
+        behind(range(MANY), slow)
     timer.join()
     assert time.monotonic() - started < 5  # and not the 10 seconds that all of it takes
     assert ours() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,18 +69,39 @@ def test_every_operation_has_one_thread_inside_and_what_it_had_after() -> None:
         torch.set_num_threads(before)
 
 
-def test_streams_that_end_in_any_order_put_the_threads_back() -> None:
+def test_nothing_else_in_the_process_is_changed_while_a_stream_waits() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        first, second = run(lambda item: item, range(9), 2), run(lambda item: item, range(9), 2)
-        next(first), next(second)
+        first, second = run(lambda _: torch.get_num_threads(), range(9), 2), run(lambda item: item, range(9), 2)
+        assert [next(first), next(second)] == [(0, 1), (0, 0)]
+        assert torch.get_num_threads() == threads_of_a_new_thread() == 2
         first.close()
-        assert torch.get_num_threads() == 1  # the second is under way
         second.close()
-        assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == threads_of_a_new_thread() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def threads_of_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_a_thread_that_cannot_be_started_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name.startswith("stemsplit-chunk"):
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        list(run(lambda item: item, range(9), 3))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stemsplit-chunk")]
 
 
 def test_an_error_comes_in_its_place_and_nothing_more_is_begun() -> None:

@@ -18,12 +18,11 @@ from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, 
 from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutputError
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
-from stemsplit.machine import pipeline as stages
+from stemsplit.machine import pipeline
 from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
 from stemsplit.runs import stem_files
 from stemsplit.runs.separate import plan, separate_track
-from stemsplit.separation.separator import settled
 
 Sound = Callable[..., np.ndarray]
 
@@ -32,7 +31,7 @@ Sound = Callable[..., np.ndarray]
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """As on three cores, unless a test asks for another count; no thread is ever left."""
     count = getattr(request, "param", 3)
-    for module in (stages, stem_files):
+    for module in (pipeline, stem_files):
         monkeypatch.setattr(module, "usable_cores", lambda: count)
     yield count
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("stemsplit")]
@@ -288,7 +287,7 @@ def test_the_cores_change_no_byte(
     song = write_song(tmp_path / "song.wav", mixture)
     stems, manifest, _ = split(song, gains=gains, format=format)
     several = {name: path.read_bytes() for name, path in stems.items()}
-    for module in (stages, stem_files):
+    for module in (pipeline, stem_files):
         monkeypatch.setattr(module, "usable_cores", lambda: 1)
     stems, alone, _ = split(song, gains=gains, format=format)
     assert {name: path.read_bytes() for name, path in stems.items()} == several
@@ -383,32 +382,17 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, sound: Sound, monkeypatch: p
 # --- streams
 
 
-def test_a_stream_is_settled_to_the_wanted_length() -> None:
-    blocks = [np.ones((2, 50)), np.ones((2, 1)), np.ones((2, 99))]
-    for wanted in (150, 149, 100, 151, 200):
-        joined = np.concatenate(list(settled(iter(blocks), 2, lambda wanted=wanted: wanted)), axis=-1)
-        assert joined.shape == (2, wanted)
-        assert joined[:, : min(wanted, 150)].all()
-        assert not joined[:, 150:].any()
-
-
-@pytest.mark.parametrize("wanted", [0, 80, 230])
-def test_a_stream_that_is_far_off_is_an_error_of_the_program(wanted: int) -> None:
-    with pytest.raises(ValueError, match="150 samples came"):
-        list(settled(iter([np.ones((2, 150))]), 2, lambda: wanted))
-
-
 MEMORY = """
     import resource, sys
     from pathlib import Path
     from tiny import FakeConfig, fake_separator
     from stemsplit.runs import stem_files
-    from stemsplit.machine import pipeline as stages
+    from stemsplit.machine import pipeline
     from stemsplit.runs.separate import plan
     from stemsplit.files.inputs import find_inputs
     from stemsplit.options import SeparateOptions
     from stemsplit.runs.separate import separate_track
-    stages.usable_cores = stem_files.usable_cores = lambda: 3
+    pipeline.usable_cores = stem_files.usable_cores = lambda: 3
     song = Path(sys.argv[1])
     options = SeparateOptions(output=song.parent / song.stem, exact_sum=True)
     separator = fake_separator(options, config=FakeConfig(chunk_samples=132300))

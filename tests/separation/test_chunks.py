@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemsplit.errors import UsageError
-from stemsplit.separation.chunks import Chunking, chunks, overlap_add
+from stemsplit.separation.chunks import Chunk, Chunking, OverlapAdd, chunks
 
 Estimate = Callable[[np.ndarray], np.ndarray]  # (channels, chunk) → (K, channels, chunk)
 
@@ -49,6 +49,13 @@ def truth(mixture: np.ndarray, estimate: Estimate, chunk: int, step: int) -> np.
         weight = weight + np.pad(window[:size], (start, after))
     result = total / weight
     return result[..., border : border + length] if mirrored else result
+
+
+def overlap_add(estimated: Iterable[tuple[Chunk, np.ndarray]], chunking: Chunking) -> Iterator[np.ndarray]:
+    joined = OverlapAdd(chunking)
+    for chunk, estimate in estimated:
+        if (block := joined.add(chunk, estimate)) is not None:
+            yield block
 
 
 def stream(blocks: list[np.ndarray], estimate: Estimate, chunking: Chunking) -> np.ndarray:

@@ -12,7 +12,8 @@ from stemsplit.audio.formats import (
 from stemsplit.audio.info import AUDIO_SUFFIXES, AudioInfo, is_audio
 from stemsplit.audio.pipe import RawFormat, parse_raw, spool_stdin, write_stream
 from stemsplit.audio.read import blocks, probe
-from stemsplit.audio.resample import exact_length, resample, resampled_length
+from stemsplit.audio.rechunk import Rechunker, rechunked
+from stemsplit.audio.resample import Resampler, resample, resampled_length
 from stemsplit.audio.tags import Tags, copy_tags, read_tags
 from stemsplit.audio.write import StemWriter
 
@@ -22,19 +23,21 @@ __all__ = [
     "AudioInfo",
     "Format",
     "RawFormat",
+    "Rechunker",
+    "Resampler",
     "StemWriter",
     "Tags",
     "blocks",
     "check_encodable",
     "choose_depth",
     "copy_tags",
-    "exact_length",
     "format_named",
     "is_audio",
     "output_rate",
     "parse_raw",
     "probe",
     "read_tags",
+    "rechunked",
     "resample",
     "resampled_length",
     "shared_gain",

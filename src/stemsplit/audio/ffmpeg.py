@@ -17,6 +17,7 @@ import numpy as np
 from stemsplit.audio.callbacks import CallbackFile
 from stemsplit.audio.headers import read_mpeg_header
 from stemsplit.audio.info import LOSSY, AudioInfo, Warn
+from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.errors import DecodeError
 
 # Demuxers that may open a file. No playlists (hls, concat, dash): they would read other files or the network.
@@ -49,7 +50,8 @@ def blocks(info: AudioInfo, block_samples: int, warn: Warn | None = None) -> Ite
     """Yield float32 (channels, n), n ≤ block_samples, without encoder delay and padding where stated."""
     with _opened(info.path) as (container, stream):
         track = _Track(info, container, stream, warn)
-        yield from _regroup(_ended(track), block_samples)
+        for block in rechunked(_ended(track), block_samples):
+            yield np.ascontiguousarray(block)
 
 
 @contextmanager
@@ -131,18 +133,15 @@ class _Track:
 
 def _ended(track: _Track) -> Iterator[np.ndarray]:
     """The frames of a track up to its end: the last are held back until the container has told where that is."""
-    held: list[np.ndarray] = []
-    waiting = total = 0
-    for block in track.frames():
-        held.append(block)
-        waiting, total = waiting + block.shape[1], total + block.shape[1]
-        while waiting - held[0].shape[1] >= track.slack:
-            waiting -= held[0].shape[1]
-            yield held.pop(0)
-    surplus = _surplus(track, total)
-    if held:
-        tail = np.concatenate(held, axis=1)
-        yield tail[:, : max(0, waiting - surplus)]
+    source, total = Rechunker(track.frames()), 0
+    for block in source.all_but(track.slack):
+        total += block.shape[1]
+        yield block
+    tail = source.take(track.slack)
+    held = 0 if tail is None else tail.shape[1]
+    surplus = _surplus(track, total + held)
+    if tail is not None:
+        yield tail[:, : max(0, held - surplus)]
     if surplus < 0:
         yield np.zeros((track.info.channels, -surplus), dtype=np.float32)
 
@@ -182,23 +181,6 @@ def _planar(info: AudioInfo, frame: Any) -> np.ndarray:
         data = (data.astype(np.float64) - offset) / scale
     with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and that is reported
         return np.ascontiguousarray(data, dtype=np.float32)
-
-
-def _regroup(blocks: Iterator[np.ndarray], block_samples: int) -> Iterator[np.ndarray]:
-    """Codec frames of about a thousand samples → blocks of ``block_samples``, the last one shorter."""
-    held: list[np.ndarray] = []
-    waiting = 0
-    for block in blocks:
-        held.append(block)
-        waiting += block.shape[1]
-        if waiting >= block_samples:
-            joined = np.concatenate(held, axis=1)
-            whole = waiting - waiting % block_samples
-            for start in range(0, whole, block_samples):
-                yield np.ascontiguousarray(joined[:, start : start + block_samples])
-            held, waiting = [joined[:, whole:]], waiting - whole
-    if waiting:
-        yield np.concatenate(held, axis=1)
 
 
 def _bit_depth(codec: Any) -> str:

@@ -1,4 +1,4 @@
-"""Sample rate conversion and exact lengths, block by block."""
+"""Sample rate conversion, block by block."""
 
 from __future__ import annotations
 
@@ -24,42 +24,41 @@ def resample(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels
     if rate_in == rate_out:
         yield from blocks
         return
-    yield from _convert(blocks, rate_in, rate_out, channels)
-
-
-def _convert(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels: int) -> Iterator[np.ndarray]:
-    stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality=_QUALITY)
-    taken = made = 0
+    resampler = Resampler(rate_in, rate_out, channels)
     for block in blocks:
-        taken += block.shape[1]
-        out = stream.resample_chunk(np.ascontiguousarray(block.T))
-        made += len(out)
-        if len(out):
-            yield np.ascontiguousarray(out.T)
-    rest = stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True)
-    wanted = resampled_length(taken, rate_in, rate_out) - made
-    if wanted > 0:
-        yield _fit(np.ascontiguousarray(rest.T), wanted)
+        if (out := resampler.push(block)).shape[1]:
+            yield out
+    if (rest := resampler.finish()).shape[1]:
+        yield rest
 
 
-def exact_length(blocks: Iterable[np.ndarray], frames: int, *, slack: int = 8) -> Iterator[np.ndarray]:
-    """Cut or pad blocks (channels, n) to ``frames`` samples: what a conversion there and back may be off by.
+class Resampler:
+    """Does what `resample` does with blocks that are handed to it one by one."""
 
-    Raises:
-        ValueError: the blocks are off by more than ``slack`` samples; that is an error in the program.
-    """
-    total = 0
-    channels = 1
-    for block in blocks:
-        channels = block.shape[0]
-        kept = block[:, : max(0, frames - total)]
-        total += block.shape[1]
-        if kept.shape[1]:
-            yield kept
-    if abs(total - frames) > slack:
-        raise ValueError(f"{total} samples came where {frames} ± {slack} were expected")
-    if total < frames:
-        yield np.zeros((channels, frames - total), dtype=np.float32)
+    def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
+        self._rates, self._channels = (rate_in, rate_out), channels
+        self._taken = self._made = 0
+        self._stream = None
+        if rate_in != rate_out:
+            self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality=_QUALITY)
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Take a block (channels, n) and return what is ready, (channels, m) with m ≥ 0."""
+        if self._stream is None:
+            return block
+        self._taken += block.shape[1]
+        out = self._stream.resample_chunk(np.ascontiguousarray(block.T))
+        self._made += len(out)
+        return np.ascontiguousarray(out.T)
+
+    def finish(self) -> np.ndarray:
+        """Return what is left, (channels, m) with m ≥ 0; nothing can be pushed any more."""
+        nothing = np.zeros((0, self._channels), dtype=np.float32)
+        if self._stream is None:
+            return nothing.T
+        rest = self._stream.resample_chunk(nothing, last=True)
+        wanted = resampled_length(self._taken, *self._rates) - self._made
+        return _fit(np.ascontiguousarray(rest.T), max(0, wanted))
 
 
 def _fit(block: np.ndarray, frames: int) -> np.ndarray:

@@ -31,7 +31,6 @@ from stemsplit.cli.screen import Screen, put
 from stemsplit.cli.separate import ready as separator_ready
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOptions, SeparateOptions, Smoothing
-from stemsplit.startup import quick_imports
 
 if TYPE_CHECKING:
     from stemsplit.melody.reader import Reader
@@ -187,7 +186,7 @@ def _to_files(
     paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, dry_run: bool, talk: Talk
 ) -> int:
     """Plan, then read every input's melody into files; 1 if one of them failed."""
-    with talk.screen.busy("starting PyTorch"), quick_imports():
+    with talk.screen.busy("starting PyTorch"):
         from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
@@ -199,7 +198,7 @@ def _to_pipe(
     paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, screen: Screen
 ) -> int:
     """One file's contour, to standard output."""
-    with screen.busy("starting PyTorch"), quick_imports():
+    with screen.busy("starting PyTorch"):
         from stemsplit.audio import probe
         from stemsplit.melody.formats import format_named
         from stemsplit.melody.reader import listen

@@ -33,7 +33,6 @@ from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one,
 from stemsplit.cli.screen import Screen
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, Clip, SeparateOptions
-from stemsplit.startup import quick_imports
 
 if TYPE_CHECKING:
     from stemsplit.separation.separator import Separator
@@ -193,7 +192,7 @@ def to_files(
     debug: bool = False,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
-    with screen.busy("starting PyTorch"), quick_imports():
+    with screen.busy("starting PyTorch"):
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
@@ -206,7 +205,7 @@ def to_files(
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
     """One file, one stem, to standard output."""
-    with screen.busy("starting PyTorch"), quick_imports():
+    with screen.busy("starting PyTorch"):
         from stemsplit.runs.separate import check_options, pipe_track
 
     if options.format not in ("wav", "raw"):
@@ -237,7 +236,6 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
 
 def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
     """The separator of a run, loaded; with -v its figures are told."""
-    from stemsplit.machine.device import limit_threads
     from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.separation.separator import make_separator
     from stemsplit.weights.model import load_model
@@ -245,7 +243,6 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     keep_freed_memory()
     with screen.downloading(reference) as progress:
         model = load_model(reference, "separate", progress=progress)
-    limit_threads()
     separator = make_separator(model, options)
     chunk = separator.chunking.chunk_samples / model.network.config.sample_rate
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}")

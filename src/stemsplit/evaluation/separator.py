@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from stemsplit.audio import probe
+from stemsplit.audio import probe, rechunked
 from stemsplit.audio.info import Warn
 from stemsplit.errors import AudioError, UnknownModelError
 from stemsplit.evaluation.folders import SongFolder
 from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
-from stemsplit.evaluation.songs import in_blocks_of, seconds_together
-from stemsplit.separation.separator import Separator, Source, render
-from stemsplit.separation.source import file_source
+from stemsplit.evaluation.songs import seconds_together
+from stemsplit.separation.separator import Separator, render
+from stemsplit.separation.source import Source, file_source
 from stemsplit.weights.card import Score
 from stemsplit.weights.catalog import card
 
@@ -50,7 +50,7 @@ def score_separator(
     source = _source(song)
     rate = source.sample_rate
     with closing(render(separator, source, rate, on_progress=on_progress, on_warning=on_warning)) as rendered:
-        estimates = in_blocks_of(rate, (block.outputs for block in rendered))
+        estimates = rechunked((block.outputs for block in rendered), rate)
         return SongScore(song.name, score_parts(_parts(seconds_together(files), estimates, names), frame_sdr))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stemsplit.audio import AudioInfo, blocks, probe
+from stemsplit.audio import AudioInfo, blocks, probe, rechunked
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.evaluation.folders import estimate_files, find_songs
 from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
@@ -103,7 +103,7 @@ def seconds_together(paths: Mapping[Key, Path]) -> Iterator[dict[Key, np.ndarray
         _require_one_kind(infos[0], info)
     with ExitStack() as stack:
         second = infos[0].sample_rate
-        readers = [stack.enter_context(closing(in_blocks_of(second, blocks(info, second)))) for info in infos]
+        readers = [stack.enter_context(closing(rechunked(blocks(info, second), second))) for info in infos]
         position = 0
         while True:
             together = [next(reader, None) for reader in readers]
@@ -114,19 +114,6 @@ def seconds_together(paths: Mapping[Key, Path]) -> Iterator[dict[Key, np.ndarray
                 return
             position = ends[0]
             yield found
-
-
-def in_blocks_of(samples: int, parts: Iterable[np.ndarray]) -> Generator[np.ndarray]:
-    """The same audio (…, n) in blocks of so many samples, the last one shorter."""
-    held: list[np.ndarray] = []
-    for part in parts:
-        held.append(part)
-        while sum(block.shape[-1] for block in held) >= samples:
-            joined = np.concatenate(held, axis=-1)
-            yield joined[..., :samples]
-            held = [joined[..., samples:]]
-    if held and (rest := np.concatenate(held, axis=-1)).shape[-1]:
-        yield rest
 
 
 def _require_one_kind(first: AudioInfo, other: AudioInfo) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -26,14 +28,22 @@ def wanted_backend() -> str:
     return os.environ.get(BACKEND_VARIABLE) or "auto"
 
 
-def limit_threads() -> int:
-    """Let PyTorch use no more threads than cores are left to this process, and return how many it uses.
+@contextmanager
+def threads_within_cores() -> Iterator[None]:
+    """Inside, let PyTorch use no more threads than cores are left to this process.
 
     PyTorch minds the scheduler's word and not the control group's: in a container with two cores' worth of time on a
     large machine it would start a thread per core, which then wait for one another.
     """
-    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
-    return torch.get_num_threads()
+    before = torch.get_num_threads()
+    if before <= (most := usable_cores()):
+        yield
+        return
+    torch.set_num_threads(most)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def chunks_side_by_side(device: torch.device, parameters: int | None) -> int:

@@ -1,7 +1,7 @@
 """The stages of one pass, each in a thread of its own: what is read ahead, computed here, and written behind.
 
-           ahead                       here                        behind
-    decode → resample  ─channel→  chunks → network  ─channel→  resample → mix → files
+           ahead                                here                               behind
+    decode → resample  ─channel→  chunks → network → overlap-add → resample → mix  ─channel→  files
 
 The network stays in the calling thread, where Python raises Ctrl-C. Channels are short: memory does not grow. An
 error of a stage is raised in the calling thread, once and as it is; and whenever the caller leaves, the threads stop
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -21,15 +20,10 @@ from typing import Generic, TypeVar
 from stemsplit.machine.cores import usable_cores
 
 T = TypeVar("T")
-R = TypeVar("R")
 Warn = Callable[[str], None]
 
 AHEAD_ITEMS = 4
 BEHIND_ITEMS = 2
-
-
-class _StoppedError(BaseException):
-    """The caller has left: what a thread that works behind gets instead of its next item."""
 
 
 @dataclass(frozen=True)
@@ -131,34 +125,59 @@ def _told(channel: Channel[T | _Said], warn: Warn) -> Iterator[T]:
             yield item
 
 
-def behind(items: Iterable[T], work: Callable[[Iterator[T]], R], *, depth: int = BEHIND_ITEMS) -> R:
-    """What `work` returns of the items, which are made here while it works on those before in a thread of its own.
+class Behind(Generic[T]):
+    """Does some work on items, one by one in their order, in a thread of its own; a context manager.
 
-    Raises what `work` raises, or what making the items does; then `work` is left by an exception at its next item.
+    At the end of the block all items are done. If the block fails, no further item is begun; the thread has ended in
+    any case. On a single core `put` does the work itself.
+
+    Args:
+        work: is called with every item.
+        depth: items that may wait.
     """
-    if usable_cores() == 1:
-        return work(iter(items))
-    channel: Channel[T] = Channel(depth)
-    outcome: Future[R] = Future()
-    thread = Thread(target=_work, args=(work, channel, outcome), name="stemsplit-behind", daemon=True)
-    thread.start()
-    try:
-        for item in items:
-            if not channel.put(item):
-                break
-        channel.end()
-        thread.join()
-    except BaseException:
-        channel.end(_StoppedError(), at_once=True)
-        thread.join()
-        raise
-    return outcome.result()
 
+    def __init__(self, work: Callable[[T], object], *, depth: int = BEHIND_ITEMS) -> None:
+        self._work = work
+        self._channel: Channel[T] = Channel(depth)
+        self._thread: Thread | None = None
+        self._error: BaseException | None = None
 
-def _work(work: Callable[[Iterator[T]], R], channel: Channel[T], outcome: Future[R]) -> None:
-    try:
-        outcome.set_result(work(iter(channel)))
-    except BaseException as error:
-        outcome.set_exception(error)
-    finally:
-        channel.leave()
+    def __enter__(self) -> Behind[T]:
+        if usable_cores() > 1:
+            self._thread = Thread(target=self._run, name="stemsplit-behind", daemon=True)
+            self._thread.start()
+        return self
+
+    def put(self, item: T) -> None:
+        """Hand over an item, and wait while too many do. Raises: what `work` raised of an item before."""
+        if self._thread is None:
+            self._work(item)
+        elif not self._channel.put(item):
+            self._thread.join()
+            self._raise()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self._thread is None:
+            return
+        try:
+            if kind is None:
+                self._channel.end()
+                self._thread.join()
+        finally:
+            self._channel.end(at_once=True)
+            self._thread.join()
+        if kind is None:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            for item in self._channel:
+                self._work(item)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._channel.leave()

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from stemsplit.audio.rechunk import Rechunker
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
+from stemsplit.machine.device import threads_within_cores
 from stemsplit.melody.pitch import PitchGrid
 from stemsplit.networks.contract import MelodyConfig, MelodyNetwork
 from stemsplit.separation.inference import is_out_of_memory
@@ -72,14 +74,13 @@ def posteriors(
 def _chunks(blocks: Iterable[np.ndarray], config: MelodyConfig, frames: int) -> Iterator[tuple[np.ndarray, int, int]]:
     """Samples (n,) that begin on a frame, and the range of their frames that this chunk answers for."""
     hop, context = config.hop_samples, max(1, config.context_frames)  # silence is heard a frame away
-    held, before = np.zeros(0, np.float32), 0  # `before`: frames held as context of the next chunk
-    for block in blocks:
-        held = np.concatenate([held, block])
-        while len(held) >= (needed := (before + frames + context) * hop):
-            yield held[:needed], before, before + frames
-            passed = max(0, before + frames - context)
-            held, before = held[passed * hop :], before + frames - passed
-    if len(held):
+    source, before = Rechunker(blocks), 0  # `before`: frames that are held as context of the next chunk
+    while (held := source.peek(needed := (before + frames + context) * hop)) is not None and len(held) == needed:
+        yield held, before, before + frames
+        passed = max(0, before + frames - context)
+        source.drop(passed * hop)
+        before += frames - passed
+    if held is not None and len(held):
         yield held, before, 1 + len(held) // hop
     else:  # one sample at 48 kHz is none at 16
         yield np.zeros(hop, np.float32), 0, 1
@@ -107,7 +108,7 @@ class _Estimate:
 
     def _run(self, samples: np.ndarray) -> np.ndarray:
         config = self.network.config
-        with torch.inference_mode():
+        with torch.inference_mode(), threads_within_cores():
             waveform = torch.from_numpy(np.ascontiguousarray(samples)).to(self.device)
             logits = self.network(waveform[None])
             expected = (1, 1 + len(samples) // config.hop_samples, 1 + config.bins)
@@ -167,13 +168,9 @@ def together(first: Iterable[np.ndarray], second: Iterable[np.ndarray]) -> Itera
     The streams may be cut differently. Where `second` ends early (a conversion of the rate may cost it a frame),
     `first` stands alone.
     """
-    others, held = iter(second), None
+    others = Rechunker(second, axis=0)
     for rows in first:
-        while held is None or len(held) < len(rows):
-            if (block := next(others, None)) is None:
-                break
-            held = block if held is None else np.concatenate([held, block])
-        other = rows[:0] if held is None else held[: len(rows)]
-        held = None if held is None else held[len(other) :]
+        other = others.take(len(rows))
+        other = rows[:0] if other is None else other
         mean = np.sqrt((rows[: len(other)] + TINY) * (other + TINY))
         yield np.concatenate([mean / mean.sum(1, keepdims=True), rows[len(other) :]]).astype(np.float32, copy=False)

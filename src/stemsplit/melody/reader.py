@@ -22,7 +22,8 @@ from stemsplit.melody.decode import Decoding, check_decoding, decode
 from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
-from stemsplit.separation.separator import Separator, Source, render
+from stemsplit.separation.separator import Separator, render
+from stemsplit.separation.source import Source
 from stemsplit.weights.model import Model
 
 THRESHOLD = 0.5

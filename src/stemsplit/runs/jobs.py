@@ -90,42 +90,49 @@ class Outcome:
 
 
 class Watcher:
-    """Is told what happens; this one ignores it."""
+    """Receives what happens during a run, and does nothing with it. A subclass shows it to somebody."""
 
     def on_start(self, job: Job, seconds: float | None) -> None:
-        """A job begins; `seconds` of audio, where the file says."""
+        """Learn that a job begins, and its `seconds` of audio where the file says."""
 
     def on_progress(self, job: Job, seconds: float) -> None:
-        """So many seconds of audio are done."""
+        """Learn how many seconds of audio are done."""
 
     def on_warning(self, job: Job, text: str) -> None:
-        """Something was put right on the way."""
+        """Learn what was put right on the way."""
 
 
 def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iterator[Outcome]:
-    """Work through the jobs; every one has an outcome, whatever happens in it."""
+    """Work through the jobs and yield an outcome for each, whatever happens in it."""
+    watcher = watcher or Watcher()
     for job in jobs:
-        yield _run_one(job, work, watcher or Watcher())
+        told, started = _Told(job, watcher), time.monotonic()
+        try:
+            if not work.options.force and work.is_finished(job):
+                yield skipped(job)
+                continue
+            watcher.on_start(job, known_seconds(job.source))
+            manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
+        except Exception as error:
+            took, said = time.monotonic() - started, tuple(told.warnings)
+            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
+            continue
+        yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
 
 
-def _run_one(job: Job, work: Work, watcher: Watcher) -> Outcome:
-    started = time.monotonic()
-    warnings: list[str] = []
+class _Told:
+    """Passes on to a watcher what is said of a job, and keeps the warnings."""
 
-    def warn(text: str) -> None:
-        warnings.append(text)
-        watcher.on_warning(job, text)
+    def __init__(self, job: Job, watcher: Watcher) -> None:
+        self._job, self._watcher = job, watcher
+        self.warnings: list[str] = []
 
-    try:
-        if not work.options.force and work.is_finished(job):
-            return skipped(job)
-        watcher.on_start(job, known_seconds(job.source))
-        manifest = work.carry_out(job, on_progress=lambda seconds: watcher.on_progress(job, seconds), on_warning=warn)
-    except Exception as error:
-        took, said = time.monotonic() - started, tuple(warnings)
-        return Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
-    took, said = time.monotonic() - started, tuple(warnings)
-    return Outcome(job, "done", job.targets, manifest, took, said)
+    def progress(self, seconds: float) -> None:
+        self._watcher.on_progress(self._job, seconds)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+        self._watcher.on_warning(self._job, text)
 
 
 def _message(error: Exception, job: Job) -> str:
@@ -136,29 +143,33 @@ def _message(error: Exception, job: Job) -> str:
     return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
 
 
-def recorded(job: Job, make: Callable[[AudioInfo, Warn], Mapping[str, Any]], on_warning: Warn) -> dict[str, Any]:
-    """Let `make` write the targets of a job, then write its manifest and return it.
+class Record:
+    """What a manifest says of a job beside the work itself: its source as it was before the work, time, warnings.
 
-    `make` is handed what the source is and whom to warn, and returns what the manifest says of the work itself.
+    Raises: AudioError if the source cannot be read.
     """
-    started = time.monotonic()
-    warnings: list[str] = []
 
-    def warn(text: str) -> None:
-        warnings.append(text)
-        on_warning(text)
+    def __init__(self, job: Job, on_warning: Warn) -> None:
+        self.job, self.info = job, probe(job.source)
+        self._started, self._on_warning = time.monotonic(), on_warning
+        self._warnings: list[str] = []
+        self._source = _input_record(job, self.info)
 
-    info = probe(job.source)
-    read_from = _input_record(job, info)  # before the work: the file may change meanwhile
-    about = make(info, warn)
-    seconds = round(time.monotonic() - started, 3)
-    manifest = {"stemsplit": __version__, "input": read_from, **about, "seconds": seconds, "warnings": warnings}
-    write_manifest(job.manifest, manifest)
-    return manifest
+    def warn(self, text: str) -> None:
+        """Note a warning and pass it on."""
+        self._warnings.append(text)
+        self._on_warning(text)
+
+    def write(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the manifest, with what is to be said about the work, and return it. Raises: OutputError."""
+        seconds = round(time.monotonic() - self._started, 3)
+        own = {"seconds": seconds, "warnings": self._warnings}
+        manifest = {"stemsplit": __version__, "input": self._source, **about, **own}
+        write_manifest(self.job.manifest, manifest)
+        return manifest
 
 
 def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
-    """What a manifest says of the file that all was made from."""
     return {
         "path": job.name,
         "sha256": sha256_of(job.source),

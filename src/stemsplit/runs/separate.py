@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,10 +18,10 @@ from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path
 from stemsplit.options import CLIPS, SeparateOptions
-from stemsplit.runs.jobs import Job, Progress, recorded
+from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import refuse_collisions
-from stemsplit.runs.stem_files import Form, Levels, write_files, write_pipe
-from stemsplit.separation.separator import Separator, render, render_into
+from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
+from stemsplit.separation.separator import Separator, render
 from stemsplit.separation.source import file_source
 
 
@@ -98,27 +97,20 @@ def separate_track(
     Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
     """
 
-    def make(info: AudioInfo, warn: Warn) -> dict[str, Any]:
-        form = form_for(info, options, warn)
-        tags = read_tags(job.source, warn)
-        levels = write_files(
-            partial(
-                render_into,
-                separator=separator,
-                source=file_source(info),
-                sample_rate=form.sample_rate,
-                on_progress=on_progress,
-                on_warning=warn,
-            ),
-            separator.outputs,
-            job.targets,
-            form,
-            tags={stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets},
-            on_warning=warn,
-        )
-        return _about(job, separator, options, form, levels)
-
-    return recorded(job, make, on_warning)
+    record = Record(job, on_warning)
+    form = form_for(record.info, options, record.warn)
+    tags = read_tags(job.source, record.warn)
+    named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
+    blocks = render(
+        separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn
+    )
+    with (
+        closing(blocks),
+        stem_files(separator.outputs, job.targets, form, tags=named, on_warning=record.warn) as files,
+    ):
+        for block in blocks:
+            files.write(block)
+    return record.write(_about(job, separator, options, form, files.levels))
 
 
 def pipe_track(

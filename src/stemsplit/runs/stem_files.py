@@ -19,6 +19,7 @@ from stemsplit.audio.wav import quantize
 from stemsplit.files.spool import Spool
 from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.disk import new_folders_removed_on_error
+from stemsplit.machine.pipeline import Behind
 from stemsplit.options import Clip
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.stems import Output, fold_residual
@@ -48,55 +49,67 @@ class Levels:
     peaks: Mapping[str, float]
 
 
-Feed = Callable[[Callable[[Iterator[Rendered]], None]], None]
-"""Hands all blocks of the outputs to a consumer, which it may run in another thread: see `separator.render_into`."""
+class StemFiles:
+    """Where the blocks of a track go. `levels` are known when all files are there."""
+
+    levels: Levels
+
+    def __init__(self, write: Callable[[Rendered], None]) -> None:
+        self.write = write
 
 
-def write_files(
-    feed: Feed,
+@contextmanager
+def stem_files(
     outputs: Sequence[Output],
     targets: Mapping[str, Path],
     form: Form,
     *,
     tags: Mapping[str, Tags] | None = None,
     on_warning: Warn,
-) -> Levels:
-    """Write every output to its target: all of them appear at the end, or none and no new folder.
+) -> Iterator[StemFiles]:
+    """Write every output to its target: all of them appear when the block ends, or none and no new folder if it fails.
 
+    Blocks are encoded in a thread of its own where there are cores for it.
     Raises: OutputError.
     """
     with new_folders_removed_on_error(targets.values()), ExitStack() as stack:
         writers = [stack.enter_context(_writer(targets[o.name], form, (tags or {}).get(o.name))) for o in outputs]
-        # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
-        spare = usable_cores() > 1
-        final = Final(outputs, form, stack, folder=next(iter(targets.values())).parent, guess=spare)
         encode = stack.enter_context(_encoding(writers))
-        feed(lambda rendered: encode(final.as_they_come(rendered)))
+        # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
+        final = stack.enter_context(
+            Final(outputs, form, folder=next(iter(targets.values())).parent, guess=usable_cores() > 1)
+        )
+
+        def take(block: Rendered) -> None:
+            if (samples := final.take(block)) is not None:
+                encode(samples)
+
+        with Behind(take) as behind:
+            files = StemFiles(behind.put)
+            yield files
         if not final.stands:
             for writer in writers:
                 writer.restart()
-            encode(final.from_the_start())
+            for samples in final.again():
+                encode(samples)
         for output, writer in zip(outputs, writers, strict=True):
             if writer.clamped:
                 on_warning(f"{output.name}: {writer.clamped} samples beyond full scale were cut to it")
-    return final.report(on_warning)
+    files.levels = final.report(on_warning)
 
 
 @contextmanager
-def _encoding(writers: Sequence[StemWriter]) -> Iterator[Callable[[Iterable[np.ndarray]], None]]:
-    """What writes blocks (outputs, channels, n), the stems of a block at the same time where there are cores for it."""
+def _encoding(writers: Sequence[StemWriter]) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield what writes a block (outputs, channels, n), its stems at the same time where there are cores for it."""
     threads = min(usable_cores(), len(writers))
-    if threads == 1:
-        yield lambda blocks: _encode(writers, blocks, map)
-        return
     with ThreadPoolExecutor(threads, thread_name_prefix="stemsplit-encode") as pool:
-        yield lambda blocks: _encode(writers, blocks, pool.map)
+        each = map if threads == 1 else pool.map
 
+        def encode(samples: np.ndarray) -> None:
+            for _ in each(StemWriter.write, writers, samples):
+                pass
 
-def _encode(writers: Sequence[StemWriter], blocks: Iterable[np.ndarray], each: Callable[..., Iterable[None]]) -> None:
-    for block in blocks:
-        for _ in each(StemWriter.write, writers, block):
-            pass
+        yield encode
 
 
 def write_pipe(
@@ -108,13 +121,12 @@ def write_pipe(
     raw: bool,
     on_warning: Warn,
 ) -> bool:
-    """Write the only output to a pipe as WAV, or as bare samples; False if its reader went away.
+    """Write the only output to a pipe as WAV, or as bare samples; return False if its reader went away.
 
     Raises: OutputError.
     """
-    with ExitStack() as stack:
-        final = Final(outputs, form, stack, folder=None, guess=False)
-        blocks = (block[0] for block in final.all_of(rendered))
+    with Final(outputs, form, folder=None, guess=False) as final:
+        blocks = (block[0] for block in _all_of(final, rendered))
         complete = write_stream(
             stream, blocks, form.sample_rate, form.channels, form.bit_depth, frames=form.frames, raw=raw
         )
@@ -123,39 +135,48 @@ def write_pipe(
     return complete
 
 
+def _all_of(final: Final, rendered: Iterable[Rendered]) -> Iterator[np.ndarray]:
+    """Yield every block once, with the right gain."""
+    for block in rendered:
+        if (samples := final.take(block)) is not None:
+            yield samples
+    if not final.stands:
+        yield from final.again()
+
+
 class Final:
-    """Blocks (outputs, channels, n) just as they go into the files; levels are known when all have passed.
+    """Makes of blocks what goes into the files, (outputs, channels, n), and measures it; a context manager.
 
     Where an integer or lossy format could clip, everything is kept on disk until the one gain is known. With `guess`
-    blocks are finished nevertheless as they come, as long as nothing clips; what came of them `stands` if nothing did.
+    blocks are finished as they come nevertheless, for as long as nothing clips. What came of them `stands` if nothing
+    clipped to the end; if not, they all come `again`.
     """
 
-    def __init__(
-        self, outputs: Sequence[Output], form: Form, stack: ExitStack, *, folder: Path | None, guess: bool
-    ) -> None:
+    def __init__(self, outputs: Sequence[Output], form: Form, *, folder: Path | None, guess: bool) -> None:
         self.outputs, self.form = outputs, form
         keeps = form.clip == "rescale" and form.bit_depth != "32f"
-        self._kept = stack.enter_context(_Kept(outputs, form, folder)) if keeps else None
+        self._kept = _Kept(outputs, form, folder) if keeps else None
         self.stands = guess or not keeps
         self._reset()
 
-    def all_of(self, rendered: Iterable[Rendered]) -> Iterator[np.ndarray]:
-        """Every block once, with the right gain."""
-        yield from self.as_they_come(rendered)
-        if not self.stands:
-            yield from self.from_the_start()
+    def __enter__(self) -> Final:
+        if self._kept is not None:
+            self._kept.__enter__()
+        return self
 
-    def as_they_come(self, rendered: Iterable[Rendered]) -> Iterator[np.ndarray]:
-        """Finished blocks, as long as they seem to stand."""
-        for block in rendered:
-            if self._kept is not None:
-                self._kept.write(block)
-                self.stands = self.stands and self._kept.gain() == 1.0
-            if self.stands:
-                yield self._finished(block)
+    def __exit__(self, *error: object) -> None:
+        if self._kept is not None:
+            self._kept.__exit__(*error)
 
-    def from_the_start(self) -> Iterator[np.ndarray]:
-        """All blocks again, with the one gain."""
+    def take(self, block: Rendered) -> np.ndarray | None:
+        """Return a block as it goes into the files if all seems to stand, else None."""
+        if self._kept is not None:
+            self._kept.write(block)
+            self.stands = self.stands and self._kept.gain() == 1.0
+        return self._finished(block) if self.stands else None
+
+    def again(self) -> Iterator[np.ndarray]:
+        """Yield all blocks from the start, with the one gain."""
         assert self._kept is not None
         self._reset(self._kept.gain())
         for block in self._kept.blocks(self.gain):

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stemsplit.audio import AudioInfo
 from stemsplit.audio.info import Warn
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import output_record, still_holds
@@ -26,7 +25,7 @@ from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_note
 from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
 from stemsplit.options import MelodyOptions
-from stemsplit.runs.jobs import Job, Progress, recorded
+from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import refuse_collisions
 from stemsplit.separation.source import file_source
 
@@ -99,20 +98,18 @@ def melody_track(
     Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
     """
 
-    def make(info: AudioInfo, warn: Warn) -> dict[str, Any]:
-        spectrogram = Spectrogram() if options.plot else None
-        reading = listen(
-            reader,
-            file_source(info),
-            on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
-            on_progress=on_progress,
-            on_warning=warn,
-        )
-        notes = find_notes(reading.contour, options.tuning)
-        _write(job, reading, notes, spectrogram, options)
-        return _about(job, reader, options, reading, notes)
-
-    return recorded(job, make, on_warning)
+    record = Record(job, on_warning)
+    spectrogram = Spectrogram() if options.plot else None
+    reading = listen(
+        reader,
+        file_source(record.info),
+        on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
+        on_progress=on_progress,
+        on_warning=record.warn,
+    )
+    notes = find_notes(reading.contour, options.tuning)
+    _write(job, reading, notes, spectrogram, options)
+    return record.write(_about(job, reader, options, reading, notes))
 
 
 def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | None, options: MelodyOptions) -> None:

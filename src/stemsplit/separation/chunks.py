@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemsplit.audio.rechunk import Rechunker
 from stemsplit.errors import UsageError
 
 RAMP_PARTS = 10  # a ramp is a tenth of the chunk
@@ -91,19 +92,20 @@ class Chunk:
 def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
     """Cut blocks (channels, n) of any sizes into chunks; holds about two chunks and one block at a time."""
     chunk, step, border = chunking.chunk_samples, chunking.step_samples, chunking.border_samples
-    blocks = iter(blocks)
-    held = next(blocks, None)
-    if held is None:
+    source, begin = Rechunker(blocks), 0
+    head = source.peek(2 * border + 1)
+    if head is None:
         return
-    held, begin = _fill(held, blocks, 2 * border + 1), 0
-    mirrored = held.shape[-1] > 2 * border
+    mirrored = head.shape[-1] > 2 * border
     if mirrored:
-        held, begin = np.concatenate([held[:, border:0:-1], held], axis=-1), -border
+        source.put_back(head[:, border:0:-1])
+        begin = -border
 
     # One sample more than a chunk: so what is held at the end contains all that the mirrored tail is made of.
-    while (held := _fill(held, blocks, chunk + 1)).shape[-1] > chunk:
+    while (held := _held(source, chunk + 1)).shape[-1] > chunk:
         yield Chunk(held[:, :chunk], begin, max(0, -begin), step)
-        held, begin = held[:, step:], begin + step
+        source.drop(step)
+        begin += step
 
     length = begin + held.shape[-1]
     if mirrored:
@@ -113,30 +115,32 @@ def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
         held, begin = held[:, step:], begin + step
 
 
-def overlap_add(estimated: Iterable[tuple[Chunk, np.ndarray]], chunking: Chunking) -> Iterator[np.ndarray]:
-    """Join the estimates (..., chunk_samples) of consecutive chunks into blocks (..., n) of finished samples.
-
-    The blocks together are exactly as long as what went into `chunks`.
-    """
-    step, border, window = chunking.step_samples, chunking.border_samples, chunking.window()
-    tail = tail_weight = np.zeros(border, np.float32)
-    for chunk, estimate in estimated:
-        total, weight = estimate * window, window.copy()
-        total[..., :border] += tail
-        weight[:border] += tail_weight
-        if chunk.first < chunk.last:
-            finished = slice(chunk.first, chunk.last)
-            yield total[..., finished] / weight[finished]
-        tail, tail_weight = total[..., step:], weight[step:]
+def _held(source: Rechunker, samples: int) -> np.ndarray:
+    held = source.peek(samples)
+    assert held is not None
+    return held
 
 
-def _fill(held: np.ndarray, blocks: Iterator[np.ndarray], samples: int) -> np.ndarray:
-    """Append blocks until `samples` are held; fewer only at the end of the stream."""
-    parts, missing = [held], samples - held.shape[-1]
-    while missing > 0 and (block := next(blocks, None)) is not None:
-        parts.append(block)
-        missing -= block.shape[-1]
-    return held if len(parts) == 1 else np.concatenate(parts, axis=-1)
+class OverlapAdd:
+    """Joins the estimates of consecutive chunks, handed to it one by one."""
+
+    def __init__(self, chunking: Chunking) -> None:
+        self._step, self._border, self._window = chunking.step_samples, chunking.border_samples, chunking.window()
+        self._tail = self._tail_weight = np.zeros(self._border, np.float32)
+
+    def add(self, chunk: Chunk, estimate: np.ndarray) -> np.ndarray | None:
+        """Add an estimate (..., chunk_samples) and return the samples (..., n) that are finished by it, or None.
+
+        All that it returns is together exactly as long as what went into `chunks`.
+        """
+        total, weight = estimate * self._window, self._window.copy()
+        total[..., : self._border] += self._tail
+        weight[: self._border] += self._tail_weight
+        self._tail, self._tail_weight = total[..., self._step :], weight[self._step :]
+        if chunk.first >= chunk.last:
+            return None
+        finished = slice(chunk.first, chunk.last)
+        return np.asarray(total[..., finished] / weight[finished])
 
 
 def _pad(samples: np.ndarray, chunk_samples: int) -> np.ndarray:

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from stemsplit.errors import ModelError, OutOfMemoryError
+from stemsplit.machine.device import threads_within_cores
 from stemsplit.networks.backends.choose import bind, choose
 from stemsplit.networks.contract import SeparatorNetwork
-from stemsplit.separation.chunks import Chunking, chunks, overlap_add
+from stemsplit.separation.chunks import Chunking, OverlapAdd, chunks
 
 SMALLEST_CHUNK_PARTS = 4  # below a quarter of the length it was trained with, a network has too little context
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
@@ -94,7 +95,7 @@ class Inference:
 
     def _run(self, mixture: np.ndarray, precision: torch.dtype | None) -> np.ndarray:
         autocast = nullcontext() if precision is None else torch.autocast(self.device.type, dtype=precision)
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), autocast, threads_within_cores():
             stems = self.network(torch.from_numpy(mixture).to(self.device))
         batch, channels, samples = mixture.shape
         expected = (batch, len(self.network.config.stems), channels, samples)
@@ -105,8 +106,9 @@ class Inference:
     def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
         """Separate one chunk (C, S) as a stream of its own."""
         smaller = Chunking(self.most_samples, self.chunking.overlap)
-        estimated = ((chunk, self(chunk.samples[None])[0]) for chunk in chunks([mixture], smaller))
-        return np.concatenate(list(overlap_add(estimated, smaller)), axis=-1)
+        joined = OverlapAdd(smaller)
+        blocks = [joined.add(chunk, self(chunk.samples[None])[0]) for chunk in chunks([mixture], smaller)]
+        return np.concatenate([block for block in blocks if block is not None], axis=-1)
 
     def _step_down(self, batch: int, samples: int) -> None:
         _release_cached_memory(self.device)

@@ -2,31 +2,28 @@
 
 source blocks → the network's rate → stems → the wanted rate → outputs, in step with the mixture where one is needed
 
-What comes before the network is done ahead of it, and with `render_into` what comes after it behind it: see `stages`.
+What comes before the network is done ahead of it: see `machine.pipeline`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 
-from stemsplit.audio import resample, resampled_length
+from stemsplit.audio import Rechunker, Resampler, resample, resampled_length
 from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device, choose_precision, chunks_side_by_side
-from stemsplit.machine.pipeline import ahead, behind
+from stemsplit.machine.pipeline import ahead
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.source import Source
 from stemsplit.separation.stems import Output, mix_outputs, needs_mixture, select
 from stemsplit.separation.stream import chunking_for, separate_blocks
 from stemsplit.weights.model import Model
-
-R = TypeVar("R")
 
 SLACK_SAMPLES = 64  # what two conversions of the rate may add at the end
 
@@ -42,15 +39,6 @@ class Separator:
     precision: torch.dtype | None
     side_by_side: int = 1
     """Chunks computed at once, see `device.chunks_side_by_side`."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Audio that can be read from its start more than once: float32 blocks (channels, n), rate in Hz."""
-
-    blocks: Callable[[Warn | None], Iterator[np.ndarray]]
-    sample_rate: int
-    channels: int
 
 
 @dataclass(frozen=True)
@@ -103,55 +91,21 @@ def render(
     *,
     on_progress: Callable[[float], object] | None = None,
     on_warning: Warn,
-) -> Generator[Rendered, None, None]:
+) -> Generator[Rendered]:
     """Separate a source into blocks of the outputs at `sample_rate` (Hz), in bounded memory.
 
     Together they have exactly the samples of the source, or what `resampled_length` makes of them. `on_progress`
-    is told the seconds of audio that are done.
+    is told the seconds of audio that are done. Decoding goes on ahead, in a thread of its own.
     """
-    with _stems(separator, source, on_progress, on_warning) as (stems, count):
-        yield from _finished(separator, source, sample_rate, stems, count)
-
-
-def render_into(
-    consume: Callable[[Iterator[Rendered]], R],
-    separator: Separator,
-    source: Source,
-    sample_rate: int,
-    *,
-    on_progress: Callable[[float], object] | None = None,
-    on_warning: Warn,
-) -> R:
-    """What `consume` returns of the blocks that `render` yields, which it may be handed in a thread of its own."""
-    with _stems(separator, source, on_progress, on_warning) as (stems, count):
-        return behind(stems, lambda handed: consume(_finished(separator, source, sample_rate, handed, count)))
-
-
-class _Count:
-    """How many samples of the source have passed."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-
-    def over(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for block in blocks:
-            self.samples += block.shape[-1]
-            yield block
-
-
-@contextmanager
-def _stems(
-    separator: Separator, source: Source, on_progress: Callable[[float], object] | None, on_warning: Warn
-) -> Iterator[tuple[Iterator[np.ndarray], _Count]]:
-    """Blocks (K, channels, n) of the model's stems at the network's rate, and what they were made of."""
-    network, count = separator.model.network, _Count()
+    network, passed = separator.model.network, _Passed()
     own_rate = network.config.sample_rate
 
     def mixture(warn: Warn) -> Iterator[np.ndarray]:
-        return resample(count.over(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
+        return resample(passed.counted(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
 
+    finish = _Finish(separator, source, sample_rate)
     with ahead(mixture, on_warning) as blocks:
-        stems = separate_blocks(
+        for stems in separate_blocks(
             network,
             blocks,
             channels=source.channels,
@@ -161,67 +115,75 @@ def _stems(
             side_by_side=separator.side_by_side,
             on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
             on_warning=on_warning,
-        )
-        yield stems, count
+        ):
+            yield from finish.push(stems)
+        yield from finish.end(resampled_length(passed.samples, source.sample_rate, sample_rate))
 
 
-def _finished(
-    separator: Separator, source: Source, sample_rate: int, stems: Iterable[np.ndarray], count: _Count
-) -> Iterator[Rendered]:
-    """The model's stems → outputs at `sample_rate`."""
-    stems = _at_rate(separator, source, sample_rate, stems, count)
-    if not needs_mixture(separator.outputs):
-        for block in stems:
-            yield Rendered(mix_outputs(separator.outputs, block), None)
-        return
-    again = source.blocks(None)  # a second decoder: holding the mixture back for the network would cost memory
-    mixture = resample(again, source.sample_rate, sample_rate, source.channels)
-    for block, mixed in _in_step(stems, mixture):
-        yield Rendered(mix_outputs(separator.outputs, block, mixed), mixed)
+class _Passed:
+    """Counts the samples of a source as they pass."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def counted(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self.samples += block.shape[-1]
+            yield block
 
 
-def _at_rate(
-    separator: Separator, source: Source, sample_rate: int, stems: Iterable[np.ndarray], count: _Count
-) -> Iterator[np.ndarray]:
-    """Blocks (K, channels, n) from the network's rate to `sample_rate`, together exactly as long as the source."""
-    config, channels = separator.model.network.config, source.channels
-    rows = len(config.stems) * channels
-    flat = (block.reshape(rows, -1) for block in stems)
-    back = resample(flat, config.sample_rate, sample_rate, rows)
-    for block in settled(back, rows, lambda: resampled_length(count.samples, source.sample_rate, sample_rate)):
-        yield block.reshape(len(config.stems), channels, -1)
+class _Finish:
+    """Makes outputs at the wanted rate of the model's stems, which are handed to it block by block."""
+
+    def __init__(self, separator: Separator, source: Source, sample_rate: int) -> None:
+        self._outputs, self._channels = separator.outputs, source.channels
+        config = separator.model.network.config
+        self._rows = len(config.stems) * source.channels
+        self._resampler = Resampler(config.sample_rate, sample_rate, self._rows)
+        self._settling = Settling(self._rows)
+        self._mixture: Rechunker | None = None
+        if needs_mixture(separator.outputs):
+            again = source.blocks(None)  # a second decoder: holding the mixture back for the network would cost memory
+            self._mixture = Rechunker(resample(again, source.sample_rate, sample_rate, source.channels))
+
+    def push(self, stems: np.ndarray) -> Iterator[Rendered]:
+        """Take stems (K, channels, n) at the network's rate."""
+        yield from self._mixed(self._settling.push(self._resampler.push(stems.reshape(self._rows, -1))))
+
+    def end(self, samples: int) -> Iterator[Rendered]:
+        """Yield what is left of so many samples at the wanted rate."""
+        yield from self._mixed(self._settling.push(self._resampler.finish()))
+        yield from self._mixed(self._settling.end(samples))
+
+    def _mixed(self, rows: np.ndarray) -> Iterator[Rendered]:
+        """Yield outputs of stems (K · channels, n), and as many samples of the mixture where it is needed."""
+        if not (count := rows.shape[-1]):
+            return
+        stems = rows.reshape(-1, self._channels, count)
+        mixture = None if self._mixture is None else self._mixture.take(count)
+        yield Rendered(mix_outputs(self._outputs, stems, mixture), mixture)
 
 
-def settled(blocks: Iterable[np.ndarray], rows: int, wanted: Callable[[], int]) -> Iterator[np.ndarray]:
-    """Cut or pad a stream of blocks (rows, n) to a length that is known only when the stream ends.
+class Settling:
+    """Cuts or pads a stream of blocks (rows, n) to a length that is known only when the stream ends."""
 
-    Raises: ValueError if it is off by more than conversions of the rate explain.
-    """
-    held = np.zeros((rows, 0), np.float32)
-    passed = 0
-    for block in blocks:
-        held = np.concatenate([held, block], axis=-1)
-        ready = max(0, held.shape[-1] - SLACK_SAMPLES)
-        if ready:
-            yield held[..., :ready]
-            held = held[..., ready:]
-            passed += ready
-    missing = wanted() - passed
-    if not 0 <= missing <= held.shape[-1] + SLACK_SAMPLES:
-        raise ValueError(f"{passed + held.shape[-1]} samples came where {wanted()} were expected")
-    if missing > held.shape[-1]:
-        held = np.pad(held, ((0, 0), (0, missing - held.shape[-1])))
-    if missing:
-        yield held[..., :missing]
+    def __init__(self, rows: int) -> None:
+        self._held, self._passed = np.zeros((rows, 0), np.float32), 0
 
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Take a block and return what is certain by now, (rows, n) with n ≥ 0."""
+        self._held = np.concatenate([self._held, block], axis=-1)
+        ready = max(0, self._held.shape[-1] - SLACK_SAMPLES)
+        found, self._held = self._held[..., :ready], self._held[..., ready:]
+        self._passed += ready
+        return found
 
-def _in_step(stems: Iterable[np.ndarray], mixture: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pair every block of stems (K, channels, n) with as many samples of the mixture (channels, n)."""
-    held: list[np.ndarray] = []
-    for block in stems:
-        samples = block.shape[-1]
-        while sum(part.shape[-1] for part in held) < samples:
-            held.append(next(mixture))
-        joined = np.concatenate(held, axis=-1)
-        yield block, joined[:, :samples]
-        held = [joined[:, samples:]]
+    def end(self, wanted: int) -> np.ndarray:
+        """Return the rest, (rows, n) with n ≥ 0, of so many samples in all.
+
+        Raises: ValueError if the stream is off by more than conversions of the rate explain.
+        """
+        held, missing = self._held.shape[-1], wanted - self._passed
+        if not 0 <= missing <= held + SLACK_SAMPLES:
+            raise ValueError(f"{self._passed + held} samples came where {wanted} were expected")
+        return np.pad(self._held, ((0, 0), (0, max(0, missing - held))))[..., :missing]

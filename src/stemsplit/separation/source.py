@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,18 @@ import numpy as np
 from stemsplit.audio import AudioInfo, blocks, probe
 from stemsplit.audio.info import Warn
 from stemsplit.errors import EmptyAudioError, UsageError
-from stemsplit.separation.separator import Source
 
 MOST_CHANNELS = 64  # more rows than this and fewer columns: the array is (samples, channels)
 BLOCK_SAMPLES = 65536
+
+
+@dataclass(frozen=True)
+class Source:
+    """Audio that can be read from its start more than once: float32 blocks (channels, n), rate in Hz."""
+
+    blocks: Callable[[Warn | None], Iterator[np.ndarray]]
+    sample_rate: int
+    channels: int
 
 
 def file_source(info: AudioInfo) -> Source:

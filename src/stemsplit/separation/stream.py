@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ import torch
 from stemsplit.errors import DecodeError, ModelError, UsageError
 from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
-from stemsplit.separation.chunks import Chunk, Chunking, chunks, overlap_add
+from stemsplit.separation.chunks import Chunk, Chunking, OverlapAdd, chunks
 from stemsplit.separation.inference import Inference, is_out_of_memory
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ def separate_blocks(
     side_by_side: int = 1,
     on_progress: Callable[[int], object] | None = None,
     on_warning: Callable[[str], object] = warnings.warn,
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray]:
     """Separate a stream.
 
     Args:
@@ -103,13 +104,19 @@ def separate_blocks(
     if not network.config.aligned:
         raise ModelError("the network's stems come in another order in every chunk, which cannot be joined yet")
     infer = Inference(network, chunking, torch.device(device), precision, on_warning)
+    groups = [list(group) for group in channel_groups(channels, widest=network.config.channels)]
     cut = chunks(_checked(blocks, channels, network.config.sample_rate), chunking)
-    done = 0
-    for stems in overlap_add(_estimated(infer, cut, channels, side_by_side), chunking):
-        done += stems.shape[-1]
-        if on_progress is not None:
-            on_progress(done)
-        yield stems
+    joined, done = OverlapAdd(chunking), 0
+    for batch, stems in _computed(infer, _batched(cut, chunking.batch_size), groups, side_by_side):
+        for chunk, estimate in zip(batch, stems, strict=True):
+            _require_finite(chunk, estimate, network.config.sample_rate)
+            block = joined.add(chunk, estimate)
+            if block is None:
+                continue
+            done += block.shape[-1]
+            if on_progress is not None:
+                on_progress(done)
+            yield block
 
 
 def separate_array(
@@ -140,44 +147,32 @@ def separate_array(
     return np.concatenate([nothing, *stems], axis=-1)
 
 
-def _estimated(
-    infer: Inference, cut: Iterable[Chunk], channels: int, side_by_side: int
-) -> Iterator[tuple[Chunk, np.ndarray]]:
-    """Pair every chunk with its stems (K, channels, S)."""
-    config = infer.network.config
-    groups = [list(group) for group in channel_groups(channels, widest=config.channels)]
-
-    def stems_of(batch: list[Chunk], estimate: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        mixture = np.stack([chunk.samples for chunk in batch])
-        return np.concatenate([estimate(mixture[:, group]) for group in groups], axis=2)
-
-    for batch, stems in _computed(infer, _batched(cut, infer.chunking.batch_size), stems_of, side_by_side):
-        for chunk, estimate in zip(batch, stems, strict=True):
-            if not np.isfinite(estimate).all():
-                seconds = max(0, chunk.begin) / config.sample_rate
-                raise ModelError(
-                    f"the network made NaN or infinity of the chunk at {seconds:.2f} s, in fp32: "
-                    "`stemsplit models verify` checks its weights"
-                )
-            yield chunk, estimate
-
-
 def _computed(
-    infer: Inference,
-    batches: Iterable[list[Chunk]],
-    stems_of: Callable[[list[Chunk], Callable[[np.ndarray], np.ndarray]], np.ndarray],
-    side_by_side: int,
+    infer: Inference, batches: Iterable[list[Chunk]], groups: list[list[int]], side_by_side: int
 ) -> Iterator[tuple[list[Chunk], np.ndarray]]:
-    """Pair every batch with its stems; several at once while memory lasts."""
+    """Pair every batch with its stems (B, K, channels, S); several at once while memory lasts."""
+    alone = partial(_estimate, infer, groups)
     if side_by_side == 1:
-        return ((batch, stems_of(batch, infer)) for batch in batches)
-    return in_order(
-        lambda batch: stems_of(batch, infer.once),
-        batches,
-        side_by_side,
-        alone=lambda batch: stems_of(batch, infer),
-        crowded=is_out_of_memory,
-    )
+        return ((batch, alone(batch)) for batch in batches)
+    at_once = partial(_estimate, infer.once, groups)
+    return in_order(at_once, batches, side_by_side, alone=alone, crowded=is_out_of_memory)
+
+
+def _estimate(infer: Callable[[np.ndarray], np.ndarray], groups: list[list[int]], batch: list[Chunk]) -> np.ndarray:
+    """Return the stems (B, K, channels, S) of a batch; channels go through the network group by group."""
+    mixture = np.stack([chunk.samples for chunk in batch])
+    stems = []
+    for group in groups:
+        stems.append(infer(mixture[:, group]))
+    return np.concatenate(stems, axis=2)
+
+
+def _require_finite(chunk: Chunk, estimate: np.ndarray, sample_rate: int) -> None:
+    if not np.isfinite(estimate).all():
+        raise ModelError(
+            f"the network made NaN or infinity of the chunk at {max(0, chunk.begin) / sample_rate:.2f} s, in fp32: "
+            "`stemsplit models verify` checks its weights"
+        )
 
 
 def _checked(blocks: Iterable[np.ndarray], channels: int, sample_rate: int) -> Iterator[np.ndarray]:

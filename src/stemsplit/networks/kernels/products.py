@@ -64,7 +64,7 @@ def _onednn_is_exact() -> bool:
     settings = _settings()
     if settings is None or not torch.backends.mkldnn.is_available():
         return False
-    rng = np.random.default_rng(0)  # torch.Generator needs what `startup` defers
+    rng = np.random.default_rng(0)
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
     try:
