@@ -52,5 +52,9 @@ def config(state: Mapping[str, Tensor]) -> ToyConfig:
     return ToyConfig(stems=("low", "high")[: len(state)])
 
 
+def shapes(config: ToyConfig) -> dict[str, tuple[int, ...]]:
+    return {f"toy.gain.{k}": () for k in range(len(config.stems))}
+
+
 def convert(state: Mapping[str, Tensor], config: ToyConfig) -> dict[str, Tensor]:
     return {"gains": torch.stack([state[f"toy.gain.{k}"] for k in range(len(config.stems))])}

@@ -22,7 +22,7 @@ from stemsplit.machine import pipeline
 from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
 from stemsplit.runs import stem_files
-from stemsplit.runs.separate import plan, separate_track
+from stemsplit.runs.separate import Separating, plan
 
 Sound = Callable[..., np.ndarray]
 
@@ -48,7 +48,7 @@ def split(
     separator = fake_separator(options, gains=gains, config=config, on_call=on_call or (lambda mixture: None))
     (job,) = plan(find_inputs([source], options.output), separator, options)
     warnings: list[str] = []
-    manifest = separate_track(job, separator, options, on_warning=warnings.append)
+    manifest = Separating(separator, options).carry_out(job, on_warning=warnings.append)
     return dict(job.targets), manifest, warnings
 
 
@@ -391,13 +391,13 @@ MEMORY = """
     from stemsplit.runs.separate import plan
     from stemsplit.files.inputs import find_inputs
     from stemsplit.options import SeparateOptions
-    from stemsplit.runs.separate import separate_track
+    from stemsplit.runs.separate import Separating
     pipeline.usable_cores = stem_files.usable_cores = lambda: 3
     song = Path(sys.argv[1])
     options = SeparateOptions(output=song.parent / song.stem, exact_sum=True)
     separator = fake_separator(options, config=FakeConfig(chunk_samples=132300))
     (job,) = plan(find_inputs([song], options.output), separator, options)
-    separate_track(job, separator, options, on_warning=print)
+    Separating(separator, options).carry_out(job, on_warning=print)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

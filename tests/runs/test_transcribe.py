@@ -38,7 +38,7 @@ from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
 from stemsplit.options import MelodyOptions
 from stemsplit.runs.jobs import Job, Outcome, run
-from stemsplit.runs.transcribe import Transcribing, check_melody_options, melody_track, plan_melodies
+from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
 from stemsplit.separation.separator import Source
 
 Sound = Callable[..., np.ndarray]
@@ -55,7 +55,7 @@ def transcribe(source: Path, *, reader: Reader | None = None, **asked: Any) -> t
     options = MelodyOptions(output=source.parent / "out", device="cpu", **{"vocals": True, **asked})
     (job,) = plan_melodies(find_inputs([source], options.output), options)
     warnings: list[str] = []
-    manifest = melody_track(job, reader or fake_reader(options), options, on_warning=warnings.append)
+    manifest = Transcribing(reader or fake_reader(options), options).carry_out(job, on_warning=warnings.append)
     return job, manifest, warnings
 
 

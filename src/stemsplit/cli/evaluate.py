@@ -23,6 +23,7 @@ from stemsplit.cli.flags import (
     Quiet,
     model_names,
 )
+from stemsplit.cli.run import watching
 from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.options import SeparateOptions
@@ -187,7 +188,6 @@ def _separated(
 ) -> Scored:
     """Separate and score."""
     with screen.busy("starting PyTorch"):
-        from stemsplit.cli.progress import watching
         from stemsplit.cli.separate import ready
         from stemsplit.evaluation.folders import find_songs
         from stemsplit.evaluation.separator import about, published_sdr, score_separator

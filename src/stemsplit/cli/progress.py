@@ -7,31 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli import interrupts
-from stemsplit.cli.screen import Screen, is_watched, one_line, speed
-from stemsplit.runs.jobs import Job, Outcome, Watcher, known_seconds
+from stemsplit.cli.screen import Lines, Screen, one_line, speed
+from stemsplit.runs.jobs import Job, Outcome, known_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 NAME_WIDTH = 32
-
-
-class Lines(Watcher):
-    """Warnings as lines, nothing else: for logs and pipes."""
-
-    def __init__(self, screen: Screen) -> None:
-        self.screen = screen
-
-    def on_progress(self, job: Job, seconds: float) -> None:
-        interrupts.check()
-
-    def on_warning(self, job: Job, text: str) -> None:
-        self.screen.warn(text if job.source.name in text else f"{job.name}: {text}")
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """A job is over."""
-        interrupts.check()  # a signal may have been what made it fail
 
 
 class Bars(Lines):
@@ -72,11 +54,8 @@ class Bars(Lines):
 
 
 @contextmanager
-def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Iterator[Lines]:
-    """Bars if a person looks at stderr and did not ask for quiet, else lines."""
-    if screen.quiet or not bars or not is_watched():
-        yield Lines(screen)
-        return
+def showing_bars(screen: Screen, jobs: Sequence[Job]) -> Iterator[Bars]:
+    """Show bars on stderr; what the screen says meanwhile stands above them."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text

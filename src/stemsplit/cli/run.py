@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli.screen import Screen, duration, is_watched, put, put_json, speed
+from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed
 from stemsplit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,31 +78,42 @@ def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
 
 def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> int:
     """Work through the jobs and tell about each; 1 if one of them failed."""
+    from stemsplit.runs.jobs import run
     from stemsplit.runs.plan import check_writable
 
     check_writable(work.options.output)
+    outcomes: list[Outcome] = []
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
-        outcomes = list(_run(jobs, work, talk))
+        watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())))
+        for outcome in run(jobs, work, watcher):
+            watcher.on_outcome(outcome)
+            _report(outcome, talk)
+            outcomes.append(outcome)
     if not talk.json:
         summarize(outcomes, talk.screen)
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
-def _run(jobs: Sequence[Job], work: Work, talk: Talk) -> Iterator[Outcome]:
-    from stemsplit.cli.progress import watching
-    from stemsplit.runs.jobs import run
+def _report(outcome: Outcome, talk: Talk) -> None:
+    if outcome.error is not None:
+        tell_failure(outcome, talk.screen, talk.debug)
+    if talk.json:
+        put_json(as_json(outcome, talk.figures))
+    else:
+        tell(outcome, talk.screen)
 
-    with watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())) as watcher:
-        for outcome in run(jobs, work, watcher):
-            watcher.on_outcome(outcome)
-            if outcome.error is not None:
-                tell_failure(outcome, talk.screen, talk.debug)
-            if talk.json:
-                put_json(as_json(outcome, talk.figures))
-            else:
-                tell(outcome, talk.screen)
-            yield outcome
+
+@contextmanager
+def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Iterator[Lines]:
+    """Yield bars if a person looks at stderr and did not ask for quiet, else lines."""
+    if screen.quiet or not bars or not is_watched():
+        yield Lines(screen)
+        return
+    from stemsplit.cli.progress import showing_bars
+
+    with showing_bars(screen, jobs) as watcher:
+        yield watcher
 
 
 @contextmanager
@@ -110,7 +121,6 @@ def one_job(
     found: Input, raw: str | None, screen: Screen
 ) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
     """The job of a pipe, which has no targets, and what to tell about progress and warnings."""
-    from stemsplit.cli.progress import watching
     from stemsplit.runs.jobs import Job
 
     with ExitStack() as stack:

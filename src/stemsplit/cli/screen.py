@@ -6,9 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from stemsplit.cli import interrupts
 from stemsplit.cli.interrupts import ReaderGone
+
+if TYPE_CHECKING:
+    from stemsplit.runs.jobs import Job, Outcome
 
 
 def one_line(text: str) -> str:
@@ -109,6 +113,28 @@ class Screen:
         for row in rows:
             table.add_row(*(Text(one_line(cell)) for cell in row))
         Console(stderr=True).print(table)
+
+
+class Lines:
+    """Shows warnings as lines and nothing else, for logs and pipes; see `jobs.Watcher`."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def on_start(self, job: Job, seconds: float | None) -> None:
+        """Say nothing."""
+
+    def on_progress(self, job: Job, seconds: float) -> None:
+        """Let a signal be heard that came in a callback."""
+        interrupts.check()
+
+    def on_warning(self, job: Job, text: str) -> None:
+        """Print a line."""
+        self.screen.warn(text if job.source.name in text else f"{job.name}: {text}")
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Let a signal be heard, which may have been what made the job fail."""
+        interrupts.check()
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.expander import expand
-from stemsplit.networks.kernels.products import fast_products, tanh
+from stemsplit.networks.kernels.products import fast_products, tanh_
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.bands import BandHeads, BandSplit
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
@@ -193,7 +193,7 @@ class BSMamba(nn.Module):
         for block in self.blocks_mask:
             tokens = block(tokens)
         masks = sum_to_one(self.heads_mask.decode(tokens))
-        tokens = tanh(self.fusion(torch.cat([self.split_map.encode(spectrum), tokens], dim=-1)))
+        tokens = tanh_(self.fusion(torch.cat([self.split_map.encode(spectrum), tokens], dim=-1)))
         for block in self.blocks_map:
             tokens = block(tokens)
         return masks * spectrum.unsqueeze(1), self.heads_map.decode(tokens)

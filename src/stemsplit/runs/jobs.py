@@ -89,8 +89,8 @@ class Outcome:
         return self.manifest["samples"] / self.manifest["sample_rate"] if self.manifest else 0.0
 
 
-class Watcher:
-    """Receives what happens during a run, and does nothing with it. A subclass shows it to somebody."""
+class Watcher(Protocol):
+    """Receives what happens during a run, to show it to somebody."""
 
     def on_start(self, job: Job, seconds: float | None) -> None:
         """Learn that a job begins, and its `seconds` of audio where the file says."""
@@ -104,14 +104,13 @@ class Watcher:
 
 def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iterator[Outcome]:
     """Work through the jobs and yield an outcome for each, whatever happens in it."""
-    watcher = watcher or Watcher()
     for job in jobs:
         told, started = _Told(job, watcher), time.monotonic()
         try:
             if not work.options.force and work.is_finished(job):
                 yield skipped(job)
                 continue
-            watcher.on_start(job, known_seconds(job.source))
+            told.start()
             manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
         except Exception as error:
             took, said = time.monotonic() - started, tuple(told.warnings)
@@ -121,18 +120,24 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
 
 
 class _Told:
-    """Passes on to a watcher what is said of a job, and keeps the warnings."""
+    """Keeps the warnings of a job, and passes on to a watcher, if there is one, what happens."""
 
-    def __init__(self, job: Job, watcher: Watcher) -> None:
+    def __init__(self, job: Job, watcher: Watcher | None) -> None:
         self._job, self._watcher = job, watcher
         self.warnings: list[str] = []
 
+    def start(self) -> None:
+        if self._watcher is not None:
+            self._watcher.on_start(self._job, known_seconds(self._job.source))
+
     def progress(self, seconds: float) -> None:
-        self._watcher.on_progress(self._job, seconds)
+        if self._watcher is not None:
+            self._watcher.on_progress(self._job, seconds)
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)
-        self._watcher.on_warning(self._job, text)
+        if self._watcher is not None:
+            self._watcher.on_warning(self._job, text)
 
 
 def _message(error: Exception, job: Job) -> str:

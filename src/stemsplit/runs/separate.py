@@ -5,7 +5,7 @@ A finished song has a manifest, written last, that says how it was made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,47 +70,40 @@ def _job(item: Input, separator: Separator, options: SeparateOptions, extension:
 
 @dataclass(frozen=True)
 class Separating:
-    """To separate, as the work of a run."""
+    """The work of a run that separates."""
 
     separator: Separator
     options: SeparateOptions
 
     def is_finished(self, job: Job) -> bool:
-        """See `is_finished`."""
-        return is_finished(job, self.separator, self.options)
+        """Return whether the stems of this very job are on disk already, unchanged."""
+        return still_holds(
+            job.manifest,
+            source=job.source,
+            model_sha256=self.separator.model.sha256,
+            settings=track_settings(self.separator, self.options),
+            targets=job.targets,
+        )
 
-    def carry_out(self, job: Job, *, on_progress: Progress | None, on_warning: Warn) -> Mapping[str, Any]:
-        """See `separate_track`."""
-        return separate_track(job, self.separator, self.options, on_progress=on_progress, on_warning=on_warning)
+    def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
+        """Separate one file, and return its manifest, which is written last.
 
-
-def separate_track(
-    job: Job,
-    separator: Separator,
-    options: SeparateOptions,
-    *,
-    on_progress: Progress | None = None,
-    on_warning: Warn,
-) -> dict[str, Any]:
-    """Separate one file, and return its manifest, which is written last.
-
-    Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
-    """
-
-    record = Record(job, on_warning)
-    form = form_for(record.info, options, record.warn)
-    tags = read_tags(job.source, record.warn)
-    named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
-    blocks = render(
-        separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn
-    )
-    with (
-        closing(blocks),
-        stem_files(separator.outputs, job.targets, form, tags=named, on_warning=record.warn) as files,
-    ):
-        for block in blocks:
-            files.write(block)
-    return record.write(_about(job, separator, options, form, files.levels))
+        Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
+        """
+        record = Record(job, on_warning)
+        form = form_for(record.info, self.options, record.warn)
+        tags = read_tags(job.source, record.warn)
+        named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
+        blocks = render(
+            self.separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn
+        )
+        with (
+            closing(blocks),
+            stem_files(self.separator.outputs, job.targets, form, tags=named, on_warning=record.warn) as files,
+        ):
+            for block in blocks:
+                files.write(block)
+        return record.write(_about(job, self.separator, self.options, form, files.levels))
 
 
 def pipe_track(
@@ -130,17 +123,6 @@ def pipe_track(
     # Not behind the network: a reader that waits would keep Ctrl-C waiting for its thread.
     with closing(rendered):
         return write_pipe(stream, rendered, separator.outputs, form, raw=raw, on_warning=on_warning)
-
-
-def is_finished(job: Job, separator: Separator, options: SeparateOptions) -> bool:
-    """Whether the stems of this very job are on disk already, unchanged."""
-    return still_holds(
-        job.manifest,
-        source=job.source,
-        model_sha256=separator.model.sha256,
-        settings=track_settings(separator, options),
-        targets=job.targets,
-    )
 
 
 def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> Form:

@@ -65,13 +65,13 @@ def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
 
 @dataclass(frozen=True)
 class Transcribing:
-    """To read melodies, as the work of a run."""
+    """The work of a run that reads melodies."""
 
     reader: Reader
     options: MelodyOptions
 
     def is_finished(self, job: Job) -> bool:
-        """Whether the melody of this very job is on disk already, unchanged."""
+        """Return whether the melody of this very job is on disk already, unchanged."""
         return still_holds(
             job.manifest,
             source=job.source,
@@ -80,36 +80,23 @@ class Transcribing:
             targets=job.targets,
         )
 
-    def carry_out(self, job: Job, *, on_progress: Progress | None, on_warning: Warn) -> Mapping[str, Any]:
-        """See `melody_track`."""
-        return melody_track(job, self.reader, self.options, on_progress=on_progress, on_warning=on_warning)
+    def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
+        """Read the melody of one file, write what was asked for, and return its manifest, which is written last.
 
-
-def melody_track(
-    job: Job,
-    reader: Reader,
-    options: MelodyOptions,
-    *,
-    on_progress: Progress | None = None,
-    on_warning: Warn,
-) -> dict[str, Any]:
-    """Read the melody of one file, write what was asked for, and return its manifest, which is written last.
-
-    Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
-    """
-
-    record = Record(job, on_warning)
-    spectrogram = Spectrogram() if options.plot else None
-    reading = listen(
-        reader,
-        file_source(record.info),
-        on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
-        on_progress=on_progress,
-        on_warning=record.warn,
-    )
-    notes = find_notes(reading.contour, options.tuning)
-    _write(job, reading, notes, spectrogram, options)
-    return record.write(_about(job, reader, options, reading, notes))
+        Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
+        """
+        record = Record(job, on_warning)
+        spectrogram = Spectrogram() if self.options.plot else None
+        reading = listen(
+            self.reader,
+            file_source(record.info),
+            on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
+            on_progress=on_progress,
+            on_warning=record.warn,
+        )
+        notes = find_notes(reading.contour, self.options.tuning)
+        _write(job, reading, notes, spectrogram, self.options)
+        return record.write(_about(job, self.reader, self.options, reading, notes))
 
 
 def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | None, options: MelodyOptions) -> None:

@@ -27,7 +27,6 @@ from stemsplit.networks.registry import ARCHITECTURES, Architecture, architectur
 from stemsplit.weights.cache import make_folder
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.weights.catalog import ModelFiles, converted_folder, locate
-from stemsplit.weights.layouts.fit import check_fit
 
 FORMAT = 1
 WRAPPERS = ("state", "state_dict", "model_state_dict")
@@ -103,6 +102,7 @@ def _read_public(files: ModelFiles) -> nn.Module:
             if layout.matches(state.keys()):
                 with _naming(files.weights):
                     config = _config_of(files) if described else layout.config(state)
+                    check_fit(state, layout.shapes(config))
                     return _build(row, config, layout.convert(state, config))
     if described:
         return _build_described(files, state)
@@ -156,6 +156,29 @@ def _build(row: Architecture, config: Config, state: Mapping[str, Tensor]) -> nn
         {key: _stored(value, torch.float32) for key, value in state.items()}, strict=True, assign=True
     )
     return network.eval().requires_grad_(False)
+
+
+def check_fit(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the keys and shapes of a state dict with those that are needed.
+
+    Raises: CheckpointError naming missing, unknown and misshapen keys.
+    """
+    found = {
+        "missing": [key for key in shapes if key not in state],
+        "unknown": [key for key in state if key not in shapes],
+        "misshapen": [
+            f"{key} {tuple(state[key].shape)} instead of {shape}"
+            for key, shape in shapes.items()
+            if key in state and tuple(state[key].shape) != shape
+        ],
+    }
+    problems = [
+        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for kind, keys in found.items()
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(f"the weights do not fit the network: {'; '.join(problems)}")
 
 
 def _architecture(files: ModelFiles) -> Architecture:

@@ -17,13 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemsplit.machine.setting import SharedSetting
-
 EXACT = 1e-6
 """Largest relative error of a product in float32; rounding to bf16 makes one of 2e-3."""
-
-
-_trial = threading.Lock()
 
 
 @contextmanager
@@ -34,12 +29,15 @@ def fast_products() -> Iterator[None]:
     if not exact:
         yield
         return
-    with _permission.changed_to("bf16"):
+    with _permission:
         yield
 
 
-def tanh(x: Tensor) -> Tensor:
-    """Return tanh x, in x itself where nothing needs a gradient.
+_trial = threading.Lock()
+
+
+def tanh_(x: Tensor) -> Tensor:
+    """Return tanh x, computed in x itself where nothing needs a gradient.
 
     As 2 σ(2x) − 1 it takes a third of the time; the error is one rounding of 1, not of the result.
     """
@@ -52,11 +50,27 @@ def _settings() -> Any:
     return getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
 
 
-def _permit(precision: str) -> None:
-    _settings().fp32_precision = precision
+class _Permission:
+    """Permits rounding in the whole process: the first thread to come gives the permission, the last takes it back."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = threading.Lock(), 0, ""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._before = str(_settings().fp32_precision)
+                _settings().fp32_precision = "bf16"
+            self._users += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                _settings().fp32_precision = self._before
 
 
-_permission = SharedSetting(lambda: str(_settings().fp32_precision), _permit)
+_permission = _Permission()
 
 
 @cache

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks.kernels.products import tanh
+from stemsplit.networks.kernels.products import tanh_
 from stemsplit.networks.layers.norm import group_norm
 
 
@@ -96,9 +96,9 @@ class BandHeads(nn.Module):
         for rows, norm_weight, norm_bias, weight1, bias1, weight2, bias2, weight3, bias3 in zip(
             tokens.unbind(2), *(part.unbind() for part in of_bands), *of_bins, strict=True
         ):
-            rows = tanh(F.linear(group_norm(rows, norm_weight, norm_bias), weight1, bias1))
+            rows = tanh_(F.linear(group_norm(rows, norm_weight, norm_bias), weight1, bias1))
             groups = rows.flatten(0, -2).unflatten(-1, (self.GROUPS, -1)).transpose(0, 1)  # (4, B·G·T, ·)
-            groups = tanh(grouped_linear(groups, weight2, bias2.view(self.GROUPS, -1)))
+            groups = tanh_(grouped_linear(groups, weight2, bias2.view(self.GROUPS, -1)))
             last = grouped_linear(groups, weight3.flatten(1, 2), bias3.flatten(1))
             value, gate = last.unflatten(-1, (weight3.shape[1], -1)).chunk(2)
             yield value * torch.sigmoid(gate)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks.kernels.products import tanh
+from stemsplit.networks.kernels.products import tanh_
 from stemsplit.networks.layers.norm import group_norm
 
 BANDS_AT_ONCE = 8
@@ -36,8 +36,8 @@ class TransformAverageConcatenate(nn.Module):
         return out
 
     def _update(self, tokens: Tensor) -> Tensor:
-        own = tanh(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
-        shared = tanh(self.average(own.mean(dim=1, keepdim=True)))
+        own = tanh_(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
+        shared = tanh_(self.average(own.mean(dim=1, keepdim=True)))
         # Of the concatenation's map, each half by itself: what is shared need not be repeated per channel.
         for_own, for_shared = self.concatenate.weight.chunk(2, dim=1)
-        return tanh(F.linear(own, for_own) + F.linear(shared, for_shared, self.concatenate.bias))
+        return tanh_(F.linear(own, for_own) + F.linear(shared, for_shared, self.concatenate.bias))

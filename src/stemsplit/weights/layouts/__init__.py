@@ -1,8 +1,9 @@
 """Public checkpoints, a module for each family, named in the family's row of `networks.registry`.
 
-A module of a layout has three functions, which see nothing but tensors:
+A module of a layout has four functions, which see nothing but tensors:
 
     matches(keys)                    whether a state dict with these keys is of this family
     config(state)                    the config that its shapes tell; CheckpointError where they do not
-    convert(state, config)           the same numbers under our keys; CheckpointError for what does not fit
+    shapes(config)                   every key of the family with its shape, which the state dict is checked against
+    convert(state, config)           the same numbers under our keys
 """

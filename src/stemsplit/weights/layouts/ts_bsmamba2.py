@@ -20,7 +20,6 @@ from torch import Tensor
 
 from stemsplit.errors import CheckpointError
 from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig
-from stemsplit.weights.layouts.fit import check_fit, refuse
 
 _PATHS = {"time": "band_rnn", "band": "band_comm"}
 _TAC = {"transform": "TAC_input.0", "average": "TAC_mean.0", "concatenate": "TAC_output.0"}
@@ -43,7 +42,8 @@ def config(state: Mapping[str, Tensor]) -> BSMambaConfig:
     mamba = "separator_mask.0.band_rnn.rnn.forward_mamba2"
     conv, out = f"{mamba}.conv1d.weight", f"{mamba}.out_proj.weight"
     needed = ("BN_mask.0.0.weight", "mask.0.1.weight", "mask.0.5.weight", f"{mamba}.A_log", conv, out)
-    refuse(missing=[key for key in needed if key not in state])
+    if missing := [key for key in needed if key not in state]:
+        raise CheckpointError(f"the weights do not fit the network: {len(missing)} missing ({', '.join(missing[:3])})")
     bands = tuple(state[f"BN_mask.{i}.0.weight"].numel() // 2 for i in range(_count(state, "BN_mask")))
     dim, d_inner = state[out].shape
     hidden = state["mask.0.1.weight"].shape[0]
@@ -65,27 +65,22 @@ def config(state: Mapping[str, Tensor]) -> BSMambaConfig:
     )
 
 
-def convert(state: Mapping[str, Tensor], config: BSMambaConfig) -> dict[str, Tensor]:
-    """Return our state dict for the published one, in its type.
+def shapes(config: BSMambaConfig) -> dict[str, tuple[int, ...]]:
+    """Return every published key of a network with its shape."""
+    with torch.device("meta"):
+        network = BSMamba(config)
+        return {place.key: place.shape for place in _places(network.state_dict(), config)}
 
-    Raises: CheckpointError naming missing, unknown and misshapen keys.
-    """
+
+def convert(state: Mapping[str, Tensor], config: BSMambaConfig) -> dict[str, Tensor]:
+    """Return our state dict for a published one that has the keys and shapes of `shapes`; in its type."""
     with torch.device("meta"):
         network = BSMamba(config)
     kind = next(iter(state.values())).dtype
     ours = {key: torch.empty(value.shape, dtype=kind) for key, value in network.state_dict().items()}
-    places = {place.key: place for place in _places(ours, config)}
-    check_fit(state, {key: place.shape for key, place in places.items()})
-    for key, place in places.items():
-        place.ours.copy_(state[key].reshape(place.ours.shape))
+    for place in _places(ours, config):
+        place.ours.copy_(state[place.key].reshape(place.ours.shape))
     return ours
-
-
-def shapes(config: BSMambaConfig) -> dict[str, tuple[int, ...]]:
-    """Return every published key with its shape."""
-    with torch.device("meta"):
-        network = BSMamba(config)
-        return {place.key: place.shape for place in _places(network.state_dict(), config)}
 
 
 class _Place(NamedTuple):
