@@ -228,7 +228,7 @@ def rms(samples: np.ndarray) -> float:
 
 def separated(reference: str, cache: Path | None) -> Sound:
     """The vocals that a separator makes of the 0 dB mixture, kept in `cache` under the hash of its weights."""
-    from stemsplit.separation import stream as separate
+    from stemsplit import separate
     from stemsplit.weights.model import load_model
 
     model = load_model(reference, "separate")

@@ -10,13 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import huggingface_hub.constants
 import pytest
 from fake_hub import FakeHub, FakeServer
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
 from stemsplit.errors import DownloadError, HashError, ModelError, OutputError, UnknownModelError
 from stemsplit.weights import hub, hub_client
@@ -70,6 +68,10 @@ def test_what_is_no_reference_is_refused(server: FakeHub, text: str) -> None:
     assert server.requests == []
 
 
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def test_only_the_models_own_files_come(server: FakeHub) -> None:
     commit = server.add_model("me/model", MODEL)
     steps: list[tuple[int, int | None]] = []
@@ -77,10 +79,10 @@ def test_only_the_models_own_files_come(server: FakeHub) -> None:
     assert found.revision == commit
     assert found.sha256 == SHA256
     assert found.config == json.loads(MODEL["config.json"])
-    assert sorted(path.name for path in found.path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert visible(found.path) == ["README.md", "config.json", "model.safetensors"]
     assert (found.path / "model.safetensors").read_bytes() == WEIGHTS
     assert found.sha256 == SHA256
-    assert steps[-1] == (len(WEIGHTS), len(WEIGHTS))  # the only step before huggingface_hub 1.3
+    assert steps[-1] == (len(WEIGHTS), len(WEIGHTS))
     assert {request.headers["host"].split(":")[0] for request in server.asked("GET", "/storage/")} == {"localhost"}
 
 
@@ -128,7 +130,7 @@ def test_a_lone_checkpoint_comes_with_its_yaml(server: FakeHub) -> None:
     found = locate("hf:me/old")
     assert found.path.name == "best.ckpt"
     assert found.needs_conversion
-    assert sorted(path.name for path in found.path.parent.iterdir()) == ["best.ckpt", "config.yaml"]
+    assert visible(found.path.parent) == ["best.ckpt", "config.yaml"]
 
 
 def test_of_several_checkpoints_one_has_to_be_named(server: FakeHub) -> None:
@@ -180,7 +182,7 @@ def test_a_file_that_vanishes_after_the_listing_is_named(server: FakeHub, monkey
     gone = {name: body for name, body in MODEL.items() if name != "model.safetensors"}
     server.repositories["me/model"][listing.revision] = gone
     monkeypatch.setattr(hub, "_ask", lambda *_: listing)
-    with pytest.raises(UnknownModelError, match=r"model\.safetensors: the repository has no such file"):
+    with pytest.raises(DownloadError, match=r"model\.safetensors: no such file \(404"):
         hub.fetch("hf:me/model")
 
 
@@ -188,8 +190,8 @@ def test_a_hub_that_dies_after_the_listing_is_named(server: FakeHub, monkeypatch
     server.add_model("me/model", MODEL)
     listing = hub._ask(hub.parse("hf:me/model"), None)
     monkeypatch.setattr(hub, "_ask", lambda *_: listing)
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # huggingface_hub tries for 24 seconds
-    with pytest.raises(DownloadError, match=r"config\.json: the connection to http://127.* failed \(.*refused"):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(DownloadError, match=r"Cannot download http://127.*config\.json: .*refused"):
         locate("hf:me/model", endpoint=_closed_port())
 
 
@@ -198,7 +200,7 @@ def test_a_corrupt_body_of_the_right_length_is_refused_and_not_kept(server: Fake
     server.add_model("me/model", MODEL)
     server.corrupt[name] = MODEL[name].swapcase()
     assert server.corrupt[name] != MODEL[name]
-    with pytest.raises(HashError, match=f"{name} .*changed or damaged"):
+    with pytest.raises(HashError, match=f"/{name} .*changed or damaged"):
         hub.fetch("hf:me/model")
     server.corrupt.clear()
     found = hub.fetch("hf:me/model")
@@ -208,7 +210,7 @@ def test_a_corrupt_body_of_the_right_length_is_refused_and_not_kept(server: Fake
 def test_a_corrupt_lone_checkpoint_is_refused(server: FakeHub) -> None:
     server.add_model("me/old", {"best.ckpt": WEIGHTS})
     server.corrupt["best.ckpt"] = WEIGHTS[::-1]
-    with pytest.raises(HashError, match=f"the repository says {SHA256}"):
+    with pytest.raises(HashError, match=f"{SHA256} was expected"):
         hub.fetch("hf:me/old")
 
 
@@ -226,9 +228,7 @@ def test_a_damaged_copy_in_the_cache_is_replaced(server: FakeHub) -> None:
     assert (again.path / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_a_cut_connection_goes_on_from_the_byte_reached(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    # huggingface_hub forgets a block that was cut short; its blocks are of 10 MB
-    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
+def test_a_cut_connection_goes_on_from_the_byte_reached(server: FakeHub) -> None:
     server.add_model("me/model", MODEL)
     server.storage(WEIGHTS).cuts = [100_000]
     found = hub.fetch("hf:me/model")
@@ -335,45 +335,13 @@ def test_the_endpoint_of_a_call_wins(server: FakeHub, monkeypatch: pytest.Monkey
     assert locate("hf:me/model", endpoint=server.url + "/").sha256 == SHA256
 
 
-def test_progress_bars_stay_off_the_terminal(
-    server: FakeHub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_token_is_shown_to_the_hub_alone(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     server.add_model("me/model", MODEL)
-    disabled: list[bool] = []
-    plain = huggingface_hub.hf_hub_download
-
-    def watched(*args: Any, **how: Any) -> Any:
-        disabled.append(are_progress_bars_disabled())
-        return plain(*args, **how)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", watched)
     hub.fetch("hf:me/model")
-    assert disabled == [True] * 3
-    assert not are_progress_bars_disabled()
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_broken_connection_is_tried_again_and_a_refusal_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_client, "WAITS_SECONDS", (0.01, 0.01))
-    answers: list[Exception | str] = [hub_client.BrokenConnectionError("a"), hub_client.BrokenConnectionError("b")]
-    asked = 0
-
-    def call() -> str:
-        nonlocal asked
-        answer = answers[asked]
-        asked += 1
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    answers.append("done")
-    assert hub_client.persistent(call) == "done"
-    answers[:], asked = [hub_client.BrokenConnectionError(name) for name in "abc"], 0
-    with pytest.raises(DownloadError, match="c"):
-        hub_client.persistent(call)
-    answers[:], asked = [HashError("final")], 0
-    with pytest.raises(HashError):
-        hub_client.persistent(call)
+    shown = {request.headers.get("authorization") for request in server.requests if "/storage/" not in request.path}
+    assert shown == {"Bearer hf_secret"}
+    assert [request.headers.get("authorization") for request in server.asked("GET", "/storage/")] == [None]
 
 
 def test_threads_get_the_same_snapshot(server: FakeHub) -> None:

@@ -125,9 +125,13 @@ def locked(path: Path) -> Iterator[bool]:
 
     The system drops the lock when a process dies, so none is ever left behind. Yields False where the file system
     knows no locks: then the caller must not share its temporary files with other processes.
-    Raises: OSError if the file cannot be made.
+    Raises: OutputError if the file cannot be made.
     """
-    with path.open("a+b") as file:
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+    with file:
         while (held := _try_lock(file.fileno())) is None:
             time.sleep(POLL_SECONDS)
         try:

@@ -13,11 +13,11 @@ import errno
 import json
 import os
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
 from stemsplit.errors import OutputError
+from stemsplit.machine.disk import write_whole
 
 SPARE_BYTES = 32 << 20  # left free on the disk
 
@@ -73,11 +73,5 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write a small JSON object whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+    """Write a small JSON object, whole or not at all. Raises: OutputError."""
+    write_whole(path, json.dumps(record, indent=1) + "\n")

@@ -130,12 +130,15 @@ def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint
     from stemsplit.weights import hub  # here: huggingface_hub is for those who ask for it
 
     snapshot = hub.fetch(reference, offline=offline, progress=progress, endpoint=endpoint)
-    if not snapshot.path.is_dir():
-        found = _verified(reference, snapshot.path, snapshot.path, None, snapshot.sha256)
+    path, weights, config = snapshot.path, snapshot.path, None
+    if path.is_dir():
+        config = read_config(path / CONFIG_NAME)
+        weights = path / weights_name(config, reference)
+        path = _named_path(path, weights)
+    if snapshot.fetched:  # and hashed on arrival
+        found = ModelFiles(reference, path, weights, snapshot.sha256, config)
     else:
-        config = read_config(snapshot.path / CONFIG_NAME)
-        weights = snapshot.path / weights_name(config, reference)
-        found = _verified(reference, _named_path(snapshot.path, weights), weights, config, snapshot.sha256)
+        found = _verified(reference, path, weights, config, snapshot.sha256)
     return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
 
 

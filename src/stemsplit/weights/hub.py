@@ -1,26 +1,33 @@
-"""`hf:OWNER/REPO[@REV][:SUBFOLDER]` → a folder on disk, through huggingface_hub.
+"""`hf:OWNER/REPO[@REV][:SUBFOLDER]` → a folder on disk.
 
-Only a model's own files are fetched: config.json, its weights and README.md, or one lone checkpoint with the
-YAML beside it. huggingface_hub checks lengths, not contents, so every file is hashed here against what the
-repository's listing and config.json say. What was checked is recorded, and serves offline runs.
+Only a model's own files are fetched: config.json, its weights and README.md, or one lone checkpoint with the YAML
+beside it. Every file is checked against what the repository's listing and config.json say. What was checked is
+recorded, and serves offline runs.
+
+    <cache>/hub/OWNER--REPO/COMMIT/…      the files, as they lie in the repository
+    <cache>/hub/checked/                  which commit a reference led to
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
 import re
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
 from stemsplit.machine.disk import sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record
 from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
-from stemsplit.weights.download import Progress
-from stemsplit.weights.hub_client import endpoint_of, persistent, quiet_bars, reporting, translated, within
+from stemsplit.weights.download import Download, Progress, discard, download
+from stemsplit.weights.hub_client import endpoint_of, translated, within
 
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
@@ -50,24 +57,14 @@ class Snapshot:
     repository: str
     revision: str  # commit, 40 hexadecimal digits
     sha256: str  # of the weights
+    fetched: bool = field(default=True, compare=False)  # now, and so hashed just now
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A file of the repository, as its listing describes it."""
-
-    name: str  # path inside the repository
-    size: int | None
-    sha256: str | None  # of files kept in LFS
-    blob: str | None  # git's object id: SHA-1 of small files
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """What one commit holds."""
+class _Listing(NamedTuple):
+    """What one commit holds: path inside the repository → huggingface_hub's RepoSibling (size, blob_id, lfs)."""
 
     revision: str
-    entries: dict[str, _Entry]
+    entries: dict[str, Any]
 
 
 _REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:@\s]+))?(?::(?P<subfolder>.+))?")
@@ -121,7 +118,7 @@ def fetch(
 
 
 def hub_folder() -> Path:
-    """Where the snapshots lie, in huggingface_hub's own layout."""
+    """Return where the files of repositories lie."""
     return cache_dir() / "hub"
 
 
@@ -145,25 +142,21 @@ def _kept(wanted: HubReference) -> Snapshot | None:
         root = path if record["is_folder"] else path.parent
         if any((root / name).stat().st_size != size for name, size in sizes.items()):
             return None
-        return Snapshot(path, wanted.repository, record["revision"], record["sha256"])
+        return Snapshot(path, wanted.repository, record["revision"], record["sha256"], fetched=False)
     except (KeyError, TypeError, AttributeError, OSError):
         return None
 
 
 def _keep(wanted: HubReference, snapshot: Snapshot, files: list[Path]) -> None:
-    path = _record_path(wanted)
-    make_folder(path.parent)
-    write_record(
-        path,
-        {
-            "reference": str(wanted),
-            "revision": snapshot.revision,
-            "path": snapshot.path.relative_to(hub_folder()).as_posix(),
-            "is_folder": snapshot.path.is_dir(),
-            "sha256": snapshot.sha256,
-            "sizes": {file.name: file.stat().st_size for file in files},
-        },
-    )
+    record = {
+        "reference": str(wanted),
+        "revision": snapshot.revision,
+        "path": snapshot.path.relative_to(hub_folder()).as_posix(),
+        "is_folder": snapshot.path.is_dir(),
+        "sha256": snapshot.sha256,
+        "sizes": {file.name: file.stat().st_size for file in files},
+    }
+    write_record(_record_path(wanted), record)
 
 
 # ---- what the Hub has ----
@@ -184,7 +177,7 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
     with translated(str(wanted), wanted.repository, endpoint):
         try:
             info = within(patience, ask)
-            entries = {entry.name: entry for entry in map(_entry, info.siblings or [])}
+            entries = {entry.rfilename: entry for entry in info.siblings or []}
         except (HfHubHTTPError, HFValidationError):
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -209,19 +202,12 @@ def _no_hub(wanted: HubReference, endpoint: str | None) -> DownloadError:
     )
 
 
-def _entry(sibling: Any) -> _Entry:
-    lfs = sibling.lfs or {}
-    return _Entry(sibling.rfilename, sibling.size, lfs.get("sha256"), None if lfs else sibling.blob_id)
-
-
 def _fetch(wanted: HubReference, listing: _Listing, progress: Progress | None, endpoint: str | None) -> Snapshot:
-    def bring(name: str, pin: str | None = None, report: Progress | None = None) -> _Fetched:
-        return _bring(_Request(wanted, listing, endpoint), name, pin, report)
-
+    bring = partial(_bring, wanted, listing, endpoint)
     folder, lone = _place(wanted, listing)
     if lone:
         others = [bring(name) for name in listing.entries if _is_yaml_beside(name, lone)]
-        weights = bring(lone, None, progress)
+        weights = bring(lone, progress=progress)
     else:
         names = [f"{folder}{name}" for name in (CONFIG_NAME, "README.md")]
         others = [bring(name) for name in names if name in listing.entries]
@@ -229,12 +215,62 @@ def _fetch(wanted: HubReference, listing: _Listing, progress: Progress | None, e
         name = folder + weights_name(config, str(wanted))
         if name not in listing.entries:
             raise ModelError(f"{wanted}: {CONFIG_NAME} names {name}, which the repository does not hold.")
-        weights = bring(name, config.get("weights", {}).get("sha256"), progress)
+        weights = bring(name, pin=config.get("weights", {}).get("sha256"), progress=progress)
     path = weights.path if lone else weights.path.parent
     snapshot = Snapshot(path, wanted.repository, listing.revision, weights.sha256)
     for reference in {wanted, replace(wanted, revision=listing.revision)}:
         _keep(reference, snapshot, [file.path for file in (*others, weights)])
     return snapshot
+
+
+def _bring(
+    wanted: HubReference,
+    listing: _Listing,
+    endpoint: str | None,
+    name: str,
+    *,
+    pin: str | None = None,
+    progress: Progress | None = None,
+) -> Download:
+    """Return one file of the commit, on disk and checked against the listing and `pin`. Raises: HashError."""
+    from huggingface_hub import get_token
+
+    entry = listing.entries[name]
+    listed = entry.lfs.get("sha256") if entry.lfs else None  # of a large file; small ones are listed as git objects
+    if pin and listed and pin != listed:
+        raise HashError(
+            f"{wanted}: the repository lists {name} with SHA-256 {listed}, but {CONFIG_NAME} says {pin}. "
+            f"Ask the owner of {wanted.repository}."
+        )
+    commits = hub_folder() / wanted.repository.replace("/", "--")
+    target = commits / listing.revision / name
+    require_space(make_folder(target.parent), entry.size or 0)
+    if listed and not target.exists():
+        _link_twin(commits, name, listed, target)
+    url = f"{endpoint_of(endpoint)}/{wanted.repository}/resolve/{listing.revision}/{quote(name)}"
+    found = download(url, target, sha256=pin or listed, token=get_token(), progress=progress)
+    if not entry.lfs and _git_blob(found.path) != entry.blob_id:
+        discard(found.path)
+        raise HashError(
+            f"{url} is not what the repository lists (git object {entry.blob_id}). "
+            "It was changed or damaged on its way, and not kept; try again later."
+        )
+    return found
+
+
+def _link_twin(commits: Path, name: str, sha256: str, target: Path) -> None:
+    """Take a large file from another commit where it is the same, if this file system can link."""
+    for twin in commits.glob(f"*/{glob.escape(name)}"):
+        if sha256_of(twin) == sha256:
+            with suppress(OSError):
+                target.hardlink_to(twin)
+            return
+
+
+def _git_blob(path: Path) -> str:
+    """Return git's name for a file's content: SHA-1 over a header and the bytes."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _is_yaml_beside(name: str, other: str) -> bool:
@@ -267,93 +303,3 @@ def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
     inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *LONE_SUFFIXES)))
     hint = f" It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}." if inside else ""
     return f"{wanted} holds no model: it has no {CONFIG_NAME} and no checkpoint.{hint}"
-
-
-@dataclass(frozen=True)
-class _Request:
-    wanted: HubReference
-    listing: _Listing
-    endpoint: str | None
-
-
-@dataclass(frozen=True)
-class _Fetched:
-    path: Path
-    sha256: str
-
-
-def _bring(request: _Request, name: str, pin: str | None, progress: Progress | None) -> _Fetched:
-    """One file of the commit, on disk and checked. A damaged copy of an earlier run is fetched once more."""
-    path = _on_disk(request, name)
-    fetched = path is None
-    path = path or _download(request, name, progress)
-    problem, sha256 = _damage(path, request.listing.entries[name], pin)
-    if problem and not fetched:
-        _drop(path)
-        path = _download(request, name, progress)
-        problem, sha256 = _damage(path, request.listing.entries[name], pin)
-    if problem:
-        _drop(path)
-        raise HashError(
-            f"{request.wanted}: {name} {problem}. It was changed or damaged on its way, and not kept. "
-            f"Try again, or ask the owner of {request.wanted.repository}."
-        )
-    return _Fetched(path, sha256)
-
-
-def _on_disk(request: _Request, name: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(
-        request.wanted.repository, name, cache_dir=hub_folder(), revision=request.listing.revision
-    )
-    return Path(path) if isinstance(path, str) else None
-
-
-def _download(request: _Request, name: str, progress: Progress | None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    wanted, size = request.wanted, request.listing.entries[name].size
-    require_space(make_folder(hub_folder()), size or 0)
-    reports = reporting(hf_hub_download, progress, size)
-
-    def attempt() -> str:
-        with translated(f"{wanted}: {name}", wanted.repository, request.endpoint), quiet_bars():
-            return hf_hub_download(
-                wanted.repository,
-                name,
-                revision=request.listing.revision,
-                cache_dir=hub_folder(),
-                endpoint=endpoint_of(request.endpoint),
-                etag_timeout=_patience(),
-                **reports,
-            )
-
-    path = Path(persistent(attempt))
-    if progress and not reports:
-        progress(path.stat().st_size, size)
-    return path
-
-
-def _damage(path: Path, entry: _Entry, pin: str | None) -> tuple[str | None, str]:
-    """(what is wrong with a file, in words, None if nothing; its SHA-256)."""
-    found = sha256_of(path)
-    if entry.blob and _git_blob(path) != entry.blob:
-        return f"is not what the repository lists (git object {entry.blob})", found
-    for expected, by in ((entry.sha256, "the repository"), (pin, CONFIG_NAME)):
-        if expected and found != expected:
-            return f"has SHA-256 {found}, but {by} says {expected}", found
-    return None, found
-
-
-def _git_blob(path: Path) -> str:
-    """git's name for a file's content: SHA-1 over a header and the bytes."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def _drop(path: Path) -> None:
-    """Remove a file of a snapshot together with the blob that its link leads to."""
-    blob = path.resolve()
-    path.unlink(missing_ok=True)
-    blob.unlink(missing_ok=True)
