@@ -488,7 +488,6 @@ def test_the_mp3_header_is_read_for_every_kind(tmp_path: Path) -> None:
             header = read_mpeg_header(path)
             assert header is not None
             assert header.samples == 5001
-            assert header.frame_samples == (1152 if rate >= 32000 else 576)
 
 
 def test_importing_is_light() -> None:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from mutagen import id3
 
-from stemsplit.audio import FORMATS, StemWriter, Tags, blocks, copy_tags, output_rate, probe, read_tags
+from stemsplit.audio import FORMATS, StemWriter, Tags, blocks, output_rate, probe, read_tags
 from stemsplit.errors import OutputError
 
 Sound = Callable[..., np.ndarray]
@@ -109,18 +109,9 @@ def test_titles_say_the_stem() -> None:
 
 
 def test_a_song_without_tags_makes_stems_without(tmp_path: Path) -> None:
-    source, plain = silence(tmp_path / "song.wav", "wav"), silence(tmp_path / "plain.wav", "wav")
-    assert not read_tags(source).fields
-    before = plain.read_bytes()
-    copy_tags(source, plain, stem="vocals")
-    assert plain.read_bytes() == before
-
-
-def test_copy_tags_replaces_the_file_at_once(tmp_path: Path) -> None:
-    source, target = song(tmp_path, "mp3"), silence(tmp_path / "vocals.flac", "flac")
-    copy_tags(source, target, stem="vocals")
-    assert read_tags(target).fields["title"] == ("Lied – 歌 (vocals)",)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["song.mp3", "vocals.flac"]
+    found = read_tags(silence(tmp_path / "song.wav", "wav"))
+    assert not found.fields
+    assert not found.for_stem("vocals", "song").fields
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,9 +21,19 @@ from stemsplit.evaluation import scores
 from stemsplit.evaluation import sdr as sdr_module
 from stemsplit.evaluation.scores import Part, SongScore, StemScore, mean_scores, median_scores, score_stems
 from stemsplit.evaluation.sdr import sdr, si_sdr
-from stemsplit.evaluation.songs import evaluate_folders
+from stemsplit.evaluation.songs import evaluate_song, pair_songs
 
 RATE = 8000
+
+
+class Evaluation(NamedTuple):
+    songs: tuple[SongScore, ...]
+    missing: tuple[str, ...]
+
+
+def evaluate_folders(reference: Path, estimate: Path) -> Evaluation:
+    pairs, missing = pair_songs(reference, estimate)
+    return Evaluation(tuple(evaluate_song(pair) for pair in pairs), missing)
 
 
 def noise(seed: int, samples: int = 4000, channels: int = 2, level: float = 0.1) -> np.ndarray:

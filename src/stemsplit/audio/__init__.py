@@ -14,7 +14,7 @@ from stemsplit.audio.pipe import RawFormat, parse_raw, spool_stdin, write_stream
 from stemsplit.audio.read import blocks, probe
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.audio.resample import Resampler, resample, resampled_length
-from stemsplit.audio.tags import Tags, copy_tags, read_tags
+from stemsplit.audio.tags import Tags, read_tags
 from stemsplit.audio.write import StemWriter
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "blocks",
     "check_encodable",
     "choose_depth",
-    "copy_tags",
     "format_named",
     "is_audio",
     "output_rate",

@@ -94,10 +94,9 @@ def _caf_data_end(file: BinaryIO) -> int:
 
 @dataclass(frozen=True)
 class MpegHeader:
-    """``samples``: exactly, per channel; None without a tag. ``frame_samples``: in one MPEG frame."""
+    """``samples``: exactly, per channel; None without a tag."""
 
     samples: int | None
-    frame_samples: int
 
 
 def read_mpeg_header(path: Path) -> MpegHeader | None:
@@ -107,7 +106,7 @@ def read_mpeg_header(path: Path) -> MpegHeader | None:
         frame = file.read(256).ljust(256, b"\0")
     if not _is_frame(frame):
         return None
-    return MpegHeader(_tagged_samples(frame), _frame_samples(frame))
+    return MpegHeader(_tagged_samples(frame))
 
 
 def _id3_size(head: bytes) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,13 +13,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stemsplit.audio.wav import RIFF_LIMIT, odd_size, wav_bytes, wav_header
+from stemsplit.audio.wav import SAMPLE_TYPES, odd_size, wav_bytes, wav_header
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError, reason
 
-_SAMPLE_TYPES = {
-    "u8": (1, 1), "s16le": (1, 2), "s24le": (1, 3), "s32le": (1, 4), "f32le": (3, 4), "f64le": (3, 8),
-}  # fmt: skip
-"""Name → (WAV format tag, bytes per sample). All are what a WAV holds, so a header is all that is missing."""
+RAW_TYPES = ("u8", "s16le", "s24le", "s32le", "f32le", "f64le")
+"""Types of bare samples. All are what a WAV holds, so a header is all that is missing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class RawFormat:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of every channel."""
-        return self.channels * _SAMPLE_TYPES[self.sample_type][1]
+        return self.channels * SAMPLE_TYPES[self.sample_type][1]
 
 
 def parse_raw(spec: str) -> RawFormat:
@@ -45,8 +42,8 @@ def parse_raw(spec: str) -> RawFormat:
     rate, channels, sample_type = int(parts[0]), int(parts[1]), parts[2].lower()
     if not 1 <= rate < 2**31 or not 1 <= channels <= 1024:
         raise UsageError(f"--raw {spec!r}: needs a sample rate from 1 Hz and from 1 to 1024 channels")
-    if sample_type not in _SAMPLE_TYPES:
-        raise UsageError(f"--raw {spec!r}: unknown sample type; choose one of {', '.join(_SAMPLE_TYPES)}")
+    if sample_type not in RAW_TYPES:
+        raise UsageError(f"--raw {spec!r}: unknown sample type; choose one of {', '.join(RAW_TYPES)}")
     return RawFormat(rate, channels, sample_type)
 
 
@@ -99,17 +96,7 @@ def _copy(stream: BinaryIO, file: BinaryIO, raw: RawFormat | None, path: Path) -
 
 
 def _raw_header(raw: RawFormat, size: int) -> bytes:
-    """A WAV (or RF64) header around samples of any type that --raw knows."""
-    tag, sample_bytes = _SAMPLE_TYPES[raw.sample_type]
-    block = raw.frame_bytes
-    fmt = struct.pack("<HHIIHHH", tag, raw.channels, raw.sample_rate, raw.sample_rate * block & RIFF_LIMIT,
-                      block, 8 * sample_bytes, 0)  # fmt: skip
-    long = 72 + size > RIFF_LIMIT - 1
-    riff_size, data_size = (RIFF_LIMIT, RIFF_LIMIT) if long else (74 + size, size)
-    ds64 = struct.pack("<4sIQQQI", b"ds64" if long else b"JUNK", 28, 74 + size, size, size // block, 0)
-    head = struct.pack("<4sI4s", b"RF64" if long else b"RIFF", riff_size, b"WAVE")
-    head += ds64 + struct.pack("<4sI", b"fmt ", len(fmt)) + fmt
-    return head + struct.pack("<4sI", b"data", data_size)
+    return wav_header(raw.sample_rate, raw.channels, raw.sample_type, size // raw.frame_bytes)
 
 
 def write_stream(

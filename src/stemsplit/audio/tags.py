@@ -6,7 +6,6 @@ gain, fingerprints, recording ids, gapless sizes) stays behind.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -89,21 +88,6 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
             raise error.__context__ from error
         if warn is not None:
             warn(f"{target.name}: tags could not be written ({_reason(error)})")
-
-
-def copy_tags(source: Path, target: Path, *, stem: str, warn: Warn | None = None) -> None:
-    """Give a finished stem its song's tags, atomically: on a copy that then takes its place."""
-    tags = read_tags(source, warn).for_stem(stem, source.stem)
-    if not tags.fields:
-        return
-    partial = target.with_name(f".{target.name[:40]}.partial-tags")
-    try:
-        shutil.copyfile(target, partial)
-        write_tags(partial, tags, target.suffix[1:].lower(), warn)
-        partial.replace(target)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _fields(tags: Any) -> dict[str, tuple[str, ...]]:

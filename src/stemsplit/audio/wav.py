@@ -16,8 +16,13 @@ from stemsplit.audio.formats import FULL_SCALE
 RIFF_LIMIT = 2**32 - 1
 """The largest size, in bytes, that a RIFF header can state; it also stands for "unknown" or "see ds64"."""
 
-_SAMPLE_BYTES = {"16": 2, "24": 3, "32f": 4}
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+SAMPLE_TYPES = {
+    "16": (_PCM, 2), "24": (_PCM, 3), "32f": (_FLOAT, 4),
+    "u8": (_PCM, 1), "s16le": (_PCM, 2), "s24le": (_PCM, 3), "s32le": (_PCM, 4), "f32le": (_FLOAT, 4),
+    "f64le": (_FLOAT, 8),
+}  # fmt: skip
+"""Bit depth that is written, or type of bare samples that are read → (WAV format tag, bytes per sample)."""
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _SPEAKERS = {4: 0x33, 6: 0x3F, 8: 0x63F}  # quadraphonic, 5.1, 7.1; other counts name no speakers
 
@@ -25,10 +30,14 @@ _SPEAKERS = {4: 0x33, 6: 0x3F, 8: 0x63F}  # quadraphonic, 5.1, 7.1; other counts
 def wav_header(
     sample_rate: int, channels: int, bit_depth: str, frames: int | None, *, limit: int = RIFF_LIMIT
 ) -> bytes:
-    """Everything before the samples. ``frames`` None: a stream of unknown length, sizes 0xFFFFFFFF."""
-    block = channels * _SAMPLE_BYTES[bit_depth]
+    """Return everything before the samples, whose type is a key of `SAMPLE_TYPES`.
+
+    ``frames`` None: a stream of unknown length, sizes 0xFFFFFFFF. From ``limit`` bytes on it is an RF64.
+    """
+    tag, sample_bytes = SAMPLE_TYPES[bit_depth]
+    block = channels * sample_bytes
     fmt = _fmt(sample_rate, channels, bit_depth)
-    fact = bit_depth == "32f"
+    fact = tag == _FLOAT
     rest = 4 + 36 + 8 + len(fmt) + 12 * fact + 8  # what RIFF's size counts besides the samples
     data = None if frames is None else frames * block
     if data is None:
@@ -48,8 +57,7 @@ def wav_header(
 
 
 def _fmt(sample_rate: int, channels: int, bit_depth: str) -> bytes:
-    size = _SAMPLE_BYTES[bit_depth]
-    tag = _FLOAT if bit_depth == "32f" else _PCM
+    tag, size = SAMPLE_TYPES[bit_depth]
     block = channels * size
     byte_rate = min(sample_rate * block, RIFF_LIMIT)
     common = struct.pack("<HIIHH", channels, sample_rate, byte_rate, block, 8 * size)
@@ -74,7 +82,7 @@ def quantize(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
 
 def odd_size(frames: int, channels: int, bit_depth: str) -> bool:
     """Whether so many samples need a byte of padding after them: chunks have even lengths."""
-    return frames * channels * _SAMPLE_BYTES[bit_depth] % 2 == 1
+    return frames * channels * SAMPLE_TYPES[bit_depth][1] % 2 == 1
 
 
 def wav_bytes(frames: np.ndarray, bit_depth: str) -> tuple[bytes, int]:

@@ -82,14 +82,6 @@ def write_demo_song(path: Path, *, seconds: float = 20, seed: int = 0) -> DemoSo
     return song
 
 
-def write_demo_stems(folder: Path, song: DemoSong) -> tuple[Path, ...]:
-    """Write the true stems as `folder`/drums.wav and so on, 24-bit, for `stemsplit evaluate`."""
-    targets = tuple(folder / f"{name}.wav" for name in STEMS)
-    for target, name in zip(targets, STEMS, strict=True):
-        _write_wav(target, song.stems[name])
-    return targets
-
-
 def _write_wav(path: Path, sound: Array) -> None:
     import soundfile
 

@@ -10,7 +10,6 @@ from stemsplit.audio import is_audio
 from stemsplit.errors import UsageError
 
 MIXTURE_NAMES = ("mixture", "mix")
-SUBSETS = ("test", "train")  # the two of MUSDB
 COMPRESSED = ".stem.mp4"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,28 +15,6 @@ from stemsplit.evaluation.folders import estimate_files, find_songs
 from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
 
 Key = tuple[str, str]  # which file of a song: ("true" or "estimate", stem), or ("mixture", "")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Every song that could be scored, and the references ("song/stem") that had no estimate."""
-
-    songs: tuple[SongScore, ...]
-    missing: tuple[str, ...] = ()
-
-
-def evaluate_folders(reference: Path, estimate: Path, subset: str = "test") -> Evaluation:
-    """Score folders of stems: one song (reference/vocals.wav) or a folder per song (reference/song/vocals.wav).
-
-    Stems are matched by name, whatever their suffix. A file `mixture` beside the references is the mixture,
-    else their sum is. See `pair_songs` for MUSDB, and for where estimates may lie.
-
-    Raises:
-        UsageError: a folder is missing, or the two have no stem in common.
-        AudioError: a file cannot be decoded, or differs from its reference in rate, channels or length.
-    """
-    pairs, missing = pair_songs(reference, estimate, subset)
-    return Evaluation(tuple(evaluate_song(pair) for pair in pairs), missing)
 
 
 class Pair(NamedTuple):
@@ -76,7 +53,7 @@ def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[l
 
 
 def evaluate_song(pair: Pair, frame_sdr: FrameSDR | None = None) -> SongScore:
-    """Score one song's files in one pass. Raises AudioError as `evaluate_folders`."""
+    """Score one song's files in one pass. Raises: AudioError, as `seconds_together`."""
     true = {("true", stem): path for stem, path in pair.references.items()}
     stems = [stem for stem in pair.references if stem in pair.estimates]
     paths = true | {("estimate", stem): pair.estimates[stem] for stem in stems}

@@ -15,13 +15,13 @@ from stemsplit.errors import OutputError, reason
 class Spool:
     """Raw float32 of one stem in a file without a name; a context manager. The system frees it even after a crash.
 
-    ``frames``: samples per channel so far; ``peak``: largest absolute sample so far, NaN once one was not a number;
-    ``energy``: sum of squares so far. ``folder``: where the space is taken, by default the system's temporary folder.
+    ``frames``: samples per channel so far; ``peak``: largest absolute sample so far, NaN once one was not a number.
+    ``folder``: where the space is taken, by default the system's temporary folder.
     """
 
     def __init__(self, channels: int, folder: Path | None = None) -> None:
         self.channels, self.frames = channels, 0
-        self.peak = self.energy = 0.0
+        self.peak = 0.0
         self._folder = folder
         try:
             self._file = tempfile.TemporaryFile(dir=folder, prefix=".stemsplit-")  # noqa: SIM115
@@ -52,7 +52,6 @@ class Spool:
             raise self._failed(error) from error
         self.frames += len(frames)
         self.peak = float(np.maximum(self.peak, np.abs(frames).max()))
-        self.energy += float(np.square(frames, dtype=np.float64).sum())
 
     def blocks(self, block_samples: int = 65536, gain: float = 1.0) -> Iterator[np.ndarray]:
         """Read back from the start as (channels, n), times ``gain``; may be called again."""

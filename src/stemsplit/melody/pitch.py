@@ -22,11 +22,6 @@ class PitchGrid:
         if not (0 < self.lowest_hz < np.inf and 0 < self.cents < np.inf and self.bins >= 1):
             raise ValueError(f"not a grid of pitches: {self}")
 
-    @property
-    def highest_hz(self) -> float:
-        """Centre of the last bin."""
-        return float(self.hz_of(self.bins - 1))
-
     def hz(self) -> np.ndarray:
         """Centre of every bin in Hz: (bins,) float64, rising."""
         return self.hz_of(np.arange(self.bins))

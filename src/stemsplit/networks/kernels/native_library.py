@@ -14,7 +14,7 @@ BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
 """In the order of the library's numbers."""
 
-OK, UNSUPPORTED, INVALID = 0, 1, 2
+OK = 0
 
 
 class Shape(Structure):
