@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(name: str, options: argparse.Namespace) -> Path:
     """The folder of a variant's model, trained now if it is not there."""
+    from stemsplit.training.loop import run_recipe
     from stemsplit.training.recipe import load_recipe
-    from stemsplit.training.run import run_recipe
 
     folder: Path = options.output / name / "model"
     if (folder / "config.json").exists():

@@ -151,10 +151,8 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         else value
         for key, value in arrays.items()
     }
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_aside(path) as partial, partial.open("wb") as file:
         np.savez(file, **whole)  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from stemsplit.cli import main
 from stemsplit.errors import UsageError
 from stemsplit.networks.contract import Config
 from stemsplit.networks.registry import ARCHITECTURES, Architecture, architecture_of
+from stemsplit.training.loop import run_recipe
 from stemsplit.training.recipe import load_recipe
-from stemsplit.training.run import run_recipe
 from stemsplit.weights.checkpoint import convert, load_network, save
 from stemsplit.weights.model import load_model
 from stemsplit.weights.publish import publish

@@ -451,7 +451,7 @@ def test_a_recipe_is_trained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         return Path("runs/last.pt")
 
     monkeypatch.setattr("stemsplit.training.recipe.load_recipe", lambda path: "the recipe")
-    monkeypatch.setattr("stemsplit.training.run.run_recipe", fake)
+    monkeypatch.setattr("stemsplit.training.loop.run_recipe", fake)
     said = run("train", "recipe.toml", "--minutes", "1.5", "--device", "cpu")
     assert said == (0, "runs/last.pt\n", "step 10  loss 0.1235\n")
     assert run("train", "recipe.toml", "--minutes", "1.5", "--device", "cpu", "--json").objects == [

@@ -12,8 +12,8 @@ import torch
 from stemsplit.errors import UsageError
 from stemsplit.networks.melody_cnn import MelodyCNN, MelodyCNNConfig, peak_frequencies
 from stemsplit.training.examples.clips import Clips, MelodyMixing, draw_examples, find_clips, play_f0
+from stemsplit.training.loop import run_recipe
 from stemsplit.training.melody_task import MelodyRecipe, frame_counts, pitch_loss, pitch_target
-from stemsplit.training.run import run_recipe
 from stemsplit.training.schedule import Schedule
 from stemsplit.weights.checkpoint import load_network
 

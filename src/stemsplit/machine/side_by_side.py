@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, islice
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import TypeVar
 
 import torch
@@ -70,7 +71,8 @@ def _single_threaded(width: int) -> ThreadPoolExecutor:
     def begin() -> None:
         torch.get_num_threads()  # the first question in a thread would undo what is set before it
         torch.set_num_threads(1)
-        ready.wait()
+        with suppress(BrokenBarrierError):  # not all could be started
+            ready.wait()
 
     pool = ThreadPoolExecutor(width, thread_name_prefix="stemsplit-chunk", initializer=begin)
     try:

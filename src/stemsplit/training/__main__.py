@@ -17,9 +17,8 @@ from stemsplit.errors import StemsplitError
 from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.device import choose_device
 from stemsplit.training.examples.shards import unpack_all
-from stemsplit.training.loop import Pace
+from stemsplit.training.loop import Pace, run_recipe
 from stemsplit.training.recipe import load_recipe
-from stemsplit.training.run import run_recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit.errors import UsageError
+from stemsplit.machine.disk import write_whole, written_aside
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
@@ -75,6 +75,14 @@ class Task(Protocol):
         ...
 
 
+class Phased(Protocol):
+    """What a recipe says: the runs that make it up, in order."""
+
+    def phases(self) -> Iterable[Task]:
+        """Yield them."""
+        ...
+
+
 class State(NamedTuple):
     """What a run is: the network, its running average, the optimiser, and the steps done."""
 
@@ -122,6 +130,27 @@ def train(
         return _lead(task, place, pace, on_event)
 
 
+def run_recipe(
+    recipe: Phased,
+    *,
+    device: torch.device | str = "cpu",
+    pace: Pace | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Path:
+    """Train what the recipe says, for the pace's minutes in all, and return what the last run left; see `train`.
+
+    A run that did not reach its last step in time is where the next call goes on.
+    """
+    began, pace = time.monotonic(), pace or Pace()
+    minutes = float("inf") if pace.minutes is None else pace.minutes
+    for phase in recipe.phases():
+        left = max(minutes - (time.monotonic() - began) / 60, 1e-3)
+        result = train(phase, device=device, pace=pace._replace(minutes=left), on_event=on_event)
+        if time.monotonic() - began > 60 * minutes:
+            break
+    return result
+
+
 def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Event], None]) -> Path:
     """Step, and keep what comes of it; whatever ends the run, its last whole step is saved."""
     keep_freed_memory()
@@ -161,9 +190,7 @@ def _open_log(path: Path, step: int, on_event: Callable[[Event], None]) -> Calla
     """Return what writes an event down; what a killed run logged after its last save goes, as it is done again."""
     if path.is_file():
         known = [event for event in read_log(path) if event["step"] <= step and "export" not in event]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(event) + "\n" for event in known), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(json.dumps(event) + "\n" for event in known))
 
     def tell(event: Event) -> None:
         with path.open("a", encoding="utf-8") as log:
@@ -301,15 +328,11 @@ def resume(task: Task, path: Path, device: torch.device) -> State:
 
 def save(state: State, path: Path) -> None:
     """Write the state to `path`, whole or not at all."""
-    partial = path.with_suffix(".partial")
     values = {
         "step": state.step,
         "network": state.network.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
     }
-    with partial.open("wb") as file:
-        torch.save(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with written_aside(path) as partial:
+        torch.save(values, partial)
