@@ -151,8 +151,10 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         else value
         for key, value in arrays.items()
     }
-    with written_aside(path) as partial, partial.open("wb") as file:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
         np.savez(file, **whole)  # type: ignore[arg-type]
+    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import soxr
 
 from songs.mix.effects import RATE
 from stemsplit.errors import StemsplitError
-from stemsplit.machine.disk import written_aside
 
 FRAME_SECONDS = 0.005
 FFT_SIZE = 2048
@@ -125,8 +124,10 @@ class AnalysisStore:
             with np.load(path) as saved:
                 return Frames(saved["envelope"], saved["aperiodicity"], saved["voiced"])
         frames = self._analyse(syllable)
-        with written_aside(path) as partial, partial.open("wb") as file:
-            np.savez(file, envelope=frames.log_envelope, aperiodicity=frames.aperiodicity, voiced=frames.voiced)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, envelope=frames.log_envelope, aperiodicity=frames.aperiodicity, voiced=frames.voiced)
+        partial.rename(path)
         return frames
 
 

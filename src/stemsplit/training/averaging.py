@@ -9,14 +9,13 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-from stemsplit.machine.disk import write_whole, written_aside
 
 INDEX_NAME = "best.json"
 
@@ -64,7 +63,9 @@ class Best:
         return network
 
     def _keep(self, best: list[Kept]) -> None:
-        write_whole(self.folder / INDEX_NAME, json.dumps([kept._asdict() for kept in best]) + "\n")
+        partial = self.folder / f".{INDEX_NAME}.partial"
+        partial.write_text(json.dumps([kept._asdict() for kept in best]) + "\n", encoding="utf-8")
+        partial.replace(self.folder / INDEX_NAME)
         self.kept = best
         named = {self._path(kept.step) for kept in best}
         for path in self.folder.glob("step-*.pt"):
@@ -88,8 +89,12 @@ def _read_index(folder: Path) -> list[Kept]:
 
 
 def _write(path: Path, state: Mapping[str, Tensor]) -> None:
-    with written_aside(path) as partial:
-        torch.save(dict(state), partial)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _mean(values: list[Tensor]) -> Tensor:

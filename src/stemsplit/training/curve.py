@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.machine.disk import written_aside
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -47,8 +45,9 @@ def draw_curve(folder: Path) -> Path | None:
     _lines(speed, {"": _points(events, "audio_per_second")}, "audio s/s")
     speed.set_xlabel("step")
     path = folder / CURVE_NAME
-    with written_aside(path) as partial:
-        figure.savefig(partial, format="png")
+    partial = folder / f".{CURVE_NAME}.partial"
+    figure.savefig(partial, format="png")
+    partial.replace(path)
     return path
 
 

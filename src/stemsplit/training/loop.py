@@ -1,26 +1,26 @@
-"""The training loop: draw, step, average, log, save; a killed run goes on from its last save.
+"""The training loop: draw, step, average, log, save. A killed run goes on from its last save.
 
-Every step draws from a generator seeded with (seed, step, process), so a resumed run sees the examples that the
+Every step draws from a generator seeded with (seed, step, process). So a resumed run sees the examples that the
 unbroken run would have seen, no generator has to be saved, and threads may draw ahead. What is trained on what is a
-`Task`.
+`Task`; a `Recipe` is one task or several, one after the other.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import os
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stemsplit.errors import UsageError
-from stemsplit.machine.disk import write_whole, written_aside
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
@@ -28,59 +28,7 @@ from stemsplit.training.muon import Muon, Together
 from stemsplit.training.parallel import average_gradients, followers, rank
 from stemsplit.training.prefetch import drawn_ahead, threads_for
 from stemsplit.training.schedule import Schedule
-
-Event = dict[str, Any]
-
-
-class Task(Protocol):
-    """What a run trains, on what, and what it leaves. It is sent to other processes: pickled before it is used."""
-
-    @property
-    def output(self) -> Path: ...  # the run's folder
-    @property
-    def schedule(self) -> Schedule: ...
-    @property
-    def workers(self) -> int: ...
-    @property
-    def save_minutes(self) -> float: ...
-    @property
-    def log_steps(self) -> int: ...
-    @property
-    def dev_steps(self) -> int: ...
-    @property
-    def crop_seconds(self) -> float: ...  # of an example
-
-    def build(self) -> nn.Module:
-        """A fresh network; the loop has set the seed."""
-        ...
-
-    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """`size` examples drawn from `rng`, as arrays: what `loss_of` takes as tensors. Threads may call it."""
-        ...
-
-    @property
-    def loss_of(self) -> Callable[..., Tensor]:
-        """(network, *batch) → the loss, a scalar; a batch is what was drawn, on the network's device."""
-        ...
-
-    def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
-        """Figures on data that is not trained on; empty where there is none.
-
-        Lower is better in all of them, or in the one called `loss`: see `averaging.score_of`.
-        """
-        ...
-
-    def export(self, average: nn.Module) -> Path:
-        """Write what the run is for, and return where."""
-        ...
-
-
-class Phased(Protocol):
-    """What a recipe says: the runs that make it up, in order."""
-
-    def phases(self) -> Iterable[Task]:
-        """Yield them."""
-        ...
+from stemsplit.training.task import Event, Recipe, Task
 
 
 class State(NamedTuple):
@@ -105,6 +53,27 @@ class Pace(NamedTuple):
     """Let torch.compile have the network: minutes at first, then faster on a GPU."""
 
 
+def run_recipe(
+    recipe: Recipe,
+    *,
+    device: torch.device | str = "cpu",
+    pace: Pace | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Path:
+    """Train a recipe's tasks for the pace's minutes in all, and return what the last of them left; see `train`.
+
+    The next call goes on with the task that did not reach its last step in time.
+    """
+    began, pace = time.monotonic(), pace or Pace()
+    minutes = float("inf") if pace.minutes is None else pace.minutes
+    for task in recipe.phases():
+        left = max(minutes - (time.monotonic() - began) / 60, 1e-3)
+        result = train(task, device=device, pace=pace._replace(minutes=left), on_event=on_event)
+        if time.monotonic() - began > 60 * minutes:
+            break
+    return result
+
+
 def train(
     task: Task,
     *,
@@ -114,12 +83,14 @@ def train(
 ) -> Path:
     """Run `task` to its last step, or as long as `pace` says; return what it leaves: for a model, `{output}/model`.
 
-    The run itself is in `{output}/last.pt`, from which the next call goes on. Events are dicts with `step` and
-    `loss` or `dev` figures; they also go to `{output}/log.jsonl`, and to `curve.png` where matplotlib is installed.
-    What is exported is the mean of the best averages by their dev figures, kept in `{output}/best`, or the last
-    average if that scores better; the last event says which.
+    The run itself is in `{output}/last.pt`, from which the next call goes on. Events go to `on_event`, to
+    `{output}/log.jsonl`, and to `curve.png` where matplotlib is installed. What is exported is the mean of the best
+    averages by their development figures, which are kept in `{output}/best`. If the last average scores better, it is
+    exported instead. The last event says which.
 
-    Raises: UsageError for workers that do not share a CPU, or whose clocks would decide on the learning rate.
+    Raises:
+        UsageError: The workers do not share a CPU, or each would set the learning rate by its own clock.
+        OutputError: The disk refuses a file.
     """
     place, pace = torch.device(device), pace or Pace()
     if task.workers > 1 and place.type != "cpu":
@@ -130,29 +101,8 @@ def train(
         return _lead(task, place, pace, on_event)
 
 
-def run_recipe(
-    recipe: Phased,
-    *,
-    device: torch.device | str = "cpu",
-    pace: Pace | None = None,
-    on_event: Callable[[Event], None] = lambda event: None,
-) -> Path:
-    """Train what the recipe says, for the pace's minutes in all, and return what the last run left; see `train`.
-
-    A run that did not reach its last step in time is where the next call goes on.
-    """
-    began, pace = time.monotonic(), pace or Pace()
-    minutes = float("inf") if pace.minutes is None else pace.minutes
-    for phase in recipe.phases():
-        left = max(minutes - (time.monotonic() - began) / 60, 1e-3)
-        result = train(phase, device=device, pace=pace._replace(minutes=left), on_event=on_event)
-        if time.monotonic() - began > 60 * minutes:
-            break
-    return result
-
-
 def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Event], None]) -> Path:
-    """Step, and keep what comes of it; whatever ends the run, its last whole step is saved."""
+    """Make the steps, and keep what comes of them; whatever ends the run, its last whole step is saved."""
     keep_freed_memory()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
@@ -163,17 +113,12 @@ def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Even
     if state.step == 0:
         best.clear()
     tell = _open_log(task.output / LOG_NAME, state.step, on_event)
-    deadline = time.monotonic() + 60 * pace.minutes if pace.minutes else float("inf")
-    saved = time.monotonic()
+    clock, saved = _Clock(pace), time.monotonic()
     try:
-        with closing(_steps(task, state, device, pace, deadline)) as steps:
-            for event, now in steps:
-                state = now
-                if event:
-                    tell(event)
-                if event and "dev" in event:
-                    best.offer(state.step, event["dev"], state.average)
-                if time.monotonic() > deadline:
+        with closing(_steps(task, state, device, pace, clock)) as steps:
+            for event, state in steps:
+                _keep(event, state, best, tell)
+                if clock.is_over():
                     break
                 if time.monotonic() - saved > 60 * task.save_minutes:
                     save(state, last)
@@ -186,11 +131,43 @@ def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Even
     return task.export(chosen)
 
 
+def _keep(event: Event | None, state: State, best: Best, tell: Callable[[Event], None]) -> None:
+    """Log an event, and offer the average that it scores to the best."""
+    if event is None:
+        return
+    tell(event)
+    if "dev" in event:
+        best.offer(state.step, event["dev"], state.average)
+
+
+class _Clock:
+    """When a run has to stop, and how far its learning rate has fallen by then."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.decay_minutes = pace.decay_minutes
+        self.deadline = time.monotonic() + 60 * pace.minutes if pace.minutes else float("inf")
+
+    def is_over(self) -> bool:
+        """Return whether the run's minutes have passed."""
+        return time.monotonic() > self.deadline
+
+    def fade(self) -> float:
+        """Return the factor of the schedule's learning rate: 1, then down to 0 over the last `decay_minutes`."""
+        if not self.decay_minutes:
+            return 1.0
+        return min(1.0, max((self.deadline - time.monotonic()) / 60, 0.0) / self.decay_minutes)
+
+
 def _open_log(path: Path, step: int, on_event: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Return what writes an event down; what a killed run logged after its last save goes, as it is done again."""
+    """Return a function that logs an event.
+
+    What a killed run logged after its last save is removed, because those steps are done again.
+    """
     if path.is_file():
         known = [event for event in read_log(path) if event["step"] <= step and "export" not in event]
-        write_whole(path, "".join(json.dumps(event) + "\n" for event in known))
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(event) + "\n" for event in known), encoding="utf-8")
+        partial.replace(path)
 
     def tell(event: Event) -> None:
         with path.open("a", encoding="utf-8") as log:
@@ -201,7 +178,7 @@ def _open_log(path: Path, step: int, on_event: Callable[[Event], None]) -> Calla
 
 
 def _choose(task: Task, state: State, best: Best, device: torch.device, tell: Callable[[Event], None]) -> nn.Module:
-    """The mean of the best averages or the last one, whichever scores better."""
+    """Return the mean of the best averages or the last one, whichever scores better, and log which."""
     figures = task.dev(state.average, device) if best.kept else {}
     if not figures:
         return state.average
@@ -216,46 +193,71 @@ def _choose(task: Task, state: State, best: Best, device: torch.device, tell: Ca
 def _follow(task: Task, device: torch.device) -> None:
     """Make every step that the leader makes, on other examples, and keep nothing."""
     keep_freed_memory()
-    for _ in _steps(task, resume(task, task.output / "last.pt", device), device, Pace(), float("inf")):
+    state = resume(task, task.output / "last.pt", device)
+    for _ in _steps(task, state, device, Pace(), _Clock(Pace())):
         pass
 
 
 def _steps(
-    task: Task, state: State, device: torch.device, pace: Pace, deadline: float
+    task: Task, state: State, device: torch.device, pace: Pace, clock: _Clock
 ) -> Generator[tuple[Event | None, State]]:
     """Yield after each step the event to log, if one is due, and the state."""
-    schedule = task.schedule
-    share = schedule.batch_size // task.workers
-    threads = threads_for(device) if pace.loaders is None else pace.loaders
     if pace.compile:
         _compile(state.network)
+    meter = _Meter(task.schedule.batch_size * task.crop_seconds)
+    with closing(_batches(task, state.step, device, pace.loaders)) as batches:
+        for step, batch in enumerate(batches, state.step):
+            torch.manual_seed(hash((task.schedule.seed, step, rank())) % 2**63)  # dropout
+            loss = task.loss_of(state.network, *(part.to(device, non_blocking=True) for part in batch))
+            meter.add(take_step(state, task.schedule, loss, step, clock.fade()))
+            state = state._replace(step=step + 1)
+            event = meter.read(state.step) if state.step % task.log_steps == 0 else None
+            if rank() == 0 and state.step % task.dev_steps == 0:
+                with meter.paused():
+                    figures = task.dev(state.average, device)
+                event = {**(event or {"step": state.step}), "dev": figures} if figures else event
+            yield event, state
+
+
+def _batches(task: Task, first: int, device: torch.device, loaders: int | None) -> Generator[list[Tensor]]:
+    """Yield this process's share of the batch of every step from `first` on, as tensors of the CPU."""
+    schedule = task.schedule
+    share = schedule.batch_size // task.workers
 
     def draw(step: int) -> list[Tensor]:
         drawn = task.draw(share, np.random.default_rng((schedule.seed, step, rank())))
         tensors = [torch.from_numpy(array) for array in drawn]
         return [tensor.pin_memory() for tensor in tensors] if device.type == "cuda" else tensors
 
-    losses, since = [], time.monotonic()
-    with closing(drawn_ahead(draw, range(state.step, schedule.steps), threads)) as batches:
-        for step, batch in enumerate(batches, state.step):
-            torch.manual_seed(hash((schedule.seed, step, rank())) % 2**63)  # dropout
-            loss = task.loss_of(state.network, *(part.to(device, non_blocking=True) for part in batch))
-            left = (deadline - time.monotonic()) / 60
-            fade = min(1.0, max(left, 0.0) / pace.decay_minutes) if pace.decay_minutes else 1.0
-            losses.append(take_step(state, schedule, loss, step, fade))
-            state = state._replace(step=step + 1)
-            event: Event | None = None
-            if state.step % task.log_steps == 0:
-                audio = len(losses) * schedule.batch_size * task.crop_seconds
-                rate = round(audio / (time.monotonic() - since), 2)
-                event = {"step": state.step, "loss": round(float(np.mean(losses)), 4), "audio_per_second": rate}
-                losses, since = [], time.monotonic()
-            if rank() == 0 and state.step % task.dev_steps == 0:
-                paused = time.monotonic()
-                if figures := task.dev(state.average, device):
-                    event = {**(event or {"step": state.step}), "dev": figures}
-                since += time.monotonic() - paused
-            yield event, state
+    threads = threads_for(device) if loaders is None else loaders
+    return drawn_ahead(draw, range(first, schedule.steps), threads)
+
+
+class _Meter:
+    """The mean loss since the last reading, and the seconds of audio trained on per second."""
+
+    def __init__(self, audio_per_step: float) -> None:
+        self.audio_per_step = audio_per_step
+        self.losses: list[float] = []
+        self.since = time.monotonic()
+
+    def add(self, loss: float) -> None:
+        """Count one step."""
+        self.losses.append(loss)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time that the block takes."""
+        began = time.monotonic()
+        yield
+        self.since += time.monotonic() - began
+
+    def read(self, step: int) -> Event:
+        """Return the event of `step`, and begin anew."""
+        rate = len(self.losses) * self.audio_per_step / (time.monotonic() - self.since)
+        event = {"step": step, "loss": round(float(np.mean(self.losses)), 4), "audio_per_second": round(rate, 2)}
+        self.losses, self.since = [], time.monotonic()
+        return event
 
 
 def _compile(network: nn.Module) -> None:
@@ -266,14 +268,14 @@ def _compile(network: nn.Module) -> None:
 
 
 def take_step(state: State, schedule: Schedule, loss: Tensor, step: int, fade: float = 1.0) -> float:
-    """Follow the gradient of a scalar loss, and return the loss. A step whose loss is not finite is skipped.
+    """Follow the gradient of a scalar loss, and return the loss.
 
-    `fade` is a factor of the schedule's learning rate.
+    A step whose gradient is not finite is skipped. `fade` is a factor of the schedule's learning rate.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = fade * schedule.learning_rate_at(step)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     average_gradients(state.network.parameters())
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), schedule.clip)
     if torch.isfinite(norm):
@@ -284,7 +286,10 @@ def take_step(state: State, schedule: Schedule, loss: Tensor, step: int, fade: f
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average ← decay · average + (1 − decay) · network; statistics of normalisations are averages already."""
+    """Move `average` towards `network`: average ← decay · average + (1 − decay) · network.
+
+    Buffers are copied: the statistics of normalisations are averages already.
+    """
     for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)
     for kept, latest in zip(average.buffers(), network.buffers(), strict=True):
@@ -292,7 +297,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
 
 def start(task: Task, device: torch.device) -> State:
-    """A fresh state, the same for the same seed."""
+    """Return a fresh state, the same for the same seed."""
     schedule = task.schedule
     torch.manual_seed(schedule.seed)
     network = task.build().to(device)
@@ -301,7 +306,11 @@ def start(task: Task, device: torch.device) -> State:
 
 
 def optimizer_of(network: nn.Module, schedule: Schedule) -> Together:
-    """AdamW, or Muon for the matrices that `network` names and AdamW for the rest."""
+    """Return AdamW, or Muon for the matrices that `network` names with AdamW for the rest.
+
+    Raises:
+        UsageError: The schedule asks for Muon, and the network names no matrices.
+    """
     lr, weight_decay = schedule.learning_rate, schedule.weight_decay
     chosen: list[nn.Parameter] = []
     if schedule.optimizer == "muon":
@@ -315,7 +324,7 @@ def optimizer_of(network: nn.Module, schedule: Schedule) -> Together:
 
 
 def resume(task: Task, path: Path, device: torch.device) -> State:
-    """The state saved at `path`, or a fresh one where there is none."""
+    """Return the state saved at `path`, or a fresh one where there is none."""
     state = start(task, device)
     if not path.exists():
         return state
@@ -328,11 +337,15 @@ def resume(task: Task, path: Path, device: torch.device) -> State:
 
 def save(state: State, path: Path) -> None:
     """Write the state to `path`, whole or not at all."""
+    partial = path.with_suffix(".partial")
     values = {
         "step": state.step,
         "network": state.network.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
     }
-    with written_aside(path) as partial:
-        torch.save(values, partial)
+    with partial.open("wb") as file:
+        torch.save(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from stemsplit.errors import StemsplitError
-from stemsplit.machine.disk import write_whole
 from stemsplit.training.examples import codec
 
 LIMIT_BYTES = 60_000_000
@@ -75,7 +74,10 @@ def _write(target: Path, number: int, members: Sequence[tuple[str, bytes]]) -> P
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as file:
         for name, data in members:
             file.writestr(zipfile.ZipInfo(name), data)
-    write_whole(path, whole.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(whole.getvalue())
+    partial.replace(path)
     return path
 
 
