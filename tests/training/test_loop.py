@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import sys
 import threading
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from toy_task import Toy, ToyTask
 
-from stemsplit.errors import UsageError
+from stemsplit.errors import OutputError, UsageError
 from stemsplit.training import loop
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import draw_curve, read_log
@@ -203,6 +204,27 @@ def test_no_curve_without_a_log_or_matplotlib(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert draw_curve(tmp_path) is None
     assert not (tmp_path / "curve.png").exists()
+
+
+# --- what a full disk does
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_the_last_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.train(ToyTask(tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    state = loop.resume(ToyTask(tmp_path), tmp_path / "last.pt", torch.device("cpu"))
+    with pytest.raises(OutputError, match=r"last\.pt: no space left"):
+        loop.save(state._replace(step=99), tmp_path / "last.pt")
+    with pytest.raises(OutputError, match="no space left"):
+        Best(tmp_path / "best", 5).offer(99, {"loss": -1.0}, state.average)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 # --- the clock, and torch.compile

@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from stemsplit.machine.disk import write_whole, written_aside
 
 INDEX_NAME = "best.json"
 
@@ -45,7 +46,6 @@ class Best:
         best = sorted([*others, found], key=lambda kept: (kept.score, kept.step))[: self.count]
         if found not in best or not math.isfinite(found.score):
             return False
-        self.folder.mkdir(parents=True, exist_ok=True)
         _write(self._path(step), weights.state_dict())
         self._keep(best)
         return True
@@ -63,9 +63,7 @@ class Best:
         return network
 
     def _keep(self, best: list[Kept]) -> None:
-        partial = self.folder / f".{INDEX_NAME}.partial"
-        partial.write_text(json.dumps([kept._asdict() for kept in best]) + "\n", encoding="utf-8")
-        partial.replace(self.folder / INDEX_NAME)
+        write_whole(self.folder / INDEX_NAME, json.dumps([kept._asdict() for kept in best]) + "\n")
         self.kept = best
         named = {self._path(kept.step) for kept in best}
         for path in self.folder.glob("step-*.pt"):
@@ -89,12 +87,8 @@ def _read_index(folder: Path) -> list[Kept]:
 
 
 def _write(path: Path, state: Mapping[str, Tensor]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_aside(path) as partial, partial.open("wb") as file:
         torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _mean(values: list[Tensor]) -> Tensor:

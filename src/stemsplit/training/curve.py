@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stemsplit.machine.disk import written_aside
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -45,9 +47,8 @@ def draw_curve(folder: Path) -> Path | None:
     _lines(speed, {"": _points(events, "audio_per_second")}, "audio s/s")
     speed.set_xlabel("step")
     path = folder / CURVE_NAME
-    partial = folder / f".{CURVE_NAME}.partial"
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with written_aside(path) as partial:
+        figure.savefig(partial, format="png")
     return path
 
 

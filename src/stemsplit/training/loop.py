@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit.errors import UsageError
+from stemsplit.machine.disk import write_whole, written_aside
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
@@ -165,9 +165,7 @@ def _open_log(path: Path, step: int, on_event: Callable[[Event], None]) -> Calla
     """
     if path.is_file():
         known = [event for event in read_log(path) if event["step"] <= step and "export" not in event]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(event) + "\n" for event in known), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(json.dumps(event) + "\n" for event in known))
 
     def tell(event: Event) -> None:
         with path.open("a", encoding="utf-8") as log:
@@ -336,16 +334,16 @@ def resume(task: Task, path: Path, device: torch.device) -> State:
 
 
 def save(state: State, path: Path) -> None:
-    """Write the state to `path`, whole or not at all."""
-    partial = path.with_suffix(".partial")
+    """Write the state to `path`, whole or not at all.
+
+    Raises:
+        OutputError: The disk refuses the file; what was saved before is still there.
+    """
     values = {
         "step": state.step,
         "network": state.network.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
     }
-    with partial.open("wb") as file:
+    with written_aside(path) as partial, partial.open("wb") as file:
         torch.save(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from stemsplit.errors import StemsplitError
+from stemsplit.machine.disk import write_whole
 from stemsplit.training.examples import codec
 
 LIMIT_BYTES = 60_000_000
@@ -74,10 +75,7 @@ def _write(target: Path, number: int, members: Sequence[tuple[str, bytes]]) -> P
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as file:
         for name, data in members:
             file.writestr(zipfile.ZipInfo(name), data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(whole.getvalue())
-    partial.replace(path)
+    write_whole(path, whole.getvalue())
     return path
 
 
