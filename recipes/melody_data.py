@@ -20,6 +20,9 @@ import numpy as np
 import soundfile
 import soxr
 
+from stemsplit.errors import StemsplitError
+from stemsplit.machine.disk import written_aside
+
 RATE = 16000
 HOP_SECONDS = 0.01
 TEST_SINGERS = ("abjones", "davidson", "ariel", "amy")
@@ -30,19 +33,25 @@ SAME_NOTE = 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pack what is missing."""
+    """Pack what is missing; return 1 if a source cannot be read."""
     options = _parse(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    if options.mir1k:
-        for name, arrays in mir1k_clips(options.mir1k, options.out):
+    try:
+        for name, arrays in _missing(options):
             _write(options.out / f"{name}.npz", arrays)
-    for folder in options.songs:
-        for name, arrays in rendered_songs(folder, options.out):
-            _write(options.out / f"{name}.npz", arrays)
-    if options.separator:
-        _separate(options)
+        if options.separator:
+            _separate(options)
+    except (OSError, StemsplitError) as error:
+        print(error, file=sys.stderr)
+        return 1
     print(contents(options.out), file=sys.stderr)
     return 0
+
+
+def _missing(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    if options.mir1k:
+        yield from mir1k_clips(options.mir1k, options.out)
+    for folder in options.songs:
+        yield from rendered_songs(folder, options.out)
 
 
 def contents(folder: Path) -> str:
@@ -109,9 +118,12 @@ def _mono(path: Path) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray:
-    samples, rate = soundfile.read(path, dtype="float32")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32")
+    except soundfile.SoundFileError as error:
+        raise StemsplitError(f"{path} cannot be read: {error}") from error
     if rate != RATE:
-        raise SystemExit(f"{path} has {rate} Hz, not {RATE}")
+        raise StemsplitError(f"{path} has {rate} Hz, not {RATE}")
     return samples
 
 
@@ -151,10 +163,8 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         else value
         for key, value in arrays.items()
     }
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_aside(path) as partial, partial.open("wb") as file:
         np.savez(file, **whole)  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 if __name__ == "__main__":

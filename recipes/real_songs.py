@@ -16,8 +16,6 @@ is kept, so the command can be stopped.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
@@ -26,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from songs.folder import as_int16, write_song
 from stemsplit import audio
 from stemsplit.errors import StemsplitError
 
@@ -208,22 +207,18 @@ def read(path: Path, most: int | None = None) -> np.ndarray:
 
 
 def write_folder(target: Path, stems: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write the arrays and MANIFEST.json to a hidden folder first, then give it its name.
+    """Write the arrays and MANIFEST.json of a song whose stems are (2, samples).
 
     All stems get one gain if one of them, or their sum, exceeds full scale.
+
+    Raises:
+        OutputError: The disk refuses a file.
     """
     loudest = max(float(np.abs(s).max(initial=0.0)) for s in (*stems.values(), sum(stems.values())))
     gain = np.float32(min(1.0, PEAK / max(loudest, 1e-9)) if loudest > 1 else 1.0)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, stem in stems.items():
-        np.save(partial / f"{name}.npy", np.round(np.clip(stem.T * gain, -1, 1) * 32767).astype(np.int16))
     seconds = next(iter(stems.values())).shape[1] / RATE
-    text = json.dumps({**about, "seconds": round(seconds, 2)}, indent=1, ensure_ascii=False)
-    (partial / "MANIFEST.json").write_text(text, encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    arrays = {name: as_int16(stem * gain) for name, stem in stems.items()}
+    write_song(target, arrays, {**about, "seconds": round(seconds, 2)}, "MANIFEST.json")
 
 
 if __name__ == "__main__":

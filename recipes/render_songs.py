@@ -13,8 +13,6 @@ syllables for every speaker; of the other sources only --impulses are used.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from songs import render as songs
+from songs.folder import as_int16, write_song
 from songs.instruments import drums, soundfont
 from songs.voices import clips, speakers, voicebank
 from stemsplit.errors import StemsplitError
@@ -170,7 +169,10 @@ def _render(target: Path, index: int, options: argparse.Namespace, sources: song
     seed = [options.seed, split, index]
     render = songs.render_vocals if options.speakers else songs.render_song
     song = render(np.random.default_rng(seed), sources)
-    write_song(song, target, {"seed": seed, "credits": credits(song.meta)})
+    arrays = {name: as_int16(stem) for name, stem in song.stems.items()}
+    if song.f0 is not None:
+        arrays["vocals_f0"] = song.f0.astype(np.float32)
+    write_song(target, arrays, {**song.meta, "seed": seed, "credits": credits(song.meta)}, "song.json")
     spent = time.perf_counter() - began
     about = f"{song.meta['style']}, {song.meta['seconds']:.0f} s in {spent:.1f} s"
     print(f"{target.name}: {about}", file=sys.stderr, flush=True)
@@ -192,20 +194,6 @@ def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _credited(names: Sequence[str]) -> list[str]:
     return sorted({text for name in names for key, text in CREDITS.items() if name.startswith(key)})
-
-
-def write_song(song: songs.Song, target: Path, extra: dict) -> None:
-    """Write the stems and song.json to a hidden folder first, then give it its name."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, stem in song.stems.items():
-        np.save(partial / f"{name}.npy", np.round(stem.T * 32767).astype(np.int16))
-    if song.f0 is not None:
-        np.save(partial / "vocals_f0.npy", song.f0.astype(np.float32))
-    (partial / "song.json").write_text(json.dumps({**song.meta, **extra}, indent=1), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
 
 
 if __name__ == "__main__":

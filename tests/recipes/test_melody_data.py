@@ -69,6 +69,19 @@ def test_clips_are_packed_once_and_test_singers_are_left_out(recipe: ModuleType,
     assert (out / "khair_1_01.npz").stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize("damage", ["another rate", "no audio"])
+def test_what_cannot_be_read_is_named(
+    recipe: ModuleType, mir1k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    path = mir1k / "khair_1_01.voice.opus"
+    if damage == "no audio":
+        path.write_bytes(b"no audio")
+    else:
+        soundfile.write(path, np.zeros(8000), 8000, format="OGG", subtype="OPUS")
+    assert recipe.main(["--mir1k", str(mir1k), "--out", str(tmp_path / "out")]) == 1
+    assert "khair_1_01.voice.opus" in capsys.readouterr().err
+
+
 def test_rendered_songs_become_voice_accompaniment_and_pitch(recipe: ModuleType, tmp_path: Path) -> None:
     song = tmp_path / "songs" / "train" / "0007"
     song.mkdir(parents=True)

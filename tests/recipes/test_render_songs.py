@@ -78,20 +78,6 @@ def test_songs_are_written_whole_and_not_twice(
     assert not list((tmp_path / "out" / "train").glob(".*"))
 
 
-def test_a_song_cut_off_halfway_leaves_nothing_that_looks_finished(
-    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stems = {name: np.zeros((2, 10), np.float32) for name in songs.STEMS}
-    song = songs.Song(stems, {"style": "x"})
-    monkeypatch.setattr(recipe.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        recipe.write_song(song, tmp_path / "0000", {})
-    assert not (tmp_path / "0000").exists()
-    monkeypatch.undo()
-    recipe.write_song(song, tmp_path / "0000", {})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0000"]
-
-
 def test_missing_sources_are_named(recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*data(tmp_path), "--split", "train", "--songs", "1"]
     shutil.rmtree(tmp_path / "mir1k")

@@ -20,6 +20,7 @@ import soxr
 
 from songs.mix.effects import RATE
 from stemsplit.errors import StemsplitError
+from stemsplit.machine.disk import written_aside
 
 FRAME_SECONDS = 0.005
 FFT_SIZE = 2048
@@ -124,10 +125,8 @@ class AnalysisStore:
             with np.load(path) as saved:
                 return Frames(saved["envelope"], saved["aperiodicity"], saved["voiced"])
         frames = self._analyse(syllable)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, envelope=frames.log_envelope, aperiodicity=frames.aperiodicity, voiced=frames.voiced)
-        partial.rename(path)
+        with written_aside(path) as partial, partial.open("wb") as file:
+            np.savez(file, envelope=frames.log_envelope, aperiodicity=frames.aperiodicity, voiced=frames.voiced)
         return frames
 
 
