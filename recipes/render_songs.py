@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from songs import render as songs
+from songs.draft import Kit, Sources
 from songs.folder import as_int16, write_song
 from songs.instruments import drums, soundfont
-from songs.voices import clips, speakers, voicebank
+from songs.render import render_song, render_vocals
+from songs.voices import recorded, speakers, voicebank
 from stemsplit.errors import StemsplitError
 
 INPUTS = ("voices", "drums", "groove", "mir1k", "impulses", "soundfont")
@@ -91,7 +92,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _chosen_sources(options: argparse.Namespace) -> songs.Sources:
+def _chosen_sources(options: argparse.Namespace) -> Sources:
     if options.speakers and options.split != "train":
         raise StemsplitError("--speakers are for --split train: nobody is held out of them")
     if options.speakers:
@@ -99,7 +100,7 @@ def _chosen_sources(options: argparse.Namespace) -> songs.Sources:
     return train_sources(options) if options.split == "train" else heldout_sources(options)
 
 
-def train_sources(options: argparse.Namespace) -> songs.Sources:
+def train_sources(options: argparse.Namespace) -> Sources:
     """Voices, drums and takes that training may use."""
     kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
     banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
@@ -108,16 +109,16 @@ def train_sources(options: argparse.Namespace) -> songs.Sources:
         (replace(voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), tract=MARTIN_TRACT), 1.5)
     )
     fonts = (options.soundfont, *options.more_soundfonts)
-    kits = tuple(songs.Kit(font, program, 9) for font in fonts for program in GM_KITS)
+    kits = tuple(Kit(font, program, 9) for font in fonts for program in GM_KITS)
     return _sources(options, tuple(banks), "stargate__", kits, ("train", "validation"),
-                    clips.list_clips(options.mir1k, None, NEVER_TRAIN), 0.45)  # fmt: skip
+                    recorded.list_clips(options.mir1k, None, NEVER_TRAIN), 0.45)  # fmt: skip
 
 
-def speaker_sources(options: argparse.Namespace) -> songs.Sources:
+def speaker_sources(options: argparse.Namespace) -> Sources:
     """Speakers and nobody else. Raises StemsplitError where none can be made to sing."""
     if not (banks := speaker_banks(options.speakers)):
         raise StemsplitError(f"{options.speakers}: no speaker with enough voiced Ogg files")
-    return _sources(options, banks, "stargate__", (), ("train",), clips.Clips({}, {}), 0.0)
+    return _sources(options, banks, "stargate__", (), ("train",), recorded.Clips({}, {}), 0.0)
 
 
 def speaker_banks(folder: Path) -> tuple[tuple[voicebank.Bank, float], ...]:
@@ -127,12 +128,12 @@ def speaker_banks(folder: Path) -> tuple[tuple[voicebank.Bank, float], ...]:
     return tuple((bank, 1.0) for bank in banks if bank)
 
 
-def heldout_sources(options: argparse.Namespace) -> songs.Sources:
+def heldout_sources(options: argparse.Namespace) -> Sources:
     """Voices, drums and takes that training never sees."""
     scott = options.voices / "scottpoid-jpn"
     banks = tuple((_bank(f"scottpoid/{name}", scott / name, pitch), 1.0) for name, pitch in SCOTTPOID.items())
-    kits = tuple(songs.Kit(path, 0, 0) for path in options.kits)
-    return _sources(options, banks, "uzu__", kits, ("test",), clips.list_clips(options.mir1k, HELDOUT_SINGERS), 0.35)
+    kits = tuple(Kit(path, 0, 0) for path in options.kits)
+    return _sources(options, banks, "uzu__", kits, ("test",), recorded.list_clips(options.mir1k, HELDOUT_SINGERS), 0.35)
 
 
 def _sources(
@@ -141,10 +142,10 @@ def _sources(
     prefix: str,
     kits: tuple,
     splits: tuple[str, ...],
-    voices: clips.Clips,
+    voices: recorded.Clips,
     share: float,
-) -> songs.Sources:
-    return songs.Sources(
+) -> Sources:
+    return Sources(
         synth=soundfont.play, soundfont=options.soundfont, takes=drums.list_takes(options.groove, splits),
         shots=drums.list_one_shots(options.drums, prefix), kits=kits, banks=banks, clips=voices,
         impulses=tuple(sorted(options.impulses.glob("*.flac"))), clip_share=share,
@@ -161,13 +162,13 @@ def _held_notes(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*.opus") if "bended" not in p.name)
 
 
-def _render(target: Path, index: int, options: argparse.Namespace, sources: songs.Sources) -> None:
+def _render(target: Path, index: int, options: argparse.Namespace, sources: Sources) -> None:
     if (target / "song.json").exists():
         return
     began = time.perf_counter()
     split = ("train", "heldout").index(options.split)
     seed = [options.seed, split, index]
-    render = songs.render_vocals if options.speakers else songs.render_song
+    render = render_vocals if options.speakers else render_song
     song = render(np.random.default_rng(seed), sources)
     arrays = {name: as_int16(stem) for name, stem in song.stems.items()}
     if song.f0 is not None:

@@ -9,10 +9,11 @@ import mido
 import numpy as np
 import soundfile
 
-from songs import render as songs
+from songs.composition.score import QUALITIES, Chord, Form, Section
+from songs.draft import Kit, Sources
 from songs.instruments import drums
 from songs.instruments.soundfont import Playable
-from songs.voices import clips, voicebank
+from songs.voices import recorded, voicebank
 
 RATE = 44100
 
@@ -102,19 +103,39 @@ def vowel_bank() -> voicebank.Bank:
     return voicebank.Bank("test", 60.0, table)
 
 
-def small_sources(folder: Path, **changes: object) -> songs.Sources:
+def small_sources(folder: Path, **changes: object) -> Sources:
     """Sources of eight-second songs."""
     values: dict[str, object] = {
         "synth": sine_synth,
         "soundfont": Path("none.sf2"),
         "takes": drums.list_takes(write_groove(folder / "groove"), ("train",)),
         "shots": drums.list_one_shots(write_drums(folder / "drums"), "stargate__"),
-        "kits": (songs.Kit(Path("none.sf2"), 0, 9),),
+        "kits": (Kit(Path("none.sf2"), 0, 9),),
         "banks": ((vowel_bank(), 1.0),),
-        "clips": clips.list_clips(write_clips(folder / "clips"), None),
+        "clips": recorded.list_clips(write_clips(folder / "clips"), None),
         "impulses": (),
         "store": voicebank.AnalysisStore(None, vowel_frames),
         "clip_share": 1.0,
         "seconds": (8.0, 10.0),
     }
-    return songs.Sources(**{**values, **changes})  # type: ignore[arg-type]
+    return Sources(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def chord_form(swing: float = 0.0, bars: int = 4) -> Form:
+    """C major, a chord a bar, bass in the first half only."""
+    half = bars * 2
+    chords = tuple(Chord(4.0 * i, 4.0, root, QUALITIES["M"]) for i, root in enumerate([0, 7, 5, 0] * (bars // 4)))
+    everyone, few = frozenset({"bass", "other0", "vocals", "drums"}), frozenset({"other0"})
+    sections = (Section(0, half, everyone, "A"), Section(half, half, few, "B"))
+    return Form("test", 120.0, 0, "major", swing, chords, sections)
+
+
+def vocal_form() -> Form:
+    """A bar of bass, then two bars of vocals, at 120 quarters a minute."""
+    none, both = frozenset({"bass"}), frozenset({"vocals"})
+    return Form("t", 120.0, 0, "major", 0.0, (), (Section(0, 4, none, "A"), Section(4, 8, both, "B")))
+
+
+def spectrum(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies in Hz, and the power at each along the last axis."""
+    return np.fft.rfftfreq(audio.shape[-1], 1 / RATE), np.abs(np.fft.rfft(audio, axis=-1)) ** 2

@@ -15,7 +15,7 @@ from songs.instruments import drums
 from songs.instruments.soundfont import Playable
 from songs.mix import mixdown
 from songs.mix.effects import RATE
-from songs.voices import clips as recorded
+from songs.voices import recorded
 from songs.voices.voicebank import AnalysisStore, Bank
 
 Synth = Callable[[Sequence[Playable], Path, float], list[np.ndarray]]

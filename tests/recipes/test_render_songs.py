@@ -1,4 +1,4 @@
-"""The recipe that renders songs: whole folders, resuming, sources that are missing; and FluidSynth's part."""
+"""The recipe that renders songs: whole folders, resuming, sources that are missing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import dataclasses
 import importlib.util
 import json
 import shutil
-import stat
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,12 +15,9 @@ import pytest
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
-from song_sources import sine_synth, small_sources, write_clips, write_drums, write_groove
+from song_sources import small_sources, write_clips, write_drums, write_groove
 
-from songs import render as songs
-from songs.instruments import soundfont
-from songs.instruments.soundfont import Playable
-from stemsplit.errors import StemsplitError
+from songs.mix.mixdown import STEMS
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +59,14 @@ def test_songs_are_written_whole_and_not_twice(
     assert recipe.main(arguments) == 0
     assert capsys.readouterr().err.count(" s in ") == 2
     folder = tmp_path / "out" / "train" / "0001"
-    stems = [np.load(folder / f"{name}.npy") for name in songs.STEMS]
+    stems = [np.load(folder / f"{name}.npy") for name in STEMS]
     assert {stem.dtype for stem in stems} == {np.dtype(np.int16)}
     assert {stem.shape for stem in stems} == {stems[0].shape}
     assert stems[0].shape[1] == 2
     assert np.abs(np.sum(stems, axis=0, dtype=np.int32)).max() <= 0.901 * 32767
     about = json.loads((folder / "song.json").read_text(encoding="utf-8"))
     assert about["seed"] == [5, 0, 1]
-    assert set(about["credits"]) == set(songs.STEMS)
+    assert set(about["credits"]) == set(STEMS)
     shutil.rmtree(tmp_path / "out" / "train" / "0000")
     assert recipe.main(arguments) == 0
     assert capsys.readouterr().err.startswith("0000:")
@@ -116,7 +111,7 @@ def test_speakers_sing_alone(recipe: ModuleType, tmp_path: Path, monkeypatch: py
     )
     store, seconds = small.store, small.seconds
     monkeypatch.setattr(recipe.voicebank, "AnalysisStore", lambda folder: store)
-    monkeypatch.setattr(recipe.songs.Sources, "seconds", seconds)
+    monkeypatch.setattr(recipe.Sources, "seconds", seconds)
     command = [*options, "--split", "train", "--songs", "2", "--various", "--speakers", str(tmp_path / "people")]
     assert recipe.main(command) == 0
     written = tmp_path / "out" / "train"
@@ -153,51 +148,3 @@ def test_credits_name_what_was_used(recipe: ModuleType) -> None:
     assert not any("FluidR3" in line for line in found["bass"])
     assert any("FluidR3" in line for line in found["other"])
     assert any("MIR-1K" in line for line in found["vocals"])
-
-
-def fake_fluidsynth(folder: Path, body: str) -> None:
-    program = folder / "fluidsynth"
-    program.write_text(f"#!{sys.executable}\n{body}", encoding="utf-8")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-
-
-PLAYER = """
-import sys, mido, numpy, soundfile
-score = mido.MidiFile(sys.argv[-1]); now = 0.0; audio = numpy.zeros((44100 * 60, 2))
-for message in score:
-    now += message.time
-    if message.type == "note_on":
-        audio[round(now * 44100)] = message.note / 1000 + message.channel / 10000
-soundfile.write(sys.argv[sys.argv.index("-F") + 1], audio[: round(now * 44100) + 1], 44100, subtype="FLOAT")
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a script stands in for the program")
-def test_parts_come_back_apart_and_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_fluidsynth(tmp_path, PLAYER)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    bass = ((0.25, 9.0, 40, 90), (0.9, 0.1, 41, 90))
-    parts = [Playable(((0.5, 0.2, 60, 90),), 0), Playable(bass, 33), Playable(((0.0, 1.0, 36, 90),), 8, 9)]
-    played = soundfont.play(parts, tmp_path / "font.sf2", 1.0)
-    assert [audio.shape for audio in played] == [(2, 44100)] * 3
-    onsets = [np.flatnonzero(audio[0]) / 44100 for audio in played]
-    np.testing.assert_allclose(onsets[0], [0.5], atol=0.002)
-    np.testing.assert_allclose(onsets[1], [0.25, 0.9], atol=0.002)
-    assert played[2][0].max() == pytest.approx(0.036 + 0.0009, abs=1e-5)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a script stands in for the program")
-def test_a_player_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = [Playable(((0.0, 0.2, 60, 90),), 0)]
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StemsplitError, match="not installed"):
-        soundfont.play(part, tmp_path / "font.sf2", 1.0)
-    fake_fluidsynth(tmp_path, "import sys; sys.exit('no such font')")
-    with pytest.raises(StemsplitError, match=r"font\.sf2: no such font"):
-        soundfont.play(part, tmp_path / "font.sf2", 1.0)
-    assert soundfont.play([], tmp_path / "font.sf2", 1.0) == []
-
-
-def test_the_sine_synth_matches_the_protocol() -> None:
-    synth: songs.Synth = sine_synth
-    assert synth([Playable(((0.0, 0.1, 60, 90),), 0)], Path("x"), 0.5)[0].shape == (2, 22050)

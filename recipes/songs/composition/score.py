@@ -75,6 +75,11 @@ class Form:
         """The chord that sounds at a beat."""
         return next((c for c in reversed(self.chords) if c.start <= beat + 1e-6), self.chords[0])
 
+    def third_above(self, pitch: int) -> int:
+        """The note two steps up the scale, four semitones where the scale has no such note."""
+        above = [p for p in range(pitch + 1, pitch + 6) if p % 12 in self.scale]
+        return above[1] if len(above) > 1 else pitch + 4
+
     def active(self, part: str) -> tuple[Section, ...]:
         """The sections in which a part plays."""
         return tuple(section for section in self.sections if part in section.active)

@@ -12,6 +12,9 @@ SOLO_STRINGS, PIPES, PLUCKS = (40, 41, 42), (73, 74, 75, 79), (6, 7, 15, 46, 104
 LEADS, PADS = (80, 81, 82, 83, 84, 86, 87), (88, 89, 90, 92, 93, 94, 95)
 ACOUSTIC_BASS, ELECTRIC_BASS, SYNTH_BASS = (32,), (33, 34, 35, 36, 37), (38, 39)
 
+MACHINE_STYLES = ("house", "synthpop", "hiphop")
+"""Styles that machines play: in time, and with the tricks of machines."""
+
 
 @dataclass(frozen=True)
 class Style:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from songs.voices.line import Sung
 from songs.voices.voicebank import FRAME_SECONDS
-
-if TYPE_CHECKING:
-    from songs.voices.sing import Sung
 
 _BREATH = 0.12  # seconds between syllables that end a phrase
 

@@ -1,16 +1,16 @@
-"""Treatments and synthesizers: levels, lengths, finiteness, and what each is for."""
+"""Effects: levels, lengths, finiteness, and what each is for."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
-from songs.instruments import synths
-from songs.mix import effects
+from song_sources import RATE, spectrum
 
-RATE = 44100
+from songs.mix import effects
 
 
 def noise(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -18,9 +18,8 @@ def noise(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
 
 
 def power_between(audio: np.ndarray, low: float, high: float) -> float:
-    spectrum = np.abs(np.fft.rfft(audio)) ** 2
-    hertz = np.fft.rfftfreq(audio.shape[-1], 1 / RATE)
-    return float(spectrum[..., (hertz >= low) & (hertz < high)].mean())
+    hertz, power = spectrum(audio)
+    return float(power[..., (hertz >= low) & (hertz < high)].mean())
 
 
 @pytest.mark.parametrize("position", [-1.0, -0.3, 0.0, 0.8, 1.0])
@@ -120,33 +119,17 @@ def test_narrow_and_balance() -> None:
     np.testing.assert_array_equal(left[0], audio[0])
 
 
-@pytest.mark.parametrize("synth", [synths.synth_bass, synths.synth_pad])
-def test_synths_play_the_pitch_when_asked_and_nothing_else(synth: object) -> None:
-    for seed in range(4):
-        audio = synth(np.random.default_rng(seed), [(0.5, 0.5, 57, 100)], 2.0)  # type: ignore[operator]
-        assert audio.shape == (2, 2 * RATE)
-        assert not audio[:, : RATE // 2 - 1].any()
-        assert np.abs(audio[:, int(1.6 * RATE) :]).max() < 0.01
-        part = audio[0, RATE // 2 : RATE] * np.hanning(RATE // 2)
-        peak = np.abs(np.fft.rfft(part, 8 * RATE))[: 8 * 2000].argmax() / 8
-        assert min(abs(peak - 220 * k) for k in (1, 2, 3)) < 4
+def test_a_bell_changes_its_band_only() -> None:
+    noise = np.random.default_rng(0).standard_normal((2, RATE)).astype(np.float32)
+    hertz, before = spectrum(noise)
+    _, after = spectrum(effects.bell(noise, 1000.0, 12.0, 2.0))
+    gain = [10 * np.log10(after[:, band].sum() / before[:, band].sum())
+            for band in ((hertz > 980) & (hertz < 1020), hertz < 100, hertz > 10000)]  # fmt: skip
+    np.testing.assert_allclose(gain, [12, 0, 0], atol=0.3)
 
 
-def test_synths_without_events_or_past_the_end() -> None:
-    rng = np.random.default_rng(0)
-    assert not synths.synth_bass(rng, [], 0.5).any()
-    assert not synths.synth_pad(rng, [(3.0, 1.0, 60, 90)], 0.5).any()
-
-
-def test_risers_swell_before_their_time() -> None:
-    audio = synths.risers(np.random.default_rng(0), [3.0, 0.0], 4.0)
-    assert not audio[:, : RATE - 10].any()
-    assert (audio[:, int(2.8 * RATE) : 3 * RATE] ** 2).mean() > 100 * (audio[:, RATE : int(1.5 * RATE)] ** 2).mean()
-    assert 20 * np.log10(np.sqrt((audio[:, int(2.9 * RATE) : 3 * RATE] ** 2).mean())) == pytest.approx(-30, abs=3)
-
-
-def test_saws_do_not_alias() -> None:
-    wave = synths.saw(3001.0, RATE)
-    spectrum = np.abs(np.fft.rfft(wave * np.hanning(RATE)))
-    spectrum[[k + d for k in range(0, 22050, 3001) for d in range(-4, 5) if 0 <= k + d < len(spectrum)]] = 0
-    assert 20 * np.log10(spectrum[:6000].max() / (RATE / 4)) < -35
+def test_widening_leaves_mono_as_it_is() -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 4410)).astype(np.float32)
+    wide = effects.widen(noise, 0.01, 0.5)
+    np.testing.assert_allclose(wide.mean(0), noise.mean(0), atol=1e-6)
+    assert np.std(wide[0] - wide[1]) > 1.05 * np.std(noise[0] - noise[1])

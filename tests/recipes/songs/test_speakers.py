@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from songs.voices.sing import Sung, choose_manner, voice
+from songs.voices.line import Sung, choose_manner
+from songs.voices.sing import voice
 from songs.voices.speakers import speaker_bank
 from songs.voices.voicebank import AnalysisStore
 

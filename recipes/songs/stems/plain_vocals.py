@@ -10,8 +10,8 @@ from songs.composition import compose
 from songs.composition.score import Form, Note
 from songs.draft import Draft
 from songs.mix import effects
-from songs.voices import clips as recorded
-from songs.voices import sing
+from songs.voices import recorded, sing
+from songs.voices.line import choose_manner, set_text, sung_again
 
 
 def plain_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
@@ -35,14 +35,14 @@ def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
     rng, sources = draft.rng, draft.sources
     weights = np.array([weight for _, weight in sources.banks])
     bank = sources.banks[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
-    manner = sing.choose_manner(rng)
+    manner = choose_manner(rng)
     notes = _vocal_melody(draft, bank.centre)
-    sung = sing.set_text(rng, draft.form, notes, bank, manner)
+    sung = set_text(rng, draft.form, notes, bank, manner)
     lead, f0 = sing.voice(rng, sung, sources.store, manner, draft.seconds)
     audio = effects.pan(lead, float(rng.normal(0, 0.05)))
     backing = str(rng.choice(["none", "doubles", "harmony"], p=[0.76, 0.1, 0.14]))
     for place, gain, shift in _backing(rng, backing, draft.form, notes):
-        more = sing.voice(rng, sing.again(rng, sung, shift), sources.store, manner, draft.seconds)[0]
+        more = sing.voice(rng, sung_again(rng, sung, shift), sources.store, manner, draft.seconds)[0]
         audio += gain * effects.pan(more, place)
     audio = effects.shelf(
         audio, float(rng.uniform(2500, 5000)), float(rng.uniform(0, 10)), high=True
@@ -65,10 +65,5 @@ def _backing(
     if kind == "doubles":
         return [(side, 0.4, [0.0] * len(notes)) for side in (-0.7, 0.7)]
     if kind == "harmony":
-        return [(float(rng.uniform(-0.8, 0.8)), 0.5, [float(_third(form, n.pitch) - n.pitch) for n in notes])]
+        return [(float(rng.uniform(-0.8, 0.8)), 0.5, [float(form.third_above(n.pitch) - n.pitch) for n in notes])]
     return []
-
-
-def _third(form: Form, pitch: int) -> int:
-    above = [p for p in range(pitch + 1, pitch + 6) if p % 12 in form.scale]
-    return above[1] if len(above) > 1 else pitch + 4

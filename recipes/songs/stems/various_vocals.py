@@ -10,9 +10,9 @@ from songs.composition import compose
 from songs.composition.score import Note
 from songs.draft import Draft
 from songs.mix import effects
-from songs.voices import clips as recorded
-from songs.voices import sing, vocal_chain
+from songs.voices import recorded, sing, vocal_chain
 from songs.voices.characters import choose_character
+from songs.voices.line import Manner, Sung, choose_manner, set_text, sung_again
 from songs.voices.recast import recast
 from songs.voices.voicebank import Bank
 
@@ -79,7 +79,7 @@ def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
     name, formant, centre = choose_character(rng, bank.tract, bank.centre)
     manner, kind = _manner(draft, formant)
     notes = _melody(draft, float(np.clip(centre, 38.0, 74.0)), kind)
-    sung = sing.set_text(rng, draft.form, notes, bank, manner)
+    sung = set_text(rng, draft.form, notes, bank, manner)
     lead, f0 = sing.voice(rng, sung, sources.store, manner, draft.seconds)
     audio = effects.pan(lead, _place(draft))
     stack = str(rng.choice(list(_STACKS), p=list(_STACKS.values())))
@@ -93,8 +93,8 @@ def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
     return effects.highpass(audio, draft.between(50, 100)), f0
 
 
-def _manner(draft: Draft, formant: float) -> tuple[sing.Manner, str]:
-    manner = replace(sing.choose_manner(draft.rng), formant=formant)
+def _manner(draft: Draft, formant: float) -> tuple[Manner, str]:
+    manner = replace(choose_manner(draft.rng), formant=formant)
     if draft.chance(_SPOKEN.get(draft.style.name, 0.04)):
         flat = draft.chance(0.5)
         spoken = draft.between(0.4, 1.2) if flat else draft.between(1.5, 4.0)
@@ -119,16 +119,16 @@ def _melody(draft: Draft, centre: float, kind: str) -> list[Note]:
             for note in compose.melody(draft.rng, draft.form, section, centre, density, span)]  # fmt: skip
 
 
-def _again(draft: Draft, sung: list[sing.Sung], shift: list[float], manner: sing.Manner) -> np.ndarray:
-    return sing.voice(draft.rng, sing.again(draft.rng, sung, shift), draft.sources.store, manner, draft.seconds)[0]
+def _again(draft: Draft, sung: list[Sung], shift: list[float], manner: Manner) -> np.ndarray:
+    return sing.voice(draft.rng, sung_again(draft.rng, sung, shift), draft.sources.store, manner, draft.seconds)[0]
 
 
 def _stack(
-    draft: Draft, kind: str, notes: list[Note], manner: sing.Manner
-) -> list[tuple[float, float, list[float], sing.Manner]]:
+    draft: Draft, kind: str, notes: list[Note], manner: Manner
+) -> list[tuple[float, float, list[float], Manner]]:
     """Position, gain, pitch shifts (one per note) and manner of the voices behind a lead."""
     same = [0.0] * len(notes)
-    third = [float(third_above(draft, note.pitch) - note.pitch) for note in notes]
+    third = [float(draft.form.third_above(note.pitch) - note.pitch) for note in notes]
     side = float(draft.pick((-1, 1))) * draft.between(0.2, 0.9)
     other = replace(manner, formant=float(np.clip(manner.formant * draft.between(0.9, 1.1), 0.72, 1.35)))
     if kind == "doubles":
@@ -146,13 +146,7 @@ def _stack(
     return []
 
 
-def third_above(draft: Draft, pitch: int) -> int:
-    """The note two steps up the scale."""
-    above = [p for p in range(pitch + 1, pitch + 6) if p % 12 in draft.form.scale]
-    return above[1] if len(above) > 1 else pitch + 4
-
-
-def _calls(draft: Draft, bank: Bank, centre: float, manner: sing.Manner) -> np.ndarray:
+def _calls(draft: Draft, bank: Bank, centre: float, manner: Manner) -> np.ndarray:
     """A few short phrases of a second voice, to a side and further away."""
     high = float(np.clip(centre + draft.between(3, 9), 40.0, 76.0))
     notes = _melody(draft, high, "sung")
@@ -161,7 +155,7 @@ def _calls(draft: Draft, bank: Bank, centre: float, manner: sing.Manner) -> np.n
     few = [note for note in notes if int(note.start // 4) in kept]
     if not few:
         return draft.silence()
-    sung = sing.set_text(draft.rng, draft.form, few, bank, manner)
+    sung = set_text(draft.rng, draft.form, few, bank, manner)
     sound = effects.pan(
         sing.voice(draft.rng, sung, draft.sources.store, manner, draft.seconds)[0], draft.between(-0.9, 0.9)
     )

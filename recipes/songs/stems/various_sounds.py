@@ -1,4 +1,4 @@
-"""Instruments of various songs: more programs, machines, amplifiers, gliding leads, and drums in layers."""
+"""The pitched instruments of various songs: more programs, gliding leads, amplifiers and effects."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from songs.draft import Draft, Kit
-from songs.instruments import drums, leads, synths
+from songs.draft import Draft
+from songs.instruments import leads, synths
 from songs.instruments.amp import amplify
-from songs.instruments.machine_drums import machine_voice
-from songs.instruments.soundfont import Playable
 from songs.mix import effects
 
 BASSES = (*range(32, 40), *range(32, 40), 43, 58, 87)
@@ -25,7 +23,6 @@ _WIDE = {  # General MIDI programs of a role; choirs (52 to 54) are instruments 
     "power": (29, 30),
     "melody": (*range(8), 11, 12, *range(21, 32), *range(40, 44), *range(56, 88), *range(104, 112)),
 }  # fmt: skip
-_MIXED_STROKES = ("kick", "snare", "clap", "hat_closed")
 
 
 def wide_program(draft: Draft, role: str, program: int) -> int:
@@ -73,43 +70,4 @@ def colour_other(draft: Draft, audio: np.ndarray) -> np.ndarray:
         audio = audio * (1 - draft.between(0.2, 0.6) * (0.5 + 0.5 * np.sin(2 * np.pi * draft.between(2, 8) * time)))
     if draft.chance(0.08):
         audio = effects.saturate(audio, draft.between(1, 10))
-    return audio.astype(np.float32)
-
-
-def various_drums(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
-    """The drums before their room, (2, samples): samples, a kit, a machine, or a machine under one of these."""
-    machine = draft.meta["groove"] == ["programmed"]
-    kind = str(draft.rng.choice(["samples", "kit", "machine"], p=[0.4, 0.15, 0.45] if machine else [0.4, 0.45, 0.15]))
-    if kind == "kit" and draft.sources.kits:
-        audio = _kit(draft, hits)
-    else:
-        voice = machine_voice if kind == "machine" else drums.sample_voice
-        audio, names = drums.strike(draft.rng, draft.form, hits, draft.sources.shots, draft.seconds, voice)
-        draft.meta["drums"] = {"samples": names}
-    if draft.chance(0.25) and kind != "machine":
-        few = [
-            hit for hit in hits if drums.CLASS_OF_KEY.get(hit.key) in draft.pick((_MIXED_STROKES, ("kick", "snare")))
-        ]
-        layer, _ = drums.strike(draft.rng, draft.form, few, draft.sources.shots, draft.seconds, machine_voice)
-        audio = audio + draft.between(0.2, 0.9) * layer
-        draft.meta["drums"]["layered"] = True
-    return _squashed(draft, audio)
-
-
-def _kit(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
-    kit: Kit = draft.pick(draft.sources.kits)
-    events = tuple((draft.form.seconds(h.beat), 0.4, drums.GM_KEY.get(h.key, h.key), h.velocity) for h in hits)
-    audio = draft.sources.synth([Playable(events, kit.program, kit.channel)], kit.soundfont, draft.seconds)[0]
-    draft.meta["drums"] = {"kit": kit.soundfont.name, "program": kit.program}
-    return effects.narrow(audio, draft.between(0.2, 1.2))
-
-
-def _squashed(draft: Draft, audio: np.ndarray) -> np.ndarray:
-    """Parallel compression and crushing, in some songs."""
-    if draft.chance(0.3):
-        audio = audio + draft.between(0.3, 1.0) * effects.compress(audio, draft.between(4, 12), draft.between(-34, -20))
-    if draft.chance(0.1):
-        audio = effects.saturate(audio, draft.between(1, 6))
-    if draft.chance(0.06):  # from an old record
-        audio = effects.lowpass(effects.highpass(audio, draft.between(60, 200)), draft.between(3000, 7000))
     return audio.astype(np.float32)

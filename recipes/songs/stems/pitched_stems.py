@@ -1,0 +1,144 @@
+"""The pitched stems: bass and accompaniment, composed as notes, played, and treated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from songs.composition import accompany, compose
+from songs.composition.score import Note
+from songs.composition.styles import DRIVEN_GUITARS, MACHINE_STYLES
+from songs.draft import Draft
+from songs.instruments import drums, synths
+from songs.instruments.amp import amplify
+from songs.instruments.soundfont import Playable
+from songs.mix import effects, mixdown
+from songs.stems import various_sounds
+
+_ELECTRIC_GUITARS = (26, 27, 28, *DRIVEN_GUITARS)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A pitched part: its stem, role, notes in seconds, and a GM program (None: a synthesizer of ours)."""
+
+    stem: str
+    role: str
+    events: tuple[synths.Event, ...]
+    program: int | None
+    doubled: bool = False
+
+
+def compose_parts(draft: Draft, hits: list[drums.Hit]) -> list[Part]:
+    """The bass and the accompaniment, as notes."""
+    parts = [_bass_part(draft, hits)]
+    for index, (role, programs) in enumerate(draft.roles):
+        lowest = 50 if draft.sources.various else 64
+        centre = float(draft.rng.uniform(lowest, 78) if role == "melody" else draft.rng.uniform(54, 68))
+        notes = accompany.accompany(draft.rng, draft.form, f"other{index}", role, centre)
+        ours = role in ("pad", "arp", "stab", "melody") and draft.rng.random() < _synthetic_share(draft)
+        program = None if ours else int(draft.pick(programs))
+        if draft.sources.various and program is not None:
+            program = various_sounds.wide_program(draft, role, program)
+        doubled = program in DRIVEN_GUITARS and role in ("power", "riff", "comp") and draft.rng.random() < 0.6
+        parts.append(Part("other", role, _events(draft, notes), program, doubled))
+    about = [{"role": p.role, "program": p.program, "doubled": p.doubled} for p in parts[1:]]
+    draft.meta |= {"soundfont": draft.sources.soundfont.name, "bass": {"program": parts[0].program}, "other": about}
+    return parts
+
+
+def _synthetic_share(draft: Draft) -> float:
+    return draft.style.synth_bass * 0.5 + (0.12 if draft.sources.various else 0.0)
+
+
+def _bass_part(draft: Draft, hits: list[drums.Hit]) -> Part:
+    low = 24 if draft.style.synth_bass > 0.5 and draft.rng.random() < 0.4 else 28
+    line = compose.bass_line(draft.rng, draft.form, draft.pick(draft.style.bass_patterns), drums.kick_beats(hits), low)
+    program = None if draft.rng.random() < draft.style.synth_bass else int(draft.pick(draft.style.basses))
+    if draft.sources.various and program is not None:
+        program = various_sounds.bass_program(draft, program)
+    return Part("bass", "bass", _events(draft, line), program)
+
+
+def _events(draft: Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
+    """Notes in seconds; players are a few milliseconds early or late, machines are not."""
+    spread = 0.0005 if draft.style.name in MACHINE_STYLES else 0.007
+    late = draft.rng.normal(0, spread, len(notes))
+    return tuple((max(0.0, round(draft.form.seconds(n.start) + float(d), 4)), round(draft.form.seconds(n.beats), 4),
+                  int(np.clip(n.pitch, 0, 127)), n.velocity) for n, d in zip(notes, late, strict=True))  # fmt: skip
+
+
+def play_parts(draft: Draft, parts: Sequence[Part]) -> list[np.ndarray]:
+    """Every part as (2, samples): soundfont parts in one call of the synth, doubled ones twice and to the sides."""
+    wanted = [(i, again) for i, p in enumerate(parts) if p.program is not None for again in range(1 + p.doubled)]
+    playables = [Playable(_loosened(draft, parts[i].events) if again else parts[i].events, parts[i].program or 0)
+                 for i, again in wanted]  # fmt: skip
+    takes = dict(zip(wanted, draft.sources.synth(playables, draft.sources.soundfont, draft.seconds), strict=True))
+    return [_played(draft, part, takes.get((i, 0)), takes.get((i, 1))) for i, part in enumerate(parts)]
+
+
+def _played(draft: Draft, part: Part, take: np.ndarray | None, double: np.ndarray | None) -> np.ndarray:
+    if take is None and draft.sources.various:
+        return various_sounds.synthesised(draft, part.stem, part.role, part.events)
+    if take is None:
+        synth = synths.synth_bass if part.stem == "bass" else synths.synth_pad
+        return synth(draft.rng, part.events, draft.seconds)
+    if double is None:
+        return take
+    return effects.pan(take.mean(0), -0.9) + effects.pan(double.mean(0), 0.9)
+
+
+def _loosened(draft: Draft, events: Sequence[synths.Event]) -> tuple[synths.Event, ...]:
+    late = draft.rng.normal(0, 0.01, len(events))
+    return tuple((max(0.0, start + float(d)), *rest) for (start, *rest), d in zip(events, late, strict=True))  # type: ignore[misc]
+
+
+def bass_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]) -> np.ndarray:
+    if not parts[0].events:
+        return draft.silence()
+    audio = effects.narrow(played[0], 0.2)
+    if draft.sources.various:
+        audio = various_sounds.colour_bass(draft, audio)
+    elif draft.rng.random() < 0.3:
+        audio = effects.saturate(audio, float(draft.rng.uniform(1, 4)))
+    return draft.treat(audio, wet=(0.0, 0.03), drive=0.2)
+
+
+def other_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]) -> np.ndarray:
+    mix = draft.silence()
+    if "other" in draft.meta["absent"]:
+        return mix
+    for part, audio in zip(parts, played, strict=True):
+        if part.stem == "other" and part.events:
+            mix += _instrument(draft, part, audio)
+    if draft.style.name in MACHINE_STYLES and draft.rng.random() < 0.25:
+        mix += synths.risers(draft.rng, [draft.form.seconds(s.start) for s in draft.form.sections[1:]], draft.seconds)
+    return draft.treat(mix, wet=(0.0, 0.15), drive=0.1)
+
+
+def _instrument(draft: Draft, part: Part, audio: np.ndarray) -> np.ndarray:
+    """One accompanying part, treated and placed, at a random level."""
+    rng = draft.rng
+    if part.program in _ELECTRIC_GUITARS and rng.random() < draft.style.drive:
+        audio = _driven(draft, audio)
+    if draft.sources.various:
+        audio = various_sounds.colour_other(draft, audio)
+    audio = effects.highpass(audio, float(rng.uniform(60, 180)), 1)
+    if rng.random() < 0.15:
+        audio = effects.chorus(audio, float(rng.uniform(0.3, 1.5)), float(rng.uniform(0.001, 0.004)))
+    if not part.doubled:
+        audio = effects.balance(effects.narrow(audio, float(rng.uniform(0, 1.3))), float(rng.uniform(-0.8, 0.8)))
+    if rng.random() < 0.15:
+        audio = effects.echo(audio, draft.form.seconds(draft.pick((0.5, 0.75, 1.0))), float(rng.uniform(0.1, 0.4)))
+    audio = mixdown.reverberate(rng, audio, draft.sources.impulses, (0.0, 0.5), draft.synthetic)
+    level = {"melody": -17.0, "pad": -24.0}.get(part.role, -20.0) + float(rng.normal(0, 2.5))
+    return mixdown.at_level(audio, level)
+
+
+def _driven(draft: Draft, audio: np.ndarray) -> np.ndarray:
+    if draft.sources.various:
+        return amplify(draft.rng, audio)
+    audio = effects.saturate(audio, float(draft.rng.uniform(2, 14)))
+    return effects.lowpass(audio, float(draft.rng.uniform(3500, 8000)))
