@@ -1,8 +1,8 @@
 """Random mixes for training, drawn from folders of songs with exact stems.
 
-A song is a folder with one `{stem}.npy` each: int16 (samples, 2) at the network's rate. Of a real recording often only
-two parts are known: its folder has an `accompaniment.npy`, and a `vocals.npy` where somebody sings. Nothing is decoded
-and nothing is held in memory: a crop is a slice of a memory map.
+A song is a folder with one `{stem}.npy` per stem: int16 (samples, 2) at the network's rate. Of a real recording often
+only two parts are known: its folder has an `accompaniment.npy`, and a `vocals.npy` where somebody sings. Nothing is
+decoded and nothing is held in memory: a crop is a slice of a memory map.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Mixing:
-    """How a training example is put together. Gains in dB, lengths in seconds."""
+    """How a training example is put together.
+
+    Shares and probabilities are from 0 to 1, gains in dB, lengths in seconds.
+    """
 
     crop_seconds: float = 3.0
     in_song: float = 0.5
@@ -38,7 +41,7 @@ class Mixing:
     other_voice: float = 0.0
     """Share of in-song examples that are sung over by another song's vocals."""
     backing: float = 0.0
-    """Share of examples whose accompaniment is a recording of which only the sum of its stems is known."""
+    """Share of examples whose accompaniment is a recording, of which only the sum of its stems is known."""
     own_voice: float = 0.5
     """Share of recordings with known vocals that keep them; the others are sung over."""
     dropout: float = 0.1
@@ -48,41 +51,49 @@ class Mixing:
     swap: float = 0.5
     """Probability that left and right change places, per stem."""
     speed: float = 0.0
-    """Each example's stems are played slower or faster by up to e to the ± this: other pitches, other voices."""
+    """What comes from one song is played e to the ± this times as fast at most: other pitches, other voices."""
     stereo: float = 1.0
     """Share of batches that keep both channels; the others are folded down to one."""
     equalise_db: float = 0.0
-    """Each stem goes through a filter of its own, whose gain is drawn from ± this at every octave."""
+    """Each stem goes through its own filter, whose gain at every octave is drawn from ± this."""
 
 
 class Library(NamedTuple):
-    """Where examples come from: songs with every stem, recordings with an accompaniment, and vocals alone."""
+    """The folders that examples come from."""
 
     songs: Sequence[Path]
+    """Songs with every stem."""
     backing: Sequence[Path] = ()
+    """Recordings with an accompaniment, and some with vocals."""
     solo: Sequence[Path] = ()
+    """Vocals alone."""
 
     @property
     def voices(self) -> list[Path]:
-        """Folders with vocals."""
+        """The folders that hold vocals."""
         return [*self.songs, *(folder for folder in self.backing if (folder / f"{VOCALS}.npy").is_file()), *self.solo]
 
 
 class Batch(NamedTuple):
-    """Training examples; the mixture is the sum over S.
-
-    stems (B, S, C, samples), float32. merged (B,): all that is not vocals is known as a sum only, which stands in the
-    place of the first such stem; the others' places are zero. octaves (B, S, len(OCTAVES)): the gain in dB that each
-    stem is still to get at those frequencies, float32.
-    """
+    """Training examples; a mixture is the sum of its stems."""
 
     stems: np.ndarray
+    """(B, S, C, samples), float32."""
     merged: np.ndarray
+    """(B,), bool: all that is not vocals is known as a sum only.
+
+    The sum stands in the place of the first stem that is not vocals; the others of these are zero.
+    """
     octaves: np.ndarray
+    """(B, S, len(OCTAVES)), float32: the gain in dB that each stem is still to get at those frequencies."""
 
 
 def find_songs(folder: Path, stems: Sequence[str]) -> list[Path]:
-    """Return the song folders in `folder` that hold every stem, sorted by name."""
+    """Return the song folders in `folder` that hold every stem, sorted by name.
+
+    Raises:
+        UsageError: There is none.
+    """
     songs = _folders_with(folder, stems)
     if not songs:
         raise UsageError(f"no songs with {', '.join(stems)} in {folder}; render some: recipes/render_songs.py --help")
@@ -90,7 +101,11 @@ def find_songs(folder: Path, stems: Sequence[str]) -> list[Path]:
 
 
 def find_backing(folder: Path) -> list[Path]:
-    """Return the folders in `folder` that hold an accompaniment, sorted by name."""
+    """Return the folders in `folder` that hold an accompaniment, sorted by name.
+
+    Raises:
+        UsageError: There is none.
+    """
     found = _folders_with(folder, (ACCOMPANIMENT,))
     if not found:
         raise UsageError(f"no {ACCOMPANIMENT}.npy in the folders of {folder}: see recipes/real_songs.py --help")
@@ -98,7 +113,11 @@ def find_backing(folder: Path) -> list[Path]:
 
 
 def find_solo(folder: Path) -> list[Path]:
-    """Return the folders in `folder` that hold vocals, sorted by name."""
+    """Return the folders in `folder` that hold vocals, sorted by name.
+
+    Raises:
+        UsageError: There is none.
+    """
     found = _folders_with(folder, (VOCALS,))
     if not found:
         raise UsageError(f"no {VOCALS}.npy in the folders of {folder}: see recipes/render_songs.py --help")
@@ -113,7 +132,7 @@ def _folders_with(folder: Path, names: Sequence[str]) -> list[Path]:
 def draw_batch(
     library: Library, stems: Sequence[str], size: int, mixing: Mixing, sample_rate: int, rng: np.random.Generator
 ) -> Batch:
-    """Return `size` examples; C is 2, or 1 for a mono batch."""
+    """Draw `size` examples. C is 2, or 1 in a mono batch; `sample_rate` is in Hz."""
     draw = _Draw(library, tuple(stems), round(mixing.crop_seconds * sample_rate), mixing, rng)
     examples = [draw.example() for _ in range(size)]
     batch = np.stack([example for example, _ in examples])
@@ -134,7 +153,7 @@ class _Draw:
     rng: np.random.Generator
 
     def example(self) -> tuple[np.ndarray, bool]:
-        """Stems (S, C, samples), and whether only vocals and the sum of the rest are known."""
+        """Draw stems (S, 2, samples), and say whether only vocals and the sum of the rest are known."""
         merged = bool(self.library.backing) and self.rng.random() < self.mixing.backing
         if merged:
             crops = self.over_backing()
@@ -150,7 +169,7 @@ class _Draw:
         return crops, merged
 
     def from_one_song(self) -> np.ndarray:
-        """All stems at one moment; the vocals perhaps another song's, about as loud as its own."""
+        """Draw all stems at one moment of a song; in some examples another song's vocals replace its own."""
         song, start, speed = self.pick(self.library.songs), self.rng.random(), self.speed()
         crops = np.stack([self.crop(song / f"{stem}.npy", start, speed) for stem in self.stems])
         if VOCALS in self.stems and self.rng.random() < self.mixing.other_voice:
@@ -158,7 +177,7 @@ class _Draw:
         return crops
 
     def over_backing(self) -> np.ndarray:
-        """A recording's accompaniment, with its own vocals or another song's."""
+        """Draw a recording's accompaniment, with its own vocals or another song's."""
         folder, start, speed = self.pick(self.library.backing), self.rng.random(), self.speed()
         crops = np.zeros((len(self.stems), 2, self.samples), np.float32)
         voice = self.stems.index(VOCALS)
@@ -172,57 +191,70 @@ class _Draw:
         return crops
 
     def sing_over(self, crops: np.ndarray, voice: int) -> None:
-        """Replace the vocals of `crops`, about as loud as all the rest."""
+        """Replace the vocals of `crops` by another song's, about as loud as all the rest."""
         rest = crops.sum(0) - crops[voice]
         level = rms(rest)
         other = self.alone(VOCALS)
         crops[voice] = other * (level / LEVEL if level > QUIET else 1.0)
 
     def alone(self, stem: str) -> np.ndarray:
-        """A crop of `stem` from anywhere, preferably a sounding one, at a random level around `LEVEL`."""
+        """Draw a crop of `stem` from any song, at a random level around `LEVEL`.
+
+        A crop in which the stem pauses is drawn again, up to three times.
+        """
         folders = self.library.voices if stem == VOCALS else self.library.songs
         for _ in range(4):
             crop = self.crop(self.pick(folders) / f"{stem}.npy", self.rng.random(), self.speed())
             if (level := rms(crop)) > QUIET:
-                return crop * (LEVEL / level * self.gain(self.mixing.gain_db))
+                levelled: np.ndarray = crop * (LEVEL / level * self.gain(self.mixing.gain_db))
+                return levelled
         return crop
 
     def crop(self, path: Path, start: float, speed: float) -> np.ndarray:
-        """Float32 (2, samples) from `start`, a fraction of what can be chosen; shorter songs are padded."""
+        """Read float32 (2, samples) from `start` on, a fraction of the places that there are.
+
+        Shorter songs are padded. `speed` is how many times as fast the crop is played.
+        """
         song = np.load(path, mmap_mode="r")
         length = round(self.samples * speed)
         first = int(start * max(len(song) - length, 0))
         crop = np.zeros((2, length), dtype=np.float32)
         part = song[first : first + length]
         crop[:, : len(part)] = part.T
-        return stretch(crop, self.samples) / np.float32(32768)
+        scaled: np.ndarray = stretch(crop, self.samples) / np.float32(32768)
+        return scaled
 
     def filters(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Gains in dB, zero in the mean over a filter's octaves: levels are drawn elsewhere."""
+        """Draw gains in dB whose mean over a filter's octaves is zero, because levels are drawn elsewhere."""
         reach = self.mixing.equalise_db
         gains = self.rng.uniform(-reach, reach, shape) if reach else np.zeros(shape)
-        return (gains - gains.mean(-1, keepdims=True)).astype(np.float32)
+        centred: np.ndarray = (gains - gains.mean(-1, keepdims=True)).astype(np.float32)
+        return centred
 
     def pick(self, folders: Sequence[Path]) -> Path:
+        """Draw one of the folders."""
         return folders[int(self.rng.integers(len(folders)))]
 
     def speed(self) -> float:
+        """Draw how many times as fast a crop is played."""
         reach = self.mixing.speed
         return float(np.exp(self.rng.uniform(-reach, reach))) if reach else 1.0
 
     def gain(self, reach_db: float) -> np.float32:
-        return np.float32(10 ** (self.rng.uniform(-reach_db, reach_db) / 20))
+        """Draw a factor of up to ± `reach_db`."""
+        gain: np.float32 = np.float32(10 ** (self.rng.uniform(-reach_db, reach_db) / 20))
+        return gain
 
 
 def rms(samples: np.ndarray) -> float:
-    """Root of the mean square."""
+    """Return the root of the mean square."""
     return float(np.sqrt(np.mean(samples**2)))
 
 
 def stretch(crop: np.ndarray, samples: int) -> np.ndarray:
-    """Play (2, n) slower or faster so that it has `samples`; samples in between are interpolated linearly.
+    """Play (2, n) slower or faster so that it has `samples`.
 
-    What that costs at the top of the spectrum is one more difference between examples.
+    Samples in between are interpolated linearly. That dulls the treble a little, which does no harm to an example.
     """
     if crop.shape[1] == samples:
         return crop

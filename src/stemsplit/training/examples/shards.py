@@ -1,7 +1,7 @@
 """Songs packed into files of a limited size, to train on another machine; unpacked they are folders of arrays again.
 
 A shard is an uncompressed zip file with a member `SONG/STEM.mdct` for each `STEM.npy` (see `codec`), and the song's
-JSON files as they are. Stems are packed one by one and the mixture is by definition their sum, so it stays exact.
+JSON files as they are. Stems are packed one by one. The mixture is by definition their sum, so the stems stay exact.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from stemsplit.machine.disk import write_whole
 from stemsplit.training.examples import codec
 
 LIMIT_BYTES = 60_000_000
-_END = 64  # what a zip file needs beside its members, and per member beside its name
-_PER_MEMBER = 128
+"""Size of a shard at most."""
+_END, _PER_MEMBER = 64, 128  # bytes that a zip file needs beside its members, and per member beside data and name
 
 
 def pack(
     songs: Sequence[Path], target: Path, limit_bytes: int = LIMIT_BYTES, *, total_bytes: int | None = None
 ) -> list[Path]:
-    """Write `target`-000.zip and so on, of as many songs as `total_bytes` hold; no song is split.
+    """Write `target`-000.zip and so on, of as many songs as `total_bytes` hold, and return their paths.
 
-    Of folders with the same name the second is called NAME-2, and so on.
-    Raises StemsplitError if one song exceeds the limit of a shard.
+    No song is split. Of folders with the same name the second is called NAME-2, and so on.
+
+    Raises:
+        StemsplitError: One song exceeds the limit of a shard.
+        OutputError: The disk refuses a shard.
     """
     written: list[Path] = []
     members: list[tuple[str, bytes]] = []
@@ -55,11 +58,13 @@ def pack(
 
 
 def _fresh(name: str, taken: set[str]) -> str:
+    """Return the name, or with a number behind it the first that is not taken."""
     numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     return next(one for one in numbered if one not in taken)
 
 
 def _members(song: Path, name: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the data of each member that a song's folder becomes."""
     for path in sorted(song.iterdir()):
         if path.suffix == ".json":
             yield f"{name}/{path.name}", path.read_bytes()
@@ -80,9 +85,12 @@ def _write(target: Path, number: int, members: Sequence[tuple[str, bytes]]) -> P
 
 
 def unpack(shard: Path, target: Path) -> list[Path]:
-    """Write the songs of a shard as folders in `target`, int16 (samples, channels) arrays as before; their paths.
+    """Write the songs of a shard as folders in `target`, and return their paths.
 
-    Raises StemsplitError if the file is damaged, no shard, or names a place outside `target`.
+    The arrays are int16 (samples, channels), as before they were packed.
+
+    Raises:
+        StemsplitError: The file is damaged, or no shard, or names a place outside `target`.
     """
     try:
         with zipfile.ZipFile(shard) as file:
@@ -94,14 +102,17 @@ def unpack(shard: Path, target: Path) -> list[Path]:
 
 
 def unpack_all(folder: Path, target: Path, threads: int = 1) -> list[Path]:
-    """Unpack every NAME-000.zip and so on in `folder` to `target`/NAME, but what is there already; the songs' folders.
+    """Unpack every NAME-000.zip and so on in `folder` to `target`/NAME, and return the songs' folders.
 
-    Raises StemsplitError if there is none, or see `unpack`.
+    What is there already is not unpacked again.
+
+    Raises:
+        StemsplitError: There is no shard, or one cannot be unpacked; see `unpack`.
     """
     shards = sorted(folder.glob("*-[0-9][0-9][0-9].zip"))
     if not shards:
         raise StemsplitError(f"no shards in {folder}: recipes/pack_shards.py packs some")
-    with ThreadPoolExecutor(threads) as pool:  # LZMA does not hold the interpreter
+    with ThreadPoolExecutor(threads) as pool:  # Python lets other threads run while LZMA unpacks
         songs = pool.map(lambda shard: _unpack_once(shard, target), shards)
         return [song for of_one in songs for song in of_one]
 
