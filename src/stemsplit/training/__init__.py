@@ -1,1 +1,1 @@
-"""Training: songs, data, losses, the loop."""
+"""Training: examples, losses, optimisers, the loop, and a task for each kind of network."""

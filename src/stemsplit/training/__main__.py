@@ -1,6 +1,6 @@
-"""`python -m stemsplit.training RECIPE.toml`: what `stemsplit train` does, where only PyTorch and numpy are installed.
+"""`python -m stemsplit.training RECIPE.toml`: `stemsplit train` for machines that have only PyTorch and numpy.
 
-Events go to stdout as JSON lines, the last of them with what the run left. Exit codes are those of `stemsplit`.
+Events go to stdout as JSON lines. The last line names what the run left. Exit codes are those of `stemsplit`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from stemsplit.errors import StemsplitError
 from stemsplit.machine.cores import usable_cores
@@ -19,6 +18,7 @@ from stemsplit.machine.device import choose_device
 from stemsplit.training.examples.shards import unpack_all
 from stemsplit.training.loop import Pace, run_recipe
 from stemsplit.training.recipe import load_recipe
+from stemsplit.training.task import Event
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,11 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Last:
-    """Prints events, and knows the step of the last one."""
+    """Prints events, and remembers the step of the last one."""
 
     step = 0
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def tell(self, event: Event) -> None:
+        """Print one event as a line of JSON."""
         self.step = event.get("step", self.step)
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()

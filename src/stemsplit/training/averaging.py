@@ -1,7 +1,7 @@
 """The best weights of a run, and their mean.
 
-A recipe of Saijo & Bando (arXiv 2602.08671): of all checkpoints the 5 with the best development score are averaged.
-Here the checkpoints are the running average at every development score.
+After Saijo & Bando (arXiv 2602.08671), who average the 5 checkpoints with the best development score. Here a
+checkpoint is the running average of the weights at the time of a development score.
 """
 
 from __future__ import annotations
@@ -22,25 +22,35 @@ INDEX_NAME = "best.json"
 
 
 class Kept(NamedTuple):
-    """One checkpoint: the steps done, and its score, lower is better."""
+    """One checkpoint: the steps done, and its score. Lower is better."""
 
     step: int
     score: float
 
 
 class Best:
-    """The `count` best weights of a run as files of a folder, which survive the process.
+    """The `count` best weights of a run, as files of a folder, which survive the process.
 
-    The index is written after the weights that it names and before those that it no longer names are removed, so
-    that what it names is there whenever the process is killed.
+    New weights are written first, then the index that names them, then the weights that it no longer names are
+    removed. So what the index names is there, whenever the process is killed.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
+        """Take up what an earlier process of the run has kept in `folder`."""
         self.folder, self.count = folder, count
         self.kept = _read_index(folder)
 
     def offer(self, step: int, figures: Mapping[str, float], weights: nn.Module) -> bool:
-        """Keep the weights if they are among the best so far; return whether they are."""
+        """Keep the weights if they are among the best so far, and return whether they are.
+
+        Args:
+            step: The steps done.
+            figures: The task's development figures, see `score_of`.
+            weights: The network that they are of.
+
+        Raises:
+            OutputError: The disk refuses a file; what was kept before is still there.
+        """
         found = Kept(step, score_of(figures))
         others = [kept for kept in self.kept if kept.step != step]
         best = sorted([*others, found], key=lambda kept: (kept.score, kept.step))[: self.count]
@@ -51,12 +61,15 @@ class Best:
         return True
 
     def clear(self) -> None:
-        """Forget what another run left in the folder."""
+        """Remove what another run left in the folder."""
         if self.kept:
             self._keep([])
 
     def mean(self, like: nn.Module) -> nn.Module:
-        """A network like `like` with the mean of the kept weights; counts and the like are the best one's."""
+        """Return a network like `like` with the mean of the kept weights.
+
+        Values that are not floating point, such as counts, are those of the best.
+        """
         states = [torch.load(self._path(kept.step), map_location="cpu", weights_only=True) for kept in self.kept]
         network = copy.deepcopy(like)
         network.load_state_dict({key: _mean([state[key] for state in states]) for key in states[0]})
@@ -75,7 +88,10 @@ class Best:
 
 
 def score_of(figures: Mapping[str, float]) -> float:
-    """One number for a task's development figures, lower is better: the `loss` if it is there, else the mean."""
+    """Return one number for a task's development figures: the `loss` if there is one, else their mean.
+
+    Lower is better.
+    """
     return figures["loss"] if "loss" in figures else sum(figures.values()) / len(figures)
 
 

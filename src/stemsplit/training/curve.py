@@ -1,4 +1,4 @@
-"""A run's log as a picture: the loss, the development figures, and how fast it went."""
+"""A run's log, and a picture of it: the loss, the development figures, and the speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INCHES, DPI = (9.0, 7.5), 100
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The events of a log; lines that a killed process left unfinished are passed over."""
+    """Return the events of a log. Lines that a killed process left unfinished are left out."""
     events = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -31,7 +31,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def draw_curve(folder: Path) -> Path | None:
-    """Draw `log.jsonl` of a run's folder into its `curve.png`; None without matplotlib, or when nothing was logged."""
+    """Draw the `log.jsonl` of a run's folder as its `curve.png`, and return the picture's path.
+
+    Return None without matplotlib, or if nothing was logged.
+
+    Raises:
+        OutputError: The disk refuses the picture.
+    """
     events = read_log(folder / LOG_NAME)
     try:
         from matplotlib.figure import Figure
@@ -53,6 +59,7 @@ def draw_curve(folder: Path) -> Path | None:
 
 
 def _devs(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the development figures with their steps, without those of the export."""
     return [{"step": event["step"], **event["dev"]} for event in events if "dev" in event and "export" not in event]
 
 
@@ -61,6 +68,7 @@ def _points(events: Iterable[dict[str, Any]], name: str) -> list[tuple[int, floa
 
 
 def _lines(axes: Axes, series: dict[str, Sequence[tuple[int, float]]], label: str) -> None:
+    """Draw each series that has points, with dots where there are few."""
     drawn = {name: points for name, points in series.items() if points}
     for (name, points), colour in zip(drawn.items(), COLOURS * len(drawn), strict=False):
         marker = "." if len(points) < 60 else ""

@@ -41,16 +41,16 @@ class State(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """How a run goes on a machine; nothing of it belongs to a recipe."""
+    """How a run goes on one machine. None of it belongs in a recipe."""
 
     minutes: float | None = None
-    """Stop after this many; None runs to the last step."""
+    """Stop after this many; None: run to the last step."""
     decay_minutes: float = 0.0
     """Let the learning rate fall to zero over the last of the minutes, wherever the schedule is by then."""
     loaders: int | None = None
     """Threads that draw examples ahead; None: as many as `prefetch.threads_for` says."""
     compile: bool = False
-    """Let torch.compile have the network: minutes at first, then faster on a GPU."""
+    """Compile the network with torch.compile, which takes minutes at first and is faster then on a GPU."""
 
 
 def run_recipe(

@@ -1,8 +1,8 @@
-"""Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon): momentum, made orthogonal, for matrices.
+"""Muon, an optimiser for matrices (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
 
-A step of a matrix is its momentum with every singular value brought near 1, so that directions that the gradient
-hardly ever takes are learnt as fast as the common ones. Its size follows Liu et al. 2025 (arXiv 2502.16982): an RMS
-of 0.2 per entry, about that of an AdamW step, so that both share a learning rate and a decay.
+A step of a matrix is its momentum with every singular value brought near 1. So directions that the gradient hardly
+ever takes are learnt as fast as the common ones. The size of a step follows Liu et al. 2025 (arXiv 2502.16982): an RMS
+of 0.2 per entry. That is about the size of an AdamW step, so both can share a learning rate and a decay.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import torch
 from torch import Tensor, nn
 
 STEP_RMS = 0.2
+"""RMS of a step's entries at a learning rate of 1."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic that drives singular values of (0, 1] into about (0.7, 1.2); its slope at 0 is steep."""
+"""Coefficients of the polynomial of degree 5 that brings singular values in (0, 1] to about (0.7, 1.2).
+
+Its slope at 0 is steep, so that few iterations are enough for small ones.
+"""
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised over the last two axes; the axes before them count matrices."""
+    """Nesterov momentum, made orthogonal over the last two axes; the axes before them count matrices."""
 
     def __init__(
         self,
@@ -31,12 +35,16 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         iterations: int = 5,
     ) -> None:
+        """Optimise `parameters`, with `iterations` of the polynomial to make a step orthogonal."""
         settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "iterations": iterations}
         super().__init__(parameters, settings)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Follow the gradients. Matrices of one shape are orthogonalised together: small products are slow alone."""
+        """Follow the gradients.
+
+        Matrices of one shape are made orthogonal in one batch, because small products are slow one by one.
+        """
         for group in self.param_groups:
             shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for value in group["params"]:
@@ -46,6 +54,7 @@ class Muon(torch.optim.Optimizer):
                 self._step_alike(alike, group)
 
     def _step_alike(self, values: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """Follow the gradients of parameters whose matrices have one shape."""
         rows, columns = values[0].shape[-2:]
         ahead = torch.cat([self._ahead(value, group["momentum"]).reshape(-1, rows, columns) for value in values])
         size = group["lr"] * STEP_RMS * max(rows, columns) ** 0.5
@@ -55,7 +64,7 @@ class Muon(torch.optim.Optimizer):
             value.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step.view_as(value))
 
     def _ahead(self, value: nn.Parameter, momentum: float) -> Tensor:
-        """Where the momentum will be after the next gradient, if that is like this one."""
+        """Return where the momentum will be after the next gradient, if that is like this one (Nesterov)."""
         state = self.state[value]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(value)
@@ -66,7 +75,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """Return (N, rows, columns) with the same singular vectors, and singular values near 1; zeros stay zeros."""
+    """Return matrices (N, rows, columns) with the same singular vectors and with singular values near 1.
+
+    Zeros stay zeros.
+    """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-20)
@@ -81,15 +93,16 @@ class Together:
     """Several optimisers as one, each with its own parameters."""
 
     def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        """Take the optimisers in the order in which they are saved."""
         self.optimizers = optimizers
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """All groups, to be written to."""
+        """The groups of all, to be written to."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Set the gradients to zero, or remove them."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none)
 
@@ -99,10 +112,10 @@ class Together:
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a save holds."""
+        """Return the state that a save holds."""
         return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from a save; before there were several optimisers it was the only one's state."""
+        """Go on from a save. A save of an older version is the state of its only optimiser."""
         for optimizer, state in zip(self.optimizers, saved.get("optimizers", [saved]), strict=True):
             optimizer.load_state_dict(state)

@@ -1,7 +1,7 @@
 """Several processes that train one network on the CPUs of one machine, each on its share of the batch.
 
-The products of a small network are too small to be worth sharing between threads. Processes meet only once a step, to
-average their gradients.
+The matrix products of a small network are too small for several threads to gain by sharing them. Processes meet only
+once a step, to average their gradients.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from torch.nn import Parameter
 
 @contextmanager
 def followers(workers: int, follow: Callable[..., None], *args: Any) -> Iterator[None]:
-    """Be rank 0 of `workers` processes while the others run `follow(*args)`; they end when the block ends."""
+    """Make this process number 0 of `workers` while the others run `follow(*args)`.
+
+    The others are ended when the block ends. `follow` and `args` are pickled.
+    """
     if workers == 1:
         yield
         return
@@ -46,19 +49,20 @@ def followers(workers: int, follow: Callable[..., None], *args: Any) -> Iterator
 
 
 def rank() -> int:
-    """This process's number, 0 where there is only one."""
+    """Return this process's number: 0 where there is only one."""
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
 def average_gradients(parameters: Iterable[Parameter]) -> None:
-    """Replace every gradient by its mean over the processes; nothing to do where there is only one."""
+    """Replace every gradient by its mean over the processes. Where there is only one process, do nothing."""
     if not torch.distributed.is_initialized():
         return
     gradients = [value.grad for value in parameters if value.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+    means = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -68,6 +72,7 @@ def _follower(meeting: Path, number: int, workers: int, follow: Callable[..., No
 
 
 def _join(meeting: Path, number: int, workers: int) -> None:
+    """Take this process's share of the cores, and wait for the others at the file `meeting`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(max(1, cores // workers))
     torch.distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=number, world_size=workers)

@@ -14,14 +14,15 @@ from stemsplit.machine.cores import usable_cores
 
 T = TypeVar("T")
 MOST_THREADS = 8
+"""So many threads at most draw by default."""
 
 
 def drawn_ahead(draw: Callable[[int], T], steps: Iterable[int], threads: int) -> Generator[T]:
-    """Yield draw(step) of every step, in order; 0 threads draw when asked, more of them ahead of it.
+    """Yield draw(step) of every step, in order.
 
-    At most two batches per thread are held. What is drawn may depend on the step only; then it does not depend on the
-    threads. What `draw` raises comes out at its step. Closing the generator waits for what is being drawn and forgets
-    the rest.
+    With 0 threads a step is drawn when it is asked for, with more it is drawn ahead. At most two results per thread
+    are held. `draw` may depend on the step only, so that the results do not depend on the threads. Closing the
+    generator waits for what is being drawn, and cancels the rest. What `draw` raises is raised at its step.
     """
     if threads < 1:
         yield from map(draw, steps)
@@ -39,7 +40,10 @@ def drawn_ahead(draw: Callable[[int], T], steps: Iterable[int], threads: int) ->
 
 
 def threads_for(device: torch.device) -> int:
-    """How many threads draw by default: none on a CPU, which computes meanwhile; else all cores but one, up to 8."""
+    """Return how many threads draw by default.
+
+    On a CPU there are none, because it computes at the same time. Otherwise there is one per core but one, up to 8.
+    """
     if device.type == "cpu":
         return 0
     return max(1, min(MOST_THREADS, usable_cores() - 1))

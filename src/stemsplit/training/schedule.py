@@ -9,30 +9,40 @@ from stemsplit.training.losses import SILENT_WEIGHT
 
 @dataclass(frozen=True)
 class Schedule:
-    """Optimisation: AdamW, a linear warm-up, a plateau, and a linear decay to zero over the last steps."""
+    """How a network is optimised.
+
+    The learning rate rises linearly over the first steps, stays, and falls linearly to zero over the last steps.
+    """
 
     steps: int = 1000
     batch_size: int = 4
+    """Examples per step, of all workers together."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     optimizer: str = "adamw"
-    """"muon" takes Muon for the network's matrices, and AdamW for the rest."""
+    """"adamw", or "muon" for the network's matrices with AdamW for the rest."""
     warmup_steps: int = 50
     decay_steps: int = 200
     clip: float = 5.0
+    """Largest norm of the gradient; a longer one is shortened to it."""
     ema: float = 0.99
-    """Decay per step of the averaged weights, the ones that are kept."""
+    """Decay per step of the running average of the weights."""
     best: int = 5
-    """So many of the averaged weights, the best by their development score, are averaged once more for the export."""
+    """So many running averages, the best by their development score, are averaged once more for the export."""
     masked_weight: float = 0.5
     """Share of stage 1's estimate in the loss of a separator."""
     silent_weight: float = SILENT_WEIGHT
     """Weight of a stem that should be silent beside a sounding one's, in the loss of a separator."""
     precision: str = "fp32"
-    """"bf16" computes products in bfloat16 (autocast); weights, decays, transforms and the loss stay in float32."""
+    """"fp32", or "bf16" for products in bfloat16; weights, decays, transforms and the loss stay in float32."""
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ValueError: A setting is not one of those that there are.
+        """
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision is fp32 or bf16, not {self.precision}")
         if self.optimizer not in ("adamw", "muon"):
