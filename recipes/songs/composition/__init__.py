@@ -1,1 +1,1 @@
-"""What is played: forms, harmonies, bass lines, melodies and accompaniments."""
+"""What is played: forms, harmonies, bass lines, melodies and accompaniments, as notes."""

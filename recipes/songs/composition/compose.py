@@ -10,6 +10,7 @@ from songs.composition.score import BEATS_PER_BAR, QUALITIES, Chord, Form, Note,
 from songs.composition.styles import Style
 
 PARTS = ("drums", "bass", "vocals")
+"""The parts of every song; other0, other1 and so on accompany."""
 _LINES = {  # one bar in sixteenths: (onset, length, chord degree: 0 root, 1 fifth, 2 octave, 3 approach)
     "roots": ((0, 16, 0),),
     "halves": ((0, 8, 0), (8, 8, 0)),
@@ -25,7 +26,15 @@ _LINES = {  # one bar in sixteenths: (onset, length, chord degree: 0 root, 1 fif
 
 
 def compose_form(rng: np.random.Generator, style: Style, seconds: float, absent: frozenset[str], parts: int) -> Form:
-    """Tempo, key, sections and chords of a song of about `seconds` (at least two sections of two bars)."""
+    """Draw the tempo, key, sections and chords of a song of about `seconds`, at least four bars.
+
+    Args:
+        rng: The source of all choices.
+        style: The kind of music.
+        seconds: How long the song is to be.
+        absent: Parts that do not play at all.
+        parts: The number of accompanying parts.
+    """
     tempo = float(rng.uniform(*style.tempo))
     mode = str(rng.choice(style.modes))
     bars = max(4, 2 * round(seconds * tempo / 60 / BEATS_PER_BAR / 2))
@@ -46,12 +55,14 @@ def _sections(rng: np.random.Generator, bars: int, absent: frozenset[str], parts
 
 
 def _split_bars(rng: np.random.Generator, bars: int, pieces: int) -> list[int]:
+    """Cut `bars` at random into pieces of an even number of bars, and return their lengths."""
     pieces = max(1, min(pieces, bars // 2))
     cuts = np.sort(rng.choice(np.arange(1, bars // 2), pieces - 1, replace=False)) * 2
     return list(map(int, np.diff(np.concatenate([[0], cuts, [bars]]))))
 
 
 def _active(rng: np.random.Generator, parts: int, *, first: bool) -> frozenset[str]:
+    """Draw the parts that play in a section."""
     quiet = 1.8 if first else 1.0  # songs start thinner than they go on
     active = {name for name, rest in (("drums", 0.12), ("bass", 0.12), ("vocals", 0.18)) if rng.random() > rest * quiet}
     others = {f"other{i}" for i in range(parts) if rng.random() > 0.25 * quiet}
@@ -61,7 +72,7 @@ def _active(rng: np.random.Generator, parts: int, *, first: bool) -> frozenset[s
 
 
 def _ensure_heard(sections: list[Section], wanted: frozenset[str]) -> tuple[Section, ...]:
-    """Every wanted part plays somewhere, and no section is silent."""
+    """Make every wanted part play somewhere, and something in every section."""
     heard = frozenset().union(*(section.active for section in sections))
     missing = {name for name in (*wanted, "other0") if name not in heard and (name != "other0" or not heard)}
     longest = max(range(len(sections)), key=lambda i: sections[i].beats)
@@ -72,6 +83,7 @@ def _ensure_heard(sections: list[Section], wanted: frozenset[str]) -> tuple[Sect
 def _chords(
     rng: np.random.Generator, style: Style, mode: str, key: int, sections: tuple[Section, ...]
 ) -> tuple[Chord, ...]:
+    """Draw a loop of chords for each label, and repeat it through the sections."""
     loops = {label: str(rng.choice(style.progressions[mode])).split() for label in "ABC"}
     chord_beats = BEATS_PER_BAR if rng.random() < 0.8 else BEATS_PER_BAR / 2
     chords = []
@@ -85,7 +97,11 @@ def _chords(
 
 
 def parse_chord(symbol: str) -> tuple[int, str]:
-    """Semitones above the tonic and the quality of a symbol such as '10M7' (longest quality name wins)."""
+    """Return the semitones above the tonic and the quality of a symbol such as '10M7'.
+
+    Raises:
+        ValueError: It is no symbol of a chord.
+    """
     for quality in sorted(QUALITIES, key=len, reverse=True):
         step = symbol.removesuffix(quality)
         if step != symbol and step.isdigit() and int(step) < 12:
@@ -94,12 +110,12 @@ def parse_chord(symbol: str) -> tuple[int, str]:
 
 
 def nearest(pitch_class: int, centre: float) -> int:
-    """The pitch of a class that lies nearest to `centre` (MIDI)."""
+    """Return the pitch of a class that lies nearest to `centre` (MIDI)."""
     return round((centre - pitch_class) / 12) * 12 + pitch_class
 
 
 def swung(beat: float, swing: float) -> float:
-    """Move the second eighth of a beat towards the last triplet (`swing` 1 = full triplet)."""
+    """Return a beat with the second eighth moved towards the last triplet; `swing` 1 moves it all the way."""
     whole, part = np.floor(beat), beat - np.floor(beat)
     late = 0.5 + swing / 6
     return float(whole + (part / 0.5 * late if part < 0.5 else late + (part - 0.5) / 0.5 * (1 - late)))
@@ -108,7 +124,15 @@ def swung(beat: float, swing: float) -> float:
 def bass_line(
     rng: np.random.Generator, form: Form, pattern: str, kicks: Sequence[float] = (), low: int = 28
 ) -> list[Note]:
-    """A bass part in the register above `low`; pattern 'kick' follows the kick drum's beats in `kicks`."""
+    """Compose the bass.
+
+    Args:
+        rng: The source of all choices.
+        form: The song's chords and sections.
+        pattern: A key of `_LINES`, "syncopated", or "kick" for a bass that follows the kick drum.
+        kicks: Beats of the kick drum.
+        low: The lowest root (MIDI).
+    """
     pattern = "halves" if pattern == "kick" and not kicks else pattern
     lines = _LINES | {"syncopated": _syncopated(rng)}
     notes: list[Note] = []
@@ -121,6 +145,7 @@ def bass_line(
 
 
 def _syncopated(rng: np.random.Generator) -> tuple[tuple[int, int, int], ...]:
+    """Draw a bar as in `_LINES`, with strokes anywhere in it."""
     onsets = sorted({0, *map(int, rng.choice(np.arange(2, 16), int(rng.integers(3, 7)), replace=False))})
     lengths = np.diff([*onsets, 16])
     return tuple(
@@ -130,12 +155,14 @@ def _syncopated(rng: np.random.Generator) -> tuple[tuple[int, int, int], ...]:
 
 
 def _kick_steps(kicks: Sequence[float], start: float) -> tuple[tuple[int, int, int], ...]:
+    """Return a bar as in `_LINES` that plays the root with every kick drum in the bar at beat `start`."""
     onsets = sorted({round((k - start) * 4) for k in kicks if start - 0.1 <= k < start + BEATS_PER_BAR - 0.15})
     onsets = [on for on in onsets if 0 <= on < 16] or [0]
     return tuple((on, int(n), 0) for on, n in zip(onsets, np.diff([*onsets, 16]), strict=True))
 
 
 def _bass_note(rng: np.random.Generator, form: Form, beat: float, beats: float, degree: int, low: int) -> Note:
+    """Return one note of a line in the chord at `beat`; `degree` as in `_LINES`."""
     chord = form.chord_at(beat)
     root = low + (chord.root - low) % 12
     fifth = chord.intervals[2] if len(chord.intervals) > 2 and chord.intervals[2] < 12 else 7
@@ -149,7 +176,10 @@ def _bass_note(rng: np.random.Generator, form: Form, beat: float, beats: float, 
 
 
 def solo(rng: np.random.Generator, form: Form, part: str, centre: float) -> list[Note]:
-    """An instrumental melody in the sections of `part`; where there are vocals it answers in fewer notes."""
+    """Compose an instrumental melody around `centre` (MIDI) in the sections of `part`.
+
+    Where there are vocals it has fewer notes.
+    """
     notes: list[Note] = []
     for section in form.active(part):
         busy = "vocals" in section.active
@@ -160,9 +190,10 @@ def solo(rng: np.random.Generator, form: Form, part: str, centre: float) -> list
 def melody(
     rng: np.random.Generator, form: Form, section: Section, centre: float, density: float = 1.0, span: float = 8.0
 ) -> list[Note]:
-    """Phrases of two bars over the chords of a section: a rhythm that comes back, steps of the scale, rests.
+    """Compose phrases of two bars over the chords of a section: two rhythms that come back, steps of the scale, rests.
 
-    Strong beats take chord tones; pitches stay within `span` semitones of `centre`.
+    On strong beats are notes of the chord. Pitches stay within `span` semitones of `centre` (MIDI). A higher `density`
+    makes shorter notes.
     """
     rhythms = [_phrase_rhythm(rng, density) for _ in range(2)]
     notes: list[Note] = []
@@ -178,6 +209,7 @@ def melody(
 
 
 def _phrase_rhythm(rng: np.random.Generator, density: float) -> list[tuple[float, float]]:
+    """Draw the starts and lengths of a phrase's notes, in beats of two bars."""
     beat = float(rng.choice([0.0, 0.0, 0.5, 1.0]))
     end = float(rng.choice([5.0, 6.0, 6.5, 7.0, 7.5]))
     phrase: list[tuple[float, float]] = []
@@ -195,6 +227,7 @@ def _phrase_rhythm(rng: np.random.Generator, density: float) -> list[tuple[float
 
 
 def _next_pitch(rng: np.random.Generator, form: Form, beat: float, pitch: int, centre: float, span: float) -> int:
+    """Draw the pitch that follows `pitch`: mostly near to it, and not far from the centre."""
     allowed = form.chord_at(beat).classes if beat % 1 == 0 or rng.random() < 0.3 else form.scale
     candidates = np.array([p for p in range(round(centre - span), round(centre + span) + 1) if p % 12 in allowed])
     distance = np.abs(candidates - pitch)

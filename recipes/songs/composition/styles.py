@@ -1,4 +1,7 @@
-"""Styles: tempo, harmony, instruments (General MIDI programs, counted from 0) and drum takes of a kind of music."""
+"""Styles: the tempo, harmony, instruments and drum takes of a kind of music.
+
+Instruments are General MIDI programs, counted from 0.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,31 @@ LEADS, PADS = (80, 81, 82, 83, 84, 86, 87), (88, 89, 90, 92, 93, 94, 95)
 ACOUSTIC_BASS, ELECTRIC_BASS, SYNTH_BASS = (32,), (33, 34, 35, 36, 37), (38, 39)
 
 MACHINE_STYLES = ("house", "synthpop", "hiphop")
-"""Styles that machines play: in time, and with the tricks of machines."""
+"""Styles that machines play, exactly in time."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """One style. `progressions` are chords as semitones above the tonic and a quality, one string per loop."""
+    """One kind of music. Ranges are (lowest, highest), probabilities from 0 to 1."""
 
     name: str
     tempo: tuple[float, float]
+    """Quarter notes per minute."""
     modes: tuple[str, ...]
     progressions: Mapping[str, tuple[str, ...]]
+    """Mode → loops of chords, each a string such as "0M 9m7": semitones above the tonic, and a quality."""
     takes: tuple[str, ...]
+    """Styles of the drum takes that fit."""
     machine: float
+    """Probability of programmed drums."""
     basses: tuple[int, ...]
     bass_patterns: tuple[str, ...]
     synth_bass: float
+    """Probability that a synthesizer plays the bass."""
     roles: tuple[tuple[str, tuple[int, ...]], ...]
+    """Roles of accompanying parts, and the programs that may play each."""
     drive: float = 0.1
+    """Probability that an electric guitar is distorted."""
     swing: float = 0.0
 
 

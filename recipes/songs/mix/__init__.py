@@ -1,1 +1,1 @@
-"""What becomes of it: tone, rooms, levels, the mix bus."""
+"""What becomes of sounds: effects, rooms, levels, and the mix bus."""

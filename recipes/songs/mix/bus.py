@@ -1,6 +1,6 @@
-"""The mix bus: compression and limiting of the sum, by gains that every stem gets alike, so that they still add up.
+"""The mix bus: compression and limiting of the sum.
 
-Float32 arrays (2, samples) at 44.1 kHz.
+Every stem gets the gain of the sum, so that the stems still add up to it. Arrays are float32 (2, samples) at 44.1 kHz.
 """
 
 from __future__ import annotations
@@ -14,26 +14,41 @@ from songs.mix.effects import RATE
 
 
 def compression(mixture: np.ndarray, ratio: float, threshold_db: float, seconds: float) -> np.ndarray:
-    """A gain curve (samples,) that turns down what exceeds a threshold below the loudest, as slowly as `seconds`."""
+    """Return a gain curve (samples,) that turns down what is louder than a threshold.
+
+    Args:
+        mixture: What is to be compressed, (2, samples).
+        ratio: How many dB above the threshold become one.
+        threshold_db: The threshold, relative to the loudest moment.
+        seconds: Time constant of the level that is compared with the threshold.
+    """
     keep = np.exp(-1 / (seconds * RATE))
     power = signal.lfilter([1 - keep], [1, -keep], np.mean(mixture**2, axis=0))
     level = np.sqrt(np.maximum(power, 1e-12))
     over = level / (level.max() * 10 ** (threshold_db / 20))
-    return np.minimum(1.0, over ** (1 / ratio - 1)).astype(np.float32)
+    gain: np.ndarray = np.minimum(1.0, over ** (1 / ratio - 1)).astype(np.float32)
+    return gain
 
 
 def limiting(mixture: np.ndarray, ceiling: float, look_ms: float = 5.0) -> np.ndarray:
-    """A gain curve (samples,) under which no sample of the mixture exceeds the ceiling; it looks ahead."""
+    """Return a gain curve (samples,) with which no sample of the mixture exceeds the ceiling.
+
+    The gain falls `look_ms` before a peak, so that it falls smoothly.
+    """
     width = 2 * round(look_ms / 1000 * RATE) + 1
     needed = np.minimum(1.0, ceiling / np.maximum(np.abs(mixture).max(axis=0), 1e-9))
     lowest = ndimage.minimum_filter1d(needed, 2 * width + 1, mode="nearest")
-    return np.minimum(ndimage.uniform_filter1d(lowest, width, mode="nearest"), needed).astype(np.float32)
+    smooth: np.ndarray = np.minimum(ndimage.uniform_filter1d(lowest, width, mode="nearest"), needed)
+    return smooth.astype(np.float32)
 
 
 def master(rng: np.random.Generator, stems: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Stems as loud as on a record: glue compression, then up to 12 dB into the limiter; also the settings.
+    """Make stems as loud as on a record: compress their sum, then push it into the limiter by up to 12 dB.
 
-    The sum stays below 0.98. A stem may exceed that alone; then all are turned down together.
+    The sum stays below 0.98. If a stem alone exceeds 0.99, all are turned down together.
+
+    Returns:
+        The stems, and the settings that were drawn.
     """
     mixture = np.sum(list(stems.values()), axis=0)
     ratio, push = float(rng.uniform(1.3, 4)), float(rng.choice([0.0, 3.0, 6.0, 9.0, 12.0]))

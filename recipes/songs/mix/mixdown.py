@@ -1,6 +1,7 @@
-"""Mix stems: tone, dynamics and room of each, levels between them, and one gain for all at the end.
+"""Mixing: the tone, dynamics and room of a stem, levels between stems, and one gain for all at the end.
 
-Everything happens before the sum, so the stems add up to the mixture exactly. Arrays are (2, samples), 44.1 kHz.
+All of it happens before the sum, so the stems add up to the mixture exactly. Arrays are float32 (2, samples), at
+44.1 kHz.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from songs.mix.effects import RATE
 from songs.mix.rooms import synthetic_room
 
 STEMS = ("drums", "bass", "other", "vocals")
-_LEVEL_DB = {"drums": -20.0, "bass": -21.0, "other": -20.0, "vocals": -18.5}
-_FURTHEST_DB = 8.0
+_LEVEL_DB = {"drums": -20.0, "bass": -21.0, "other": -20.0, "vocals": -18.5}  # usual active levels
+_FURTHEST_DB = 8.0  # a stem's level is at most this far from the usual one
 
 
 def treat(
@@ -28,7 +29,16 @@ def treat(
     drive: float,
     synthetic: float = 0.0,
 ) -> np.ndarray:
-    """Shelves, compression, saturation (with chance `drive`), limiting and reverb, each only sometimes."""
+    """Treat a stem with shelving filters, compression, saturation, a room and limiting, each only sometimes.
+
+    Args:
+        rng: The source of all choices.
+        audio: The stem.
+        impulses: Recorded rooms.
+        wet: The range of the room's level, relative to the stem's.
+        drive: Probability of saturation.
+        synthetic: Probability that a room is computed instead of recorded.
+    """
     if rng.random() < 0.5:
         audio = effects.shelf(audio, float(rng.uniform(2500, 8000)), float(rng.normal(0, 2.5)), high=True)
     if rng.random() < 0.4:
@@ -48,9 +58,9 @@ def reverberate(
     wet: tuple[float, float],
     synthetic: float = 0.0,
 ) -> np.ndarray:
-    """A random room at a random level; dry in three of ten cases, and when there are no impulses.
+    """Put a stem into a random room, as in `treat`.
 
-    `synthetic` is the chance of a computed room instead of a recorded one.
+    It stays dry in three of ten cases, and where there are no impulses.
     """
     if not impulses or rng.random() < 0.3:
         return audio
@@ -62,7 +72,10 @@ def reverberate(
 
 @lru_cache(maxsize=32)
 def read_impulse(path: Path, longest: float = 3.0) -> np.ndarray:
-    """An impulse response as float32 (2, taps) at 44.1 kHz; mono is doubled, of four channels two are taken."""
+    """Read an impulse response as float32 (2, taps) at 44.1 kHz, at most `longest` seconds of it.
+
+    Mono is doubled. Of more than two channels the first two are taken.
+    """
     import soundfile
     import soxr
 
@@ -74,7 +87,7 @@ def read_impulse(path: Path, longest: float = 3.0) -> np.ndarray:
 
 
 def active_level(audio: np.ndarray) -> float:
-    """RMS over the 100 ms blocks within 30 dB of the loudest; 0 for silence."""
+    """Return the RMS over those blocks of 100 ms that are within 30 dB of the loudest; 0 for silence."""
     power = np.mean(audio.astype(np.float64) ** 2, axis=0)
     blocks = np.add.reduceat(power, np.arange(0, len(power), RATE // 10)) / (RATE // 10) if len(power) else power
     loud = blocks[blocks > blocks.max(initial=0.0) * 1e-3]
@@ -82,13 +95,13 @@ def active_level(audio: np.ndarray) -> float:
 
 
 def at_level(audio: np.ndarray, decibels: float) -> np.ndarray:
-    """Scale to an active level in dB below full scale; silence stays silence."""
+    """Bring audio to an active level in dB relative to full scale; silence stays silence."""
     level = active_level(audio)
     return audio if level < 1e-7 else (audio * np.float32(10 ** (decibels / 20) / level)).astype(np.float32)
 
 
 def limit(audio: np.ndarray, crest_db: float) -> np.ndarray:
-    """Round off what exceeds the active level by `crest_db`, as mastered music has it; quieter samples are kept."""
+    """Round off what exceeds the active level by `crest_db`, as in mastered music; quieter samples stay as they are."""
     ceiling = np.float32(active_level(audio) * 10 ** (crest_db / 20))
     if ceiling <= 0:
         return audio
@@ -100,8 +113,13 @@ def limit(audio: np.ndarray, crest_db: float) -> np.ndarray:
 def balance_stems(
     rng: np.random.Generator, stems: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Stems at random levels within ±8 dB of the usual, scaled together so that neither their sum exceeds 0.9 nor
-    one of them 0.99; also the gains in dB."""
+    """Bring stems to random levels within ±8 dB of the usual, then scale all alike.
+
+    Their sum does not exceed 0.9 then, and none of them 0.99.
+
+    Returns:
+        The stems, and their gains in dB before the common scale.
+    """
     gains = {name: float(np.clip(rng.normal(0, 3.0), -_FURTHEST_DB, _FURTHEST_DB)) for name in STEMS}
     mixed = {name: at_level(stems[name], _LEVEL_DB[name] + gains[name]) for name in STEMS}
     total = float(np.abs(np.sum(list(mixed.values()), axis=0)).max(initial=1e-9))
