@@ -1,1 +1,1 @@
-"""How it sounds: soundfonts, synthesizers, drums, amplifiers."""
+"""What plays: soundfonts, synthesizers, drums, and a guitar amplifier."""

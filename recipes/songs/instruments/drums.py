@@ -1,4 +1,7 @@
-"""Drum parts: performances of the Groove MIDI Dataset, machine patterns, and one-shot samples that play them."""
+"""Drums: what is struck, and samples of single strokes that play it.
+
+Strokes are those of performances of the Groove MIDI Dataset (Gillick et al., ICML 2019), or of machine patterns.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ import soundfile
 from songs.composition.score import BEATS_PER_BAR, Form
 from songs.mix.effects import RATE, lowpass, pan
 
-# General MIDI percussion keys and the extra pads of the Roland TD-11, as the class of sample that plays them.
 CLASS_OF_KEY = {
     35: "kick", 36: "kick", 38: "snare", 40: "snare", 37: "percussion", 39: "clap",
     42: "hat_closed", 22: "hat_closed", 44: "hat_closed", 46: "hat_open", 26: "hat_open",
@@ -22,7 +24,9 @@ CLASS_OF_KEY = {
     49: "crash", 52: "crash", 55: "crash", 57: "crash", 51: "ride", 53: "ride", 59: "ride",
     54: "percussion", 56: "percussion", 70: "percussion", 82: "percussion", 62: "percussion", 63: "percussion",
 }  # fmt: skip
+"""Keys of General MIDI percussion, and of the Roland TD-11's other pads → the class of sample that plays them."""
 GM_KEY = {22: 42, 26: 46, 58: 43, 82: 70}
+"""Keys of the TD-11, and a shaker → the General MIDI key that a soundfont plays in their place."""
 _MACHINE = {  # sixteenth steps of one bar; a digit is a loudness from 1 to 9
     "kick": (
         "9...9...9...9...", "9.....9...9.....", "9..9..9...9.....", "9.........9..7..", "9.....6.9.......",
@@ -40,7 +44,7 @@ _MACHINE = {  # sixteenth steps of one bar; a digit is a loudness from 1 to 9
 _KEY_OF = {
     "kick": 36, "snare": 38, "clap": 39, "hat_closed": 42, "hat_open": 46, "percussion": 70, "crash": 49, "tom": 45,
 }  # fmt: skip
-_PANS = {
+_PANS = {  # the furthest to a side, from 0 to 1
     "kick": 0.0, "snare": 0.08, "clap": 0.1, "hat_closed": 0.35, "hat_open": 0.35, "tom": 0.5, "crash": 0.6,
     "ride": 0.5, "percussion": 0.7,
 }  # fmt: skip
@@ -48,14 +52,15 @@ LEVELS = {
     "kick": 1.0, "snare": 0.8, "clap": 0.6, "hat_closed": 0.35, "hat_open": 0.35, "tom": 0.7, "crash": 0.4,
     "ride": 0.35, "percussion": 0.4,
 }  # fmt: skip
-_NAMED = {  # what the sample of a percussion key should be called, when there is one
+"""Class → the usual peak of a stroke."""
+_NAMED = {  # words in the names of the samples that suit a percussion key
     37: ("rim", "stick"), 54: ("tb", "jingle", "marac"), 56: ("cowbell",), 62: ("conga", "bongo", "quinto"),
     63: ("tumba", "darbuka"), 70: ("marac", "sh_"), 82: ("sh_", "marac", "tb"),
 }  # fmt: skip
 
 
 class Hit(NamedTuple):
-    """One drum stroke: beat, MIDI key (General MIDI or TD-11), velocity 1..127."""
+    """One drum stroke: beat, MIDI key (General MIDI or TD-11), velocity from 1 to 127."""
 
     beat: float
     key: int
@@ -63,27 +68,28 @@ class Hit(NamedTuple):
 
 
 class Take(NamedTuple):
-    """One performance of the dataset."""
+    """One performance of the dataset; the tempo is in quarter notes per minute."""
 
     path: Path
     style: str
     tempo: float
     fill: bool
+    """Whether it is the end of a phrase instead of a groove that goes on."""
 
 
 @dataclass(frozen=True)
 class OneShots:
-    """Sample files by class (kick, snare, clap, hat_closed, hat_open, tom, crash, ride, percussion)."""
+    """Sample files by class, such as kick or hat_open; see `CLASS_OF_KEY`."""
 
     files: Mapping[str, tuple[Path, ...]]
 
 
 Voice = Callable[[np.random.Generator, int, OneShots], "tuple[np.ndarray, np.ndarray, Path] | None"]
-"""Makes the sound of a key, loud and soft, and says where it is from."""
+"""Makes the sound of a key, loud and soft (samples,), and names its file; None if there is no sound."""
 
 
 def list_takes(folder: Path, splits: Sequence[str]) -> tuple[Take, ...]:
-    """Takes in 4/4 of the given splits ('train', 'validation', 'test') from `folder`/info.csv."""
+    """Return the takes in 4/4 that `folder`/info.csv lists for the splits ('train', 'validation', 'test')."""
     with (folder / "info.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] in splits and row["time_signature"] == "4-4"]
     return tuple(
@@ -93,7 +99,7 @@ def list_takes(folder: Path, splits: Sequence[str]) -> tuple[Take, ...]:
 
 
 def list_one_shots(folder: Path, prefix: str) -> OneShots:
-    """Sample files `folder`/CLASS/`prefix`*.flac."""
+    """Return the sample files `folder`/CLASS/`prefix`*.flac."""
     classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
     return OneShots({name: tuple(sorted((folder / name).glob(f"{prefix}*.flac"))) for name in classes})
 
@@ -101,7 +107,7 @@ def list_one_shots(folder: Path, prefix: str) -> OneShots:
 def choose_take(
     rng: np.random.Generator, takes: Sequence[Take], styles: Sequence[str], tempo: float, *, fill: bool
 ) -> Take:
-    """A take near the tempo (also at half or double time), preferably of one of the styles."""
+    """Draw a take near the tempo, or near half or twice the tempo, preferably of one of the styles."""
     pool = [take for take in takes if take.fill == fill] or list(takes)
     ratio = np.array([min(abs(np.log2(tempo / take.tempo) - k) + 0.3 * abs(k) for k in (-1, 0, 1)) for take in pool])
     fits = np.array([1.0 if take.style in styles else 0.05 for take in pool])
@@ -110,7 +116,7 @@ def choose_take(
 
 
 def read_take(path: Path) -> list[Hit]:
-    """The strokes of a MIDI file, in beats."""
+    """Return the strokes of a MIDI file, in beats."""
     import mido
 
     score = mido.MidiFile(path)
@@ -125,7 +131,7 @@ def read_take(path: Path) -> list[Hit]:
 def perform(
     rng: np.random.Generator, form: Form, takes: Sequence[Take], styles: Sequence[str]
 ) -> tuple[list[Hit], list[str]]:
-    """A human part for the form's drum sections, and the takes it was cut from."""
+    """Cut a part for the form's drum sections out of takes; return it with the names of the takes."""
     grooves = {label: choose_take(rng, takes, styles, form.tempo, fill=False) for label in "AB"}
     grooves["C"] = grooves["A"]
     hits: list[Hit] = []
@@ -142,6 +148,7 @@ def perform(
 
 
 def _loop(rng: np.random.Generator, take: list[Hit], start: float, beats: float) -> list[Hit]:
+    """Return a take from some bar on, repeated to fill `beats` from `start` on."""
     bars = max(1, round(max((hit.beat for hit in take), default=0.0) / BEATS_PER_BAR))
     first = int(rng.integers(max(1, bars - int(beats // BEATS_PER_BAR) + 1))) * BEATS_PER_BAR
     period = (bars * BEATS_PER_BAR) - first
@@ -152,13 +159,14 @@ def _loop(rng: np.random.Generator, take: list[Hit], start: float, beats: float)
 
 
 def _with_fill(hits: list[Hit], fill: list[Hit], end: float) -> list[Hit]:
+    """Replace what is struck before the beat `end` by a fill of a bar at most."""
     length = min(BEATS_PER_BAR, max(1.0, np.ceil(max((h.beat for h in fill), default=0.0))))
     kept = [hit for hit in hits if not end - length - 0.06 <= hit.beat < end]
     return kept + [hit._replace(beat=end - length + hit.beat) for hit in fill if hit.beat < length - 0.06]
 
 
 def programmed(rng: np.random.Generator, form: Form) -> list[Hit]:
-    """A drum-machine part: steps of one bar, with a variation in every fourth bar and a snare roll before a section."""
+    """Compose a drum machine's part: patterns of one bar, with others in some of the fourth bars."""
     rows = {name: str(rng.choice(options)) for name, options in _MACHINE.items()}
     varied = {name: str(rng.choice(options)) for name, options in _MACHINE.items()}
     hits: list[Hit] = []
@@ -175,6 +183,7 @@ def programmed(rng: np.random.Generator, form: Form) -> list[Hit]:
 
 
 def _step(rng: np.random.Generator, form: Form, start: float, index: int, name: str, loudness: str) -> Hit:
+    """Return the stroke of a pattern's sixteenth `index` in the bar at beat `start`."""
     late = form.swing * 0.08 if index % 2 else 0.0
     return Hit(start + index / 4 + late, _KEY_OF[name], int(np.clip(int(loudness) * 13 + rng.normal(0, 4), 1, 127)))
 
@@ -189,12 +198,12 @@ def with_percussion(rng: np.random.Generator, form: Form, hits: list[Hit]) -> li
 
 
 def kick_beats(hits: Sequence[Hit]) -> list[float]:
-    """The beats of the kick drum, for a bass that follows it."""
+    """Return the beats of the kick drum, for a bass that follows it."""
     return [hit.beat for hit in hits if CLASS_OF_KEY.get(hit.key) == "kick" and hit.velocity > 40]
 
 
 def sample_voice(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[np.ndarray, np.ndarray, Path] | None:
-    """The sound of a key, loud and soft, from a sample drawn for it, and the sample's file; None if there is none."""
+    """Draw a sample for a key, as a `Voice`."""
     files = shots.files.get(CLASS_OF_KEY.get(key, ""), ())
     if not files:
         return None
@@ -213,9 +222,20 @@ def strike(
     seconds: float,
     voice: Voice = sample_voice,
 ) -> tuple[np.ndarray, list[str]]:
-    """Play strokes with one-shot samples (or what `voice` makes): float32 (2, samples), and the names of the samples.
+    """Play strokes with one sample per key.
 
-    Every key keeps one sample for the song; a stroke's loudness follows its velocity, and soft strokes are duller.
+    A stroke's loudness follows its velocity, and soft strokes are duller.
+
+    Args:
+        rng: The source of all choices.
+        form: Gives the strokes' times.
+        hits: The strokes.
+        shots: The samples.
+        seconds: Length of the song.
+        voice: Makes the sound of a key.
+
+    Returns:
+        Float32 (2, samples), and the names of the samples.
     """
     audio = np.zeros((2, round(seconds * RATE)), np.float32)
     voices = {key: voice(rng, key, shots) for key in sorted({hit.key for hit in hits})}
@@ -236,7 +256,7 @@ def strike(
 
 
 def read_mono(path: Path) -> np.ndarray:
-    """A file as float32 (samples,) at 44.1 kHz."""
+    """Read a file as float32 (samples,) at 44.1 kHz."""
     audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono = audio.mean(1)
     if rate != RATE:
@@ -247,9 +267,10 @@ def read_mono(path: Path) -> np.ndarray:
 
 
 def _retune(sound: np.ndarray, ratio: float) -> np.ndarray:
+    """Play a sound `ratio` times as fast."""
     if not len(sound):
         return sound
-    return np.interp(np.arange(0, len(sound) - 1, ratio), np.arange(len(sound)), sound).astype(np.float32)
+    return np.asarray(np.interp(np.arange(0, len(sound) - 1, ratio), np.arange(len(sound)), sound), np.float32)
 
 
 def choke(sound: np.ndarray, start: float, hats: Sequence[float]) -> np.ndarray:
@@ -258,10 +279,12 @@ def choke(sound: np.ndarray, start: float, hats: Sequence[float]) -> np.ndarray:
     if following is None:
         return sound
     fade = np.clip(1 - (np.arange(len(sound)) / RATE - (following - start)) / 0.02, 0, 1)
-    return sound * fade.astype(np.float32)
+    choked: np.ndarray = sound * fade.astype(np.float32)
+    return choked
 
 
 def _add(audio: np.ndarray, sound: np.ndarray, start: int) -> None:
+    """Add (2, n) to `audio` from sample `start` on; what lies past the end is left out."""
     end = min(start + sound.shape[1], audio.shape[1])
     if end > start:
         audio[:, start:end] += sound[:, : end - start]

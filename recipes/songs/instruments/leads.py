@@ -1,4 +1,4 @@
-"""Synthesizers that glide: leads with a voice's contours, and long sub-basses. Polyblep saws as in `synths`."""
+"""Synthesizers that glide from note to note: leads, and long sub-basses. Their saws are those of `synths`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from songs.mix.effects import RATE, highpass, lowpass, saturate
 
 
 def glided(events: Sequence[Event], samples: int, glide: float) -> np.ndarray:
-    """MIDI pitch (samples,) of a line in order of time: each note is reached from the one before within `glide` s."""
+    """Return the MIDI pitch (samples,) of a line in order of time.
+
+    Each note is reached from the one before within `glide` seconds.
+    """
     pitch = np.full(samples, float(events[0][2]) if events else 60.0)
     length, before = max(1, round(glide * RATE)), float(pitch[0]) if samples else 60.0
     ends = [*(round(event[0] * RATE) for event in events[1:]), samples][: len(events)]
@@ -25,7 +28,7 @@ def glided(events: Sequence[Event], samples: int, glide: float) -> np.ndarray:
 
 
 def loudness(events: Sequence[Event], samples: int, attack: float, release: float) -> np.ndarray:
-    """The envelope (samples,) of the line: the loudest of the notes that sound."""
+    """Return the envelope (samples,) of a line: that of the loudest note that sounds. Times are in seconds."""
     level = np.zeros(samples, np.float32)
     for start, duration, _, velocity in events:
         first, held = round(start * RATE), round(duration * RATE)
@@ -37,20 +40,20 @@ def loudness(events: Sequence[Event], samples: int, attack: float, release: floa
 
 
 def saw_along(pitch: np.ndarray) -> np.ndarray:
-    """A band-limited sawtooth whose MIDI pitch changes with every sample."""
+    """Return a band-limited sawtooth (samples,) whose MIDI pitch may change with every sample."""
     step = 440 * 2 ** ((pitch - 69) / 12) / RATE
     turn = np.cumsum(step) % 1.0
     return np.asarray(2 * turn - 1 - blep(turn, step), np.float32)
 
 
 def synth_lead(rng: np.random.Generator, events: Sequence[Event], seconds: float) -> np.ndarray:
-    """A monophonic lead with glides and vibrato in a voice's range; (2, samples)."""
+    """Play a line, one note at a time, with glides and vibrato like a voice's; return (2, samples)."""
     samples = round(seconds * RATE)
     pitch = glided(events, samples, float(np.exp(rng.uniform(np.log(0.005), np.log(0.15)))))
     time = np.arange(samples) / RATE
     pitch = pitch + rng.uniform(0, 0.5) * np.sin(2 * np.pi * rng.uniform(4.5, 7) * time)
     wave = saw_along(pitch)
-    shape = int(rng.integers(4))
+    shape = int(rng.integers(4))  # 0: the saw as it is
     if shape == 1:  # a second one, detuned
         wave = 0.5 * (wave + saw_along(pitch + rng.uniform(0.05, 0.2)))
     elif shape == 2:  # hollow, like a square
@@ -64,7 +67,10 @@ def synth_lead(rng: np.random.Generator, events: Sequence[Event], seconds: float
 
 
 def sub_bass(rng: np.random.Generator, events: Sequence[Event], seconds: float) -> np.ndarray:
-    """A long sine that slides between notes, with a drop at each stroke and some distortion; (2, samples)."""
+    """Play a line with a sine that slides between notes; return (2, samples).
+
+    Its pitch drops at the start of each note, and it is distorted a little.
+    """
     samples = round(seconds * RATE)
     pitch = glided(events, samples, float(rng.choice([0.005, 0.03, 0.12])))
     drop = np.zeros(samples)

@@ -1,4 +1,4 @@
-"""Play notes with a soundfont through the FluidSynth program."""
+"""Notes played with a soundfont, by the program FluidSynth."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from songs.instruments.synths import Event
 from songs.mix.effects import RATE
 from stemsplit.errors import StemsplitError
 
-_TICKS, _TAIL = 960, 2.0  # MIDI ticks per second (at 60 quarters a minute); seconds left for a part to ring out
+_TICKS = 960  # per second, at 60 quarters a minute
+_TAIL = 2.0  # seconds that a part has to ring out
 _MELODIC = tuple(c for c in range(16) if c != 9)
 
 
 @dataclass(frozen=True)
 class Playable:
-    """A part for the synthesizer: events (start s, duration s, MIDI key, velocity), a GM program, drums or not."""
+    """A part for the synthesizer, and its General MIDI program."""
 
-    events: tuple[tuple[float, float, int, int], ...]
+    events: tuple[Event, ...]
     program: int
-    channel: int | None = None  # None: any melodic channel; 9: percussion
+    channel: int | None = None
+    """9 for percussion, None for any of the others."""
 
 
 def play(parts: Sequence[Playable], soundfont: Path, seconds: float) -> list[np.ndarray]:
-    """Render every part alone: float32 (2, samples) of `seconds` each, at 44.1 kHz.
+    """Play every part alone, and return float32 (2, samples) of `seconds` at 44.1 kHz for each.
 
     All parts are laid one after another in one MIDI file, because loading a soundfont takes longer than playing it.
-    Raises StemsplitError when FluidSynth is missing or fails.
+
+    Raises:
+        StemsplitError: FluidSynth is missing, or fails.
     """
     if not parts:
         return []
@@ -51,27 +56,19 @@ def _fluidsynth(soundfont: Path, score: Path, wave: Path) -> None:
     program = shutil.which("fluidsynth")
     if program is None:
         raise StemsplitError("fluidsynth is not installed; install it (Debian: apt install fluidsynth) to render songs")
-    command = [program, "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(RATE), "-O", "float", "-T", "wav"]
-    command += [
-        "-o",
-        "synth.dynamic-sample-loading=1",
-        "-o",
-        "synth.polyphony=256",
-        "-F",
-        str(wave),
-        str(soundfont),
-        str(score),
-    ]
+    options = "-ni -q -R 0 -C 0 -g 0.5 -O float -T wav -o synth.dynamic-sample-loading=1 -o synth.polyphony=256"
+    command = [program, *options.split(), "-r", str(RATE), "-F", str(wave), str(soundfont), str(score)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not wave.exists():
         raise StemsplitError(f"fluidsynth could not play {soundfont}: {done.stderr.strip()[-300:] or done.returncode}")
 
 
 def _write_midi(parts: Sequence[Playable], stride: float, target: Path) -> None:
+    """Write the parts one after another, one every `stride` seconds."""
     import mido
 
-    events: list[tuple[int, int, Any]] = []
-    for index, part in enumerate(parts):  # notes are not checked one by one: that takes longer than playing them
+    events: list[tuple[int, int, Any]] = []  # tick, order within the tick, message
+    for index, part in enumerate(parts):
         channel = part.channel if part.channel is not None else _MELODIC[index % len(_MELODIC)]
         offset = round(index * stride * _TICKS)
         events.append((offset, 0, mido.Message("program_change", channel=channel, program=part.program)))
@@ -79,11 +76,11 @@ def _write_midi(parts: Sequence[Playable], stride: float, target: Path) -> None:
             on = offset + round(max(start, 0.0) * _TICKS)
             off = on + max(1, round(min(duration, stride - start - 0.5) * _TICKS))
             struck = {"channel": channel, "note": key, "velocity": velocity}
+            # unchecked, because checking notes takes longer than playing them
             events.append((on, 2, mido.Message("note_on", skip_checks=True, **struck)))
             events.append((off, 1, mido.Message("note_off", skip_checks=True, channel=channel, note=key)))
-        events.append(
-            (offset + round((stride - 0.05) * _TICKS), 3, mido.Message("control_change", channel=channel, control=120))
-        )
+        silence = mido.Message("control_change", channel=channel, control=120)
+        events.append((offset + round((stride - 0.05) * _TICKS), 3, silence))
     _save(events, target)
 
 

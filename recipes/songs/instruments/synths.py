@@ -1,4 +1,7 @@
-"""Simple synthesizers: basses, pads and plucks out of band-limited waves (PolyBLEP: Välimäki & Huovilainen 2007)."""
+"""Simple synthesizers: basses, pads and plucks.
+
+Their waves are band-limited by PolyBLEP (V. Välimäki, A. Huovilainen, IEEE Signal Processing Magazine 24(2), 2007).
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,44 @@ import numpy as np
 
 from songs.mix.effects import RATE, highpass, lowpass
 
-Event = tuple[float, float, int, int]  # start s, duration s, MIDI key, velocity
+Event = tuple[float, float, int, int]
+"""A note: start and duration in seconds, MIDI key, velocity from 1 to 127."""
 
 
 def saw(hertz: float, samples: int, phase: float = 0.0) -> np.ndarray:
-    """Sawtooth of (samples,) in -1..1."""
+    """Return a sawtooth (samples,) within ±1; `phase` in turns."""
     step = hertz / RATE
     turn = (phase + step * np.arange(samples)) % 1.0
-    return (2 * turn - 1 - blep(turn, step)).astype(np.float32)
+    wave: np.ndarray = 2 * turn - 1 - blep(turn, step)
+    return wave.astype(np.float32)
 
 
 def square(hertz: float, samples: int, width: float = 0.5) -> np.ndarray:
-    """Pulse wave as the difference of two saws."""
-    return saw(hertz, samples) - saw(hertz, samples, width)
+    """Return a pulse wave (samples,), the difference of two saws; `width` in turns."""
+    wave: np.ndarray = saw(hertz, samples) - saw(hertz, samples, width)
+    return wave
 
 
 def blep(turn: np.ndarray, step: float | np.ndarray) -> np.ndarray:
-    """What a saw at a phase (turns) lacks to a band-limited one; `step` in turns per sample."""
+    """Return by how much a saw exceeds a band-limited one, at phases in turns and a `step` in turns per sample."""
     early, late = turn / step, (turn - 1) / step
     return np.where(turn < step, 2 * early - early**2 - 1, np.where(turn > 1 - step, late**2 + 2 * late + 1, 0.0))
 
 
 def envelope(samples: int, held: int, attack: float, decay: float, sustain: float, release: float) -> np.ndarray:
-    """Attack (s), exponential decay (s) to `sustain`, release (s) after `held` samples."""
+    """Return the loudness (samples,) of a note.
+
+    It rises within `attack` seconds, decays to `sustain` with a time constant of `decay` seconds, and after `held`
+    samples falls to zero within `release` seconds.
+    """
     time = np.arange(samples) / RATE
     level = np.minimum(1.0, time / max(attack, 1e-4)) * (sustain + (1 - sustain) * np.exp(-time / decay))
-    return (level * np.clip(1 - (time - held / RATE) / release, 0, 1)).astype(np.float32)
+    released: np.ndarray = level * np.clip(1 - (time - held / RATE) / release, 0, 1)
+    return released.astype(np.float32)
 
 
 def synth_bass(rng: np.random.Generator, events: Sequence[Event], seconds: float) -> np.ndarray:
-    """A mono synth bass: sub sine, saw or square through a low-pass that closes with each note; (2, samples)."""
+    """Play a bass with one random wave, through a low-pass that opens with the velocity; return (2, samples)."""
     shape = str(rng.choice(["sub", "saw", "square", "reese"]))
     cutoff, decay = float(rng.uniform(250, 2500)), float(rng.uniform(0.15, 1.5))
     audio = np.zeros(round(seconds * RATE), np.float32)
@@ -53,18 +64,25 @@ def synth_bass(rng: np.random.Generator, events: Sequence[Event], seconds: float
 
 
 def _bass_wave(shape: str, hertz: float, samples: int) -> np.ndarray:
-    sine = np.sin(2 * np.pi * hertz * np.arange(samples) / RATE)
+    """Return a wave (samples,): a rounded sine, or a saw, a square or two detuned saws over a sine."""
+    sine: np.ndarray = np.sin(2 * np.pi * hertz * np.arange(samples) / RATE)
+    wave: np.ndarray
     if shape == "sub":
-        return np.tanh(1.8 * sine)
-    if shape == "saw":
-        return saw(hertz, samples) + 0.5 * sine
-    if shape == "square":
-        return 0.5 * square(hertz, samples) + 0.5 * sine
-    return 0.5 * (saw(hertz * 1.004, samples) + saw(hertz * 0.996, samples, 0.3)) + 0.4 * sine
+        wave = np.tanh(1.8 * sine)
+    elif shape == "saw":
+        wave = saw(hertz, samples) + 0.5 * sine
+    elif shape == "square":
+        wave = 0.5 * square(hertz, samples) + 0.5 * sine
+    else:
+        wave = 0.5 * (saw(hertz * 1.004, samples) + saw(hertz * 0.996, samples, 0.3)) + 0.4 * sine
+    return wave
 
 
 def synth_pad(rng: np.random.Generator, events: Sequence[Event], seconds: float) -> np.ndarray:
-    """Detuned saws, wide in stereo, through a low-pass; plucks if the random decay is short; (2, samples)."""
+    """Play chords with detuned saws, wide in stereo, through a low-pass; return (2, samples).
+
+    In half of the cases they are held, in the other half plucked.
+    """
     pluck = rng.random() < 0.5
     attack, decay, sustain = (0.003, 0.25, 0.0) if pluck else (0.25, 2.0, 0.8)
     cutoff, detune = float(rng.uniform(900, 6000)), float(rng.uniform(0.001, 0.008))
@@ -81,6 +99,7 @@ def synth_pad(rng: np.random.Generator, events: Sequence[Event], seconds: float)
 
 
 def _mix(audio: np.ndarray, wave: np.ndarray, start: float) -> None:
+    """Add a wave to `audio` at `start` seconds; what lies past the end is left out."""
     first = round(max(start, 0.0) * RATE)
     end = min(first + len(wave), len(audio))
     if end > first:
@@ -88,7 +107,7 @@ def _mix(audio: np.ndarray, wave: np.ndarray, start: float) -> None:
 
 
 def risers(rng: np.random.Generator, times: Sequence[float], seconds: float) -> np.ndarray:
-    """Noise that swells for two seconds before each time, quiet (-30 dB at its loudest); (2, samples)."""
+    """Return noise that swells for two seconds before each of the times (s), up to -30 dB: (2, samples)."""
     audio = np.zeros((2, round(seconds * RATE)), np.float32)
     for time in times:
         length = min(round(2 * RATE), round(time * RATE))
