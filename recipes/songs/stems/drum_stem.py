@@ -58,6 +58,7 @@ def _various_drums(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
 
 
 def _struck(draft: Draft, hits: list[drums.Hit], voice: drums.Voice) -> np.ndarray:
+    """Play the strokes with what `voice` makes."""
     audio, names = drums.strike(draft.rng, draft.form, hits, draft.sources.shots, draft.seconds, voice)
     draft.meta["drums"] = {"samples": names}
     return audio
@@ -81,7 +82,7 @@ def _layer(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
 
 
 def _squashed(draft: Draft, audio: np.ndarray) -> np.ndarray:
-    """Parallel compression and crushing, in some songs."""
+    """Compress, distort or dull the drums (2, samples), each only in some songs."""
     if draft.chance(0.3):
         audio = audio + draft.between(0.3, 1.0) * effects.compress(audio, draft.between(4, 12), draft.between(-34, -20))
     if draft.chance(0.1):

@@ -22,17 +22,19 @@ _ELECTRIC_GUITARS = (26, 27, 28, *DRIVEN_GUITARS)
 
 @dataclass(frozen=True)
 class Part:
-    """A pitched part: its stem, role, notes in seconds, and a GM program (None: a synthesizer of ours)."""
+    """A part that plays notes."""
 
     stem: str
     role: str
     events: tuple[synths.Event, ...]
     program: int | None
+    """The General MIDI program; None: one of our synthesizers."""
     doubled: bool = False
+    """Whether it is played twice, once on each side."""
 
 
 def compose_parts(draft: Draft, hits: list[drums.Hit]) -> list[Part]:
-    """The bass and the accompaniment, as notes."""
+    """Compose the bass, which comes first, and the accompanying parts."""
     parts = [_bass_part(draft, hits)]
     for index, (role, programs) in enumerate(draft.roles):
         lowest = 50 if draft.sources.various else 64
@@ -50,10 +52,12 @@ def compose_parts(draft: Draft, hits: list[drums.Hit]) -> list[Part]:
 
 
 def _synthetic_share(draft: Draft) -> float:
+    """Return the probability that one of our synthesizers plays a part."""
     return draft.style.synth_bass * 0.5 + (0.12 if draft.sources.various else 0.0)
 
 
 def _bass_part(draft: Draft, hits: list[drums.Hit]) -> Part:
+    """Compose the bass, in some songs with the strokes of the kick drum."""
     low = 24 if draft.style.synth_bass > 0.5 and draft.rng.random() < 0.4 else 28
     line = compose.bass_line(draft.rng, draft.form, draft.pick(draft.style.bass_patterns), drums.kick_beats(hits), low)
     program = None if draft.rng.random() < draft.style.synth_bass else int(draft.pick(draft.style.basses))
@@ -63,7 +67,7 @@ def _bass_part(draft: Draft, hits: list[drums.Hit]) -> Part:
 
 
 def _events(draft: Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
-    """Notes in seconds; players are a few milliseconds early or late, machines are not."""
+    """Return notes in seconds: players are a few milliseconds early or late, machines are not."""
     spread = 0.0005 if draft.style.name in MACHINE_STYLES else 0.007
     late = draft.rng.normal(0, spread, len(notes))
     return tuple((max(0.0, round(draft.form.seconds(n.start) + float(d), 4)), round(draft.form.seconds(n.beats), 4),
@@ -71,7 +75,7 @@ def _events(draft: Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
 
 
 def play_parts(draft: Draft, parts: Sequence[Part]) -> list[np.ndarray]:
-    """Every part as (2, samples): soundfont parts in one call of the synth, doubled ones twice and to the sides."""
+    """Play every part as (2, samples), those with a program in one call of the soundfont synthesizer."""
     wanted = [(i, again) for i, p in enumerate(parts) if p.program is not None for again in range(1 + p.doubled)]
     playables = [Playable(_loosened(draft, parts[i].events) if again else parts[i].events, parts[i].program or 0)
                  for i, again in wanted]  # fmt: skip
@@ -80,6 +84,7 @@ def play_parts(draft: Draft, parts: Sequence[Part]) -> list[np.ndarray]:
 
 
 def _played(draft: Draft, part: Part, take: np.ndarray | None, double: np.ndarray | None) -> np.ndarray:
+    """Return a part's take, or two takes to the sides, or what a synthesizer plays if there is none."""
     if take is None and draft.sources.various:
         return various_sounds.synthesised(draft, part.stem, part.role, part.events)
     if take is None:
@@ -87,15 +92,21 @@ def _played(draft: Draft, part: Part, take: np.ndarray | None, double: np.ndarra
         return synth(draft.rng, part.events, draft.seconds)
     if double is None:
         return take
-    return effects.pan(take.mean(0), -0.9) + effects.pan(double.mean(0), 0.9)
+    both: np.ndarray = effects.pan(take.mean(0), -0.9) + effects.pan(double.mean(0), 0.9)
+    return both
 
 
 def _loosened(draft: Draft, events: Sequence[synths.Event]) -> tuple[synths.Event, ...]:
+    """Return the events of a second take, some milliseconds earlier or later."""
     late = draft.rng.normal(0, 0.01, len(events))
-    return tuple((max(0.0, start + float(d)), *rest) for (start, *rest), d in zip(events, late, strict=True))  # type: ignore[misc]
+    return tuple(
+        (max(0.0, start + float(d)), duration, key, velocity)
+        for (start, duration, key, velocity), d in zip(events, late, strict=True)
+    )
 
 
 def bass_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the bass, the first of the parts, after tone, dynamics and room: (2, samples)."""
     if not parts[0].events:
         return draft.silence()
     audio = effects.narrow(played[0], 0.2)
@@ -107,6 +118,7 @@ def bass_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray])
 
 
 def other_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sum of the accompanying parts after tone, dynamics and room: (2, samples)."""
     mix = draft.silence()
     if "other" in draft.meta["absent"]:
         return mix
@@ -119,7 +131,7 @@ def other_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]
 
 
 def _instrument(draft: Draft, part: Part, audio: np.ndarray) -> np.ndarray:
-    """One accompanying part, treated and placed, at a random level."""
+    """Treat and place one accompanying part (2, samples), at a random level."""
     rng = draft.rng
     if part.program in _ELECTRIC_GUITARS and rng.random() < draft.style.drive:
         audio = _driven(draft, audio)
@@ -138,6 +150,7 @@ def _instrument(draft: Draft, part: Part, audio: np.ndarray) -> np.ndarray:
 
 
 def _driven(draft: Draft, audio: np.ndarray) -> np.ndarray:
+    """Distort an electric guitar (2, samples)."""
     if draft.sources.various:
         return amplify(draft.rng, audio)
     audio = effects.saturate(audio, float(draft.rng.uniform(2, 14)))

@@ -11,9 +11,9 @@ from songs.instruments import leads, synths
 from songs.instruments.amp import amplify
 from songs.mix import effects
 
-BASSES = (*range(32, 40), *range(32, 40), 43, 58, 87)
+_BASSES = (*range(32, 40), *range(32, 40), 43, 58, 87)
 _KEYS, _GUITARS = tuple(range(8)), tuple(range(24, 32))
-_WIDE = {  # General MIDI programs of a role; choirs (52 to 54) are instruments here
+_WIDE = {  # General MIDI programs of a role; here choirs (52 to 54) count as instruments
     "pad": (*range(16, 24), *range(48, 56), *range(48, 52), *range(88, 104)),
     "comp": (*_KEYS, *range(8, 24), *_GUITARS, 45, *range(104, 108)),
     "stab": (*_KEYS, *_GUITARS, 48, 50, 55, *range(56, 64), 80, 81, 87),
@@ -26,17 +26,17 @@ _WIDE = {  # General MIDI programs of a role; choirs (52 to 54) are instruments 
 
 
 def wide_program(draft: Draft, role: str, program: int) -> int:
-    """The style's program, or in two of five cases one that the style would not choose."""
+    """Return the style's program, or in two of five cases another of those that can play the role."""
     return int(draft.pick(_WIDE[role])) if draft.chance(0.4) else program
 
 
 def bass_program(draft: Draft, program: int) -> int:
-    """As `wide_program`, for basses."""
-    return int(draft.pick(BASSES)) if draft.chance(0.35) else program
+    """Return the style's program, or in a third of the cases another bass."""
+    return int(draft.pick(_BASSES)) if draft.chance(0.35) else program
 
 
 def synthesised(draft: Draft, stem: str, role: str, events: Sequence[synths.Event]) -> np.ndarray:
-    """A part played by one of our synthesizers, (2, samples)."""
+    """Play a part with one of our synthesizers: (2, samples)."""
     in_order = sorted(events)
     if stem == "bass":
         return (leads.sub_bass if draft.chance(0.45) else synths.synth_bass)(draft.rng, in_order, draft.seconds)
@@ -46,7 +46,7 @@ def synthesised(draft: Draft, stem: str, role: str, events: Sequence[synths.Even
 
 
 def colour_bass(draft: Draft, audio: np.ndarray) -> np.ndarray:
-    """A bass (2, samples), clean, compressed, or driven through an amplifier beside itself."""
+    """Leave a bass (2, samples) clean, or distort it, mix it with an amplifier's sound, or add a chorus."""
     kind = draft.rng.random()
     if kind < 0.25:
         return effects.saturate(audio, draft.between(1, 8))
@@ -58,7 +58,7 @@ def colour_bass(draft: Draft, audio: np.ndarray) -> np.ndarray:
 
 
 def colour_other(draft: Draft, audio: np.ndarray) -> np.ndarray:
-    """Movement, width, a filter: each only sometimes; (2, samples)."""
+    """Give a part (2, samples) movement, width, a filter or distortion, each only sometimes."""
     if draft.chance(0.12):
         audio = effects.chorus(audio, draft.between(0.2, 5.0), draft.between(0.001, 0.004))
     if draft.chance(0.2):

@@ -1,4 +1,4 @@
-"""The vocal stem of various songs: few recorded voices made into many, and treated as records have them."""
+"""The vocal stem of various songs: few recorded voices made into many, with the effects of records."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from songs.draft import Draft
 from songs.mix import effects
 from songs.voices import recorded, sing, vocal_chain
 from songs.voices.characters import choose_character
-from songs.voices.line import Manner, Sung, choose_manner, set_text, sung_again
+from songs.voices.line import Backing, Manner, Sung, choose_manner, set_text, sung_again
 from songs.voices.recast import recast
 from songs.voices.voicebank import Bank
 
-_SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}
-_STACKS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
+_SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}  # probabilities
+_BACKINGS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
 
 
 def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
-    """The vocal stem (2, samples), and the f0 of a synthetic lead in Hz per 5 ms frame."""
+    """Return the vocal stem (2, samples), and f0 (frames,) of a synthetic lead in Hz every 5 ms."""
     if not draft.form.active("vocals"):
         return draft.silence(), None
     if draft.sources.clips.songs and (draft.chance(draft.sources.clip_share) or not draft.sources.banks):
@@ -34,12 +34,12 @@ def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _place(draft: Draft) -> float:
-    """Where a lead stands: nearly always in the middle."""
+    """Draw a lead's place between left and right: nearly always the middle."""
     return float(draft.rng.normal(0, 0.05)) if draft.chance(0.92) else draft.between(-0.6, 0.6)
 
 
 def _recorded(draft: Draft) -> np.ndarray:
-    """Recorded clips, as they are or as another singer's, alone or as several voices."""
+    """Return recorded clips, as they are or as another singer's, alone or as several voices: (2, samples)."""
     rng = draft.rng
     song = recorded.choose_song(rng, draft.sources.clips)
     shift = recorded.best_shift(recorded.melody_of(draft.sources.clips, song), draft.form.scale)
@@ -51,16 +51,18 @@ def _recorded(draft: Draft) -> np.ndarray:
     voices = draft.pick((0, 0, 0, 0, 2, 2, 3, 5))
     for index in range(voices):
         more = recorded.lay_clips(placed, draft.seconds, draft.between(0.008, 0.045), float(rng.normal(0, 14)))
-        audio += draft.between(0.25, 0.7) * effects.pan(
-            recorded.extend(rng, more), (-1) ** index * draft.between(0.2, 1)
-        )
+        gain = draft.between(0.25, 0.7)
+        audio += gain * effects.pan(recorded.extend(rng, more), (-1) ** index * draft.between(0.2, 1))
     about = {"clips": recorded.used_names(placed), "shift": shift, "voices": voices + 1}
     draft.meta["vocals"] = about if semitones is None else about | {"recast": [round(semitones, 1), round(formant, 2)]}
     return audio
 
 
 def _recasting(draft: Draft) -> tuple[float | None, float]:
-    """Pitch in semitones and formant ratio of another singer, or None: in most songs the recording stays itself."""
+    """Draw how another singer differs from the recorded one: in pitch in semitones, and by a ratio of formants.
+
+    The pitch is None in most songs, in which the recording stays as it is.
+    """
     kind = draft.rng.random()
     if kind < 0.6:
         return None, 1.0
@@ -72,7 +74,10 @@ def _recasting(draft: Draft) -> tuple[float | None, float]:
 
 
 def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
-    """A synthetic lead with a character of its own, the voices behind it, and calls between its phrases."""
+    """Sing a lead with a character, voices behind it, and a second voice's calls.
+
+    Return (2, samples) and the lead's f0.
+    """
     rng, sources = draft.rng, draft.sources
     weights = np.array([weight for _, weight in sources.banks])
     bank: Bank = sources.banks[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
@@ -82,18 +87,20 @@ def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
     sung = set_text(rng, draft.form, notes, bank, manner)
     lead, f0 = sing.voice(rng, sung, sources.store, manner, draft.seconds)
     audio = effects.pan(lead, _place(draft))
-    stack = str(rng.choice(list(_STACKS), p=list(_STACKS.values())))
-    for place, gain, shift, other in _stack(draft, stack, notes, manner):
-        audio += gain * effects.pan(_again(draft, sung, shift, other), place)
+    backing = str(rng.choice(list(_BACKINGS), p=list(_BACKINGS.values())))
+    for behind in _backing(draft, backing, notes, manner):
+        again = sung_again(rng, sung, behind.shift)
+        audio += behind.gain * effects.pan(_voice(draft, again, behind.manner), behind.place)
     if draft.chance(0.25):
         audio += _calls(draft, bank, centre, manner)
     audio = effects.shelf(audio, draft.between(2500, 5000), draft.between(0, 10), high=True)
-    draft.meta["vocals"] = {"bank": bank.name, "character": name, "formant": round(formant, 3), "backing": stack,
+    draft.meta["vocals"] = {"bank": bank.name, "character": name, "formant": round(formant, 3), "backing": backing,
                             "kind": kind}  # fmt: skip
     return effects.highpass(audio, draft.between(50, 100)), f0
 
 
 def _manner(draft: Draft, formant: float) -> tuple[Manner, str]:
+    """Draw a manner with this ratio of formants, and name its kind."""
     manner = replace(choose_manner(draft.rng), formant=formant)
     if draft.chance(_SPOKEN.get(draft.style.name, 0.04)):
         flat = draft.chance(0.5)
@@ -110,44 +117,43 @@ def _manner(draft: Draft, formant: float) -> tuple[Manner, str]:
 
 
 def _melody(draft: Draft, centre: float, kind: str) -> list[Note]:
-    density, span = {"rapped": (3.0, 2.0), "spoken": (2.2, 2.0)}.get(
-        kind, (draft.between(0.5, 1.6), draft.between(4, 9))
-    )
+    """Compose a melody around `centre` (MIDI) for a kind of manner, in all vocal sections."""
+    sung = draft.between(0.5, 1.6), draft.between(4, 9)
+    density, span = {"rapped": (3.0, 2.0), "spoken": (2.2, 2.0)}.get(kind, sung)
     if draft.chance(0.1):
         density *= 2
     return [note for section in draft.form.active("vocals")
             for note in compose.melody(draft.rng, draft.form, section, centre, density, span)]  # fmt: skip
 
 
-def _again(draft: Draft, sung: list[Sung], shift: list[float], manner: Manner) -> np.ndarray:
-    return sing.voice(draft.rng, sung_again(draft.rng, sung, shift), draft.sources.store, manner, draft.seconds)[0]
+def _voice(draft: Draft, sung: list[Sung], manner: Manner) -> np.ndarray:
+    """Sing a line, (samples,)."""
+    return sing.voice(draft.rng, sung, draft.sources.store, manner, draft.seconds)[0]
 
 
-def _stack(
-    draft: Draft, kind: str, notes: list[Note], manner: Manner
-) -> list[tuple[float, float, list[float], Manner]]:
-    """Position, gain, pitch shifts (one per note) and manner of the voices behind a lead."""
+def _backing(draft: Draft, kind: str, notes: list[Note], manner: Manner) -> list[Backing]:
+    """Return the voices behind a lead that sings `notes`."""
     same = [0.0] * len(notes)
     third = [float(draft.form.third_above(note.pitch) - note.pitch) for note in notes]
     side = float(draft.pick((-1, 1))) * draft.between(0.2, 0.9)
     other = replace(manner, formant=float(np.clip(manner.formant * draft.between(0.9, 1.1), 0.72, 1.35)))
     if kind == "doubles":
-        return [(place, draft.between(0.25, 0.7), same, manner) for place in (-0.8, 0.8)]
+        return [Backing(place, draft.between(0.25, 0.7), same, manner) for place in (-0.8, 0.8)]
     if kind == "harmony":
-        return [(side, draft.between(0.3, 0.8), third, other)]
+        return [Backing(side, draft.between(0.3, 0.8), third, other)]
     if kind == "octave":
         shift = [12.0 if np.mean([note.pitch for note in notes] or [60]) < 56 else -12.0] * len(notes)
-        return [(side, draft.between(0.2, 0.6), shift, other)]
+        return [Backing(side, draft.between(0.2, 0.6), shift, other)]
     if kind == "choir":
         lower = [value - 12.0 for value in third]
-        return [(-0.7, 0.5, third, other), (0.7, 0.5, lower, manner), (0.3, 0.4, same, other)]
+        return [Backing(-0.7, 0.5, third, other), Backing(0.7, 0.5, lower, manner), Backing(0.3, 0.4, same, other)]
     if kind == "whisper":
-        return [(0.0, draft.between(0.3, 1.0), same, replace(manner, whisper=True))]
+        return [Backing(0.0, draft.between(0.3, 1.0), same, replace(manner, whisper=True))]
     return []
 
 
 def _calls(draft: Draft, bank: Bank, centre: float, manner: Manner) -> np.ndarray:
-    """A few short phrases of a second voice, to a side and further away."""
+    """Sing a few short phrases with a second voice, to a side and with echoes: (2, samples)."""
     high = float(np.clip(centre + draft.between(3, 9), 40.0, 76.0))
     notes = _melody(draft, high, "sung")
     starts = sorted({int(note.start // 4) for note in notes})
@@ -156,7 +162,5 @@ def _calls(draft: Draft, bank: Bank, centre: float, manner: Manner) -> np.ndarra
     if not few:
         return draft.silence()
     sung = set_text(draft.rng, draft.form, few, bank, manner)
-    sound = effects.pan(
-        sing.voice(draft.rng, sung, draft.sources.store, manner, draft.seconds)[0], draft.between(-0.9, 0.9)
-    )
+    sound = effects.pan(_voice(draft, sung, manner), draft.between(-0.9, 0.9))
     return draft.between(0.2, 0.6) * effects.echo(sound, draft.form.seconds(0.75), draft.between(0, 0.5))

@@ -1,1 +1,1 @@
-"""Who sings it: voicebanks, speakers, recorded singers, and what engineers do to them."""
+"""Who sings: voicebanks, speakers, recorded singers, and the effects that voices get."""

@@ -1,4 +1,4 @@
-"""Singers' characters: a tract and a range that a voicebank is moved to, so that few voices become many."""
+"""Singers' characters: a vocal tract and a range that a voicebank is moved to, so that few voices become many."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 FORMANT_LIMITS = (0.72, 1.35)
-"""Beyond these ratios WORLD's envelopes sound like nobody."""
+"""The range of formant ratios in which what WORLD makes still sounds like a person."""
 
 
 class Character(NamedTuple):
-    """Resonances relative to an average woman's (tract), the middle of the range in MIDI semitones, and how often."""
+    """A kind of singer; ranges are (lowest, highest)."""
 
     name: str
     tract: tuple[float, float]
+    """How high the resonances lie, relative to an average woman's."""
     centre: tuple[float, float]
+    """The middle of what is sung, in MIDI semitones."""
     weight: float
+    """How often such a singer is drawn."""
 
 
 CHARACTERS = (
@@ -29,9 +32,12 @@ CHARACTERS = (
 
 
 def choose_character(rng: np.random.Generator, tract: float, recorded_at: float) -> tuple[str, float, float]:
-    """Name, formant ratio and range of a singer made from a voice with this tract, recorded at this MIDI pitch.
+    """Draw a singer to make from a voice with this tract that was recorded at this MIDI pitch.
 
-    In a quarter of the cases the voice stays itself.
+    In a quarter of the cases the voice stays about as it is.
+
+    Returns:
+        The character's name or "own", the formant ratio, and the middle of what is sung in MIDI semitones.
     """
     if rng.random() < 0.25:
         return "own", float(np.clip(rng.normal(1, 0.05), 0.88, 1.14)), recorded_at + float(rng.uniform(-6, 4))

@@ -12,30 +12,38 @@ from songs.composition.score import Form, Note
 from songs.voices.voicebank import Bank, Syllable
 
 REST = 0.08
-"""Seconds between two notes that count as a rest."""
+"""Seconds between two notes that make a rest."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How a singer sings: vibrato depth (semitones) and rate (Hz), glide (s), scoop (semitones), drift (semitones),
-    formant scale (> 1: smaller mouth), breath (0..1 towards noise), melisma (chance to hold a syllable over a note);
-    spoken: accents in semitones of a voice that speaks or raps instead (0: it sings); whisper: no pitch at all."""
+    """How a singer sings."""
 
     vibrato: float
+    """Depth of the vibrato in semitones."""
     rate: float
+    """Rate of the vibrato in Hz."""
     glide: float
+    """Seconds from one pitch to the next."""
     scoop: float
+    """Semitones below the pitch at which a phrase begins."""
     drift: float
+    """Semitones by which the pitch wanders."""
     formant: float
+    """How high the resonances lie, relative to the recording's."""
     breath: float
+    """Noise in the voice, from 0 to 1."""
     melisma: float
+    """Probability that a note holds the syllable before it."""
     spoken: float = 0.0
+    """Accents in semitones of a voice that speaks or raps; 0: it sings."""
     whisper: bool = False
+    """Whether the voice has no pitch at all."""
 
 
 def choose_manner(rng: np.random.Generator) -> Manner:
-    """A singer's manner, drawn at random."""
-    tuned = rng.random() < 0.15  # corrected by a machine: steps without glides
+    """Draw a singer's manner."""
+    tuned = rng.random() < 0.15  # as corrected by a machine: steps without glides
     return Manner(
         vibrato=0.0 if tuned else float(rng.uniform(0.05, 0.6)), rate=float(rng.uniform(4.5, 6.8)),
         glide=0.015 if tuned else float(rng.uniform(0.03, 0.12)),
@@ -47,17 +55,30 @@ def choose_manner(rng: np.random.Generator) -> Manner:
 
 
 class Sung(NamedTuple):
-    """A note in seconds with its syllable; `syllable` None holds the one before."""
+    """A note with its syllable; times are in seconds, the pitch in MIDI semitones."""
 
     start: float
     end: float
     pitch: float
     level: float
+    """Gain, 1 for a velocity of 110."""
     syllable: Syllable | None
+    """None holds the syllable before."""
+
+
+class Backing(NamedTuple):
+    """A voice that sings the words of a lead behind it."""
+
+    place: float
+    """From -1 (left) to 1 (right)."""
+    gain: float
+    shift: list[float]
+    """How far each note is from the lead's, in semitones."""
+    manner: Manner
 
 
 def set_text(rng: np.random.Generator, form: Form, notes: Sequence[Note], bank: Bank, manner: Manner) -> list[Sung]:
-    """Put random syllables under a melody; each takes the recording that starts from the vowel before it."""
+    """Put random syllables under a melody, each recorded after the vowel that comes before it here."""
     kana = [str(k) for k in rng.choice(sorted({key[1] for key in bank.syllables}), 10)]
     sung: list[Sung] = []
     vowel, last_end = "-", -1.0
@@ -75,7 +96,7 @@ def set_text(rng: np.random.Generator, form: Form, notes: Sequence[Note], bank: 
 
 
 def sung_again(rng: np.random.Generator, sung: Sequence[Sung], shift: Sequence[float]) -> list[Sung]:
-    """The same words once more, as doubles and harmonies have them: other timing, pitches moved by `shift`."""
+    """Return the same words once more, with other timing, and each note moved by its `shift` in semitones."""
     late = rng.normal(0, 0.015, len(sung))
     return [n._replace(start=max(n.start + d, 0.0), end=n.end + d, pitch=n.pitch + s)
             for n, d, s in zip(sung, late, shift, strict=True)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Recast a recorded voice as another: WORLD with its pitch moved and its formants scaled."""
+"""A recorded voice made into another's: WORLD moves its pitch and scales its formants."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import numpy as np
 from songs.voices.voicebank import world
 
 FRAME_MS = 5.0
+"""Milliseconds from one frame to the next."""
 
 
 def recast(voice: np.ndarray, rate: int, semitones: float, formant: float) -> np.ndarray:
-    """A voice (samples,) float32 with its pitch moved by `semitones` and its resonances scaled by `formant`."""
+    """Return a voice (samples,) float32 with its pitch moved by `semitones` and its resonances scaled by `formant`.
+
+    `rate` is in Hz.
+    """
     pyworld = world()
     sound = voice.astype(np.float64)
     pitch, times = pyworld.dio(sound, rate, f0_floor=65.0, f0_ceil=900.0, frame_period=FRAME_MS)
@@ -23,10 +27,11 @@ def recast(voice: np.ndarray, rate: int, semitones: float, formant: float) -> np
 
 
 def scaled(envelope: np.ndarray, ratio: float) -> np.ndarray:
-    """Power envelopes (frames, bins) with their frequency axis scaled: ratio > 1 moves resonances up."""
+    """Scale the frequency axis of power envelopes (frames, bins): a ratio above 1 moves resonances up."""
     bins = envelope.shape[1]
     where = np.minimum(np.arange(bins) / ratio, bins - 1)
     low = np.floor(where).astype(int)
     part = where - low
     logs = np.log(envelope + 1e-16)
-    return np.exp(logs[:, low] * (1 - part) + logs[:, np.minimum(low + 1, bins - 1)] * part)
+    moved: np.ndarray = np.exp(logs[:, low] * (1 - part) + logs[:, np.minimum(low + 1, bins - 1)] * part)
+    return moved

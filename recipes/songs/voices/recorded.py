@@ -1,4 +1,7 @@
-"""Recorded singing as a vocal stem: MIR-1K clips, put into the vocal sections of a song and into its key."""
+"""Recorded singing: clips of MIR-1K, laid into the vocal sections of a song and moved to its key.
+
+C.-L. Hsu, J.-S. R. Jang, IEEE TASLP 18(2), 2010.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,19 @@ from songs.mix.effects import RATE, highpass, lowpass
 
 @dataclass(frozen=True)
 class Clips:
-    """Voice files by song (names up to the second '_'), in order, and their melodies (MIDI per 20 ms, 0: unvoiced)."""
+    """Recordings of voices, and their melodies."""
 
     songs: Mapping[str, tuple[Path, ...]]
+    """Song (SINGER_NUMBER) → its files in order."""
     melodies: Mapping[str, np.ndarray]
+    """File's name without its ending → MIDI semitones every 20 ms, 0 where nobody sings."""
 
 
 def list_clips(folder: Path, singers: Sequence[str] | None, without: Sequence[str] = ()) -> Clips:
-    """Clips of the named singers (None: all) other than `without`; the singer is the name before the first '_'."""
+    """Return the clips of the named singers (None: of all) other than `without`.
+
+    A file is called SINGER_SONG_PART.voice.opus; labels.npz holds the melodies.
+    """
     songs: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.voice.opus")):
         singer, song = path.name.split("_")[:2]
@@ -35,7 +43,10 @@ def list_clips(folder: Path, singers: Sequence[str] | None, without: Sequence[st
 
 
 def best_shift(melody: np.ndarray, scale: frozenset[int], furthest: int = 3) -> int:
-    """The transposition in semitones within ±`furthest` that puts most of a melody into a scale (least one wins)."""
+    """Return the transposition within ±`furthest` semitones that puts most of a melody into a scale.
+
+    Of several the smallest is taken.
+    """
     notes = np.round(melody[melody > 0]).astype(int)
     inside = {shift: np.isin((notes + shift) % 12, list(scale)).mean() if len(notes) else 0.0
               for shift in range(-furthest, furthest + 1)}  # fmt: skip
@@ -43,7 +54,7 @@ def best_shift(melody: np.ndarray, scale: frozenset[int], furthest: int = 3) -> 
 
 
 class Placement(NamedTuple):
-    """A clip's samples (44.1 kHz, mono) and where they start in the song, in seconds."""
+    """A clip's samples (44.1 kHz, mono), and the second of the song at which they start."""
 
     path: Path
     start: float
@@ -51,7 +62,11 @@ class Placement(NamedTuple):
 
 
 def place_clips(rng: np.random.Generator, form: Form, clips: Clips, seconds: float) -> tuple[np.ndarray, list[str]]:
-    """Clips of one singer's song one after another in the vocal sections: (samples,) at 44.1 kHz, and their names."""
+    """Lay the clips of one singer's song one after another into the vocal sections.
+
+    Returns:
+        (samples,) at 44.1 kHz, and the names of the clips.
+    """
     song = choose_song(rng, clips)
     shift = best_shift(melody_of(clips, song), form.scale)
     placements = plan_clips(rng, form, song, lambda path: read_clip(path, shift))
@@ -59,20 +74,20 @@ def place_clips(rng: np.random.Generator, form: Form, clips: Clips, seconds: flo
 
 
 def choose_song(rng: np.random.Generator, clips: Clips) -> tuple[Path, ...]:
-    """One song of one singer, drawn evenly."""
+    """Draw one song of one singer."""
     names = sorted(clips.songs)
     return clips.songs[names[int(rng.integers(len(names)))]]
 
 
 def melody_of(clips: Clips, song: Sequence[Path]) -> np.ndarray:
-    """MIDI per 20 ms of a song's clips end to end, 0: unvoiced."""
+    """Return the melody of a song's clips end to end: MIDI semitones every 20 ms, 0 where nobody sings."""
     return np.concatenate([clips.melodies.get(_name(path), np.zeros(1)) for path in song])
 
 
 def plan_clips(
     rng: np.random.Generator, form: Form, song: Sequence[Path], read: Callable[[Path], np.ndarray]
 ) -> list[Placement]:
-    """A song's clips one after another in the vocal sections, from a random one on, with short rests between."""
+    """Place a song's clips one after another in the vocal sections, from a random one on, with short rests between."""
     placements, at = [], int(rng.integers(len(song)))
     for section in form.active("vocals"):
         now, end = form.seconds(section.start), form.seconds(section.start + section.beats)
@@ -86,7 +101,10 @@ def plan_clips(
 
 
 def lay_clips(placements: Sequence[Placement], seconds: float, late: float = 0.0, cents: float = 0.0) -> np.ndarray:
-    """The clips as (samples,) at 44.1 kHz, all `late` seconds later and `cents` higher, as another of a choir sings."""
+    """Return the placed clips as (samples,) at 44.1 kHz.
+
+    For another voice of a choir they can be `late` seconds later and `cents` higher.
+    """
     audio = np.zeros(round(seconds * RATE), np.float32)
     for placement in placements:
         sound = placement.sound
@@ -98,7 +116,7 @@ def lay_clips(placements: Sequence[Placement], seconds: float, late: float = 0.0
 
 
 def used_names(placements: Sequence[Placement]) -> list[str]:
-    """The files' names, each once."""
+    """Return the files' names, each once."""
     return sorted({placement.path.name for placement in placements})
 
 
@@ -107,7 +125,10 @@ def _name(path: Path) -> str:
 
 
 def read_clip(path: Path, shift: int, change: Callable[[np.ndarray, int], np.ndarray] | None = None) -> np.ndarray:
-    """A clip at 44.1 kHz, transposed by playing it faster or slower; `change` may alter (samples,) at a rate first."""
+    """Read a clip as (samples,) at 44.1 kHz, transposed by `shift` semitones by playing it faster or slower.
+
+    `change` may alter the samples first; it gets them with their rate in Hz.
+    """
     import soxr
 
     audio, rate = soundfile.read(path, dtype="float32")
@@ -116,6 +137,7 @@ def read_clip(path: Path, shift: int, change: Callable[[np.ndarray, int], np.nda
 
 
 def _lay(audio: np.ndarray, sound: np.ndarray, start: float) -> None:
+    """Add a sound to `audio` at `start` seconds, faded in and out over 20 ms."""
     first = round(start * RATE)
     sound = sound[: max(0, len(audio) - first)].copy()
     fade = min(len(sound), round(0.02 * RATE))
@@ -126,9 +148,9 @@ def _lay(audio: np.ndarray, sound: np.ndarray, start: float) -> None:
 
 
 def extend(rng: np.random.Generator, audio: np.ndarray, from_hertz: float = 7000.0) -> np.ndarray:
-    """Give a voice recorded at 16 kHz the upper octave it lacks: overtones of its own top, and shaped noise.
+    """Give a voice (samples,) that was recorded at 16 kHz an upper octave: overtones of its own treble, and noise.
 
-    Without it a network could learn that nothing above 8 kHz is ever sung.
+    Without it a network would learn that nobody sings above 8 kHz.
     """
     top = highpass(audio, from_hertz / 2, 4)
     level = np.abs(lowpass(np.abs(top), 60.0, 1))

@@ -1,4 +1,4 @@
-"""Singing: melodies become pitch contours, syllables are joined and stretched under them, WORLD makes the sound."""
+"""Singing: a line becomes a contour of pitch and a stream of joined syllables, and WORLD makes the sound of both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from songs.voices.voicebank import FFT_SIZE, FRAME_SECONDS, AnalysisStore, Frame
 
 
 def pitch_contour(rng: np.random.Generator, sung: Sequence[Sung], manner: Manner, frames: int) -> np.ndarray:
-    """f0 in MIDI semitones per 5 ms frame: notes joined by glides, scoops after rests, vibrato on long notes, drift."""
+    """Return f0 (frames,) in MIDI semitones every 5 ms.
+
+    Notes are joined by glides, and begin below their pitch after rests. Long ones have vibrato, and all drift a little.
+    """
     time = np.arange(frames) * FRAME_SECONDS
     contour = np.full(frames, float(sung[0].pitch) if sung else 60.0)
     previous: Sung | None = None
@@ -28,10 +31,12 @@ def pitch_contour(rng: np.random.Generator, sung: Sequence[Sung], manner: Manner
     contour += _vibrato(rng, sung, manner, time)
     knots = np.arange(0, frames * FRAME_SECONDS + 0.15, 0.15)
     wander = np.interp(time, knots, rng.normal(0, 1, len(knots)))
-    return contour + manner.drift * wander
+    drifting: np.ndarray = contour + manner.drift * wander
+    return drifting
 
 
 def _vibrato(rng: np.random.Generator, sung: Sequence[Sung], manner: Manner, time: np.ndarray) -> np.ndarray:
+    """Return a swing in semitones at times in seconds, which grows on notes longer than 0.35 s."""
     wave = np.sin(2 * np.pi * manner.rate * time + rng.uniform(0, 6.28))
     depth = np.zeros_like(time)
     for note in sung:
@@ -42,7 +47,10 @@ def _vibrato(rng: np.random.Generator, sung: Sequence[Sung], manner: Manner, tim
 
 
 def stretch(available: int, fixed: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """Source frame of each wanted frame: the fixed part once, then to and fro over the rest, at a random speed."""
+    """Return the source frame of each wanted frame, (wanted,).
+
+    The first `fixed` frames come once. The rest of the `available` ones is gone through to and fro, at a random speed.
+    """
     index = np.arange(wanted)
     fixed = min(fixed, available - 1)
     room = max(available - fixed - 1, 1)
@@ -52,7 +60,7 @@ def stretch(available: int, fixed: int, wanted: int, rng: np.random.Generator) -
 
 
 def join(rng: np.random.Generator, sung: Sequence[Sung], store: AnalysisStore, frames: int) -> Frames:
-    """One stream of WORLD frames: syllables laid at their notes, cross-faded where they overlap."""
+    """Return one stream of frames, with the syllables laid at their notes and cross-faded where they overlap."""
     bins = FFT_SIZE // 2 + 1
     stream = Frames(
         np.full((frames, bins), -25.0, np.float32), np.ones((frames, bins), np.float32), np.zeros(frames, bool)
@@ -89,18 +97,20 @@ def _lay(
 
 
 def _loudness(source: Frames, vowel_from: int) -> float:
-    """Log of the vowel's mean power, so that all syllables come out equally loud."""
+    """Return the logarithm of a vowel's power, which is taken off so that all syllables are equally loud."""
     vowel = source.log_envelope[min(vowel_from, len(source.voiced) - 2) :].astype(np.float32)
     power = np.exp(vowel).mean(axis=1)
     return float(np.log(np.percentile(power, 75) + 1e-9))
 
 
 def _release(rows: int) -> np.ndarray:
+    """Return the logarithm of a fade to zero over the last 20 rows."""
     out = np.arange(rows, 0, -1) / min(rows, 20)
     return 2 * np.log(np.clip(out, 1e-3, 1.0))
 
 
 def _crossfade(stream: Frames, first: int, rows: np.ndarray, envelope: np.ndarray, source: Frames, fade: int) -> None:
+    """Write a source's rows to the stream from frame `first` on, faded in over `fade` frames; end the stream there."""
     last, fade = first + len(rows), min(fade, len(rows))
     weight = np.ones((len(rows), 1), np.float32)
     weight[:fade, 0] = np.linspace(0, 1, fade, endpoint=False)
@@ -116,7 +126,11 @@ def _crossfade(stream: Frames, first: int, rows: np.ndarray, envelope: np.ndarra
 def voice(
     rng: np.random.Generator, sung: Sequence[Sung], store: AnalysisStore, manner: Manner, seconds: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sing: float32 (samples,) at 44.1 kHz, and f0 in Hz per 5 ms frame (0: unvoiced)."""
+    """Sing a line.
+
+    Returns:
+        Float32 (samples,) at 44.1 kHz, and f0 (frames,) in Hz every 5 ms, 0 where the voice has no pitch.
+    """
     frames = int(seconds / FRAME_SECONDS) + 1
     if not sung:
         return np.zeros(round(seconds * RATE), np.float32), np.zeros(frames)
@@ -135,7 +149,10 @@ def voice(
 
 
 def phrases(sounding: np.ndarray, pad: int = 4, apart: int = 20) -> list[tuple[int, int]]:
-    """First and last frame (exclusive) of the stretches that sound, joined when nearer than `apart` frames."""
+    """Return the first and last frame (exclusive) of every stretch that sounds, with `pad` frames on both sides.
+
+    Stretches nearer than `apart` frames are joined.
+    """
     frames = np.flatnonzero(sounding)
     if not len(frames):
         return []
@@ -145,17 +162,20 @@ def phrases(sounding: np.ndarray, pad: int = 4, apart: int = 20) -> list[tuple[i
 
 
 def _synthesize(f0: np.ndarray, frames: Frames, manner: Manner) -> np.ndarray:
+    """Return the sound (samples,) of frames at f0 (frames,) in Hz."""
     height = np.minimum(1.0, np.arange(FFT_SIZE // 2 + 1) * RATE / FFT_SIZE / 5000)  # breath is heard above the vowels
     rough = 1 - (1 - np.clip(frames.aperiodicity, 0, 1)) * (1 - manner.breath * height)
     power = np.exp(warp(frames.log_envelope, manner.formant))
     arrays = (np.ascontiguousarray(a, dtype=np.float64) for a in (f0, power, rough))
-    return world().synthesize(*arrays, RATE, FRAME_SECONDS * 1000).astype(np.float32)
+    sound: np.ndarray = world().synthesize(*arrays, RATE, FRAME_SECONDS * 1000).astype(np.float32)
+    return sound
 
 
 def warp(log_envelope: np.ndarray, scale: float) -> np.ndarray:
-    """Scale the frequency axis of (frames, bins) envelopes: scale > 1 moves formants up."""
+    """Scale the frequency axis of logarithmic envelopes (frames, bins): a scale above 1 moves resonances up."""
     bins = np.minimum(np.arange(log_envelope.shape[1]) / scale, log_envelope.shape[1] - 1)
     low = np.floor(bins).astype(int)
     part = (bins - low).astype(np.float32)
     high = np.minimum(low + 1, log_envelope.shape[1] - 1)
-    return log_envelope[:, low] * (1 - part) + log_envelope[:, high] * part
+    warped: np.ndarray = log_envelope[:, low] * (1 - part) + log_envelope[:, high] * part
+    return warped

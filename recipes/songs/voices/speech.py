@@ -1,4 +1,7 @@
-"""Speech-like pitch for spoken and rapped lines: phrases that fall, accents, ends that drop or rise, no held notes."""
+"""The pitch of spoken and rapped lines.
+
+Phrases fall, with accents, and drop or rise at the end. No note is held.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ _BREATH = 0.12  # seconds between syllables that end a phrase
 
 
 def speech_contour(rng: np.random.Generator, spoken: Sequence[Sung], frames: int, spread: float) -> np.ndarray:
-    """f0 in MIDI semitones per 5 ms frame. `spread`: of the accents, in semitones; small is a flat rap.
+    """Return f0 (frames,) in MIDI semitones every 5 ms.
 
-    The notes' own pitches give the middle only: each phrase begins above it and falls.
+    Of the notes' pitches only the mean counts: each phrase begins above it and falls. `spread` is the size of the
+    accents in semitones; a small one makes a flat rap.
     """
     centre = float(np.mean([note.pitch for note in spoken])) if spoken else 60.0
     times, pitches = [0.0], [centre]
@@ -32,11 +36,12 @@ def speech_contour(rng: np.random.Generator, spoken: Sequence[Sung], frames: int
     contour = np.interp(np.arange(frames) * FRAME_SECONDS, np.array(times)[order], np.array(pitches)[order])
     smooth = np.hanning(15)
     jitter = np.convolve(rng.normal(0, 0.6, frames), smooth / smooth.sum(), mode="same")
-    return contour + jitter
+    spoken_pitch: np.ndarray = contour + jitter
+    return spoken_pitch
 
 
 def phrases_of(spoken: Sequence[Sung]) -> list[list[Sung]]:
-    """Notes grouped into phrases that a rest ends."""
+    """Return the notes in groups, each of which ends with a rest."""
     groups: list[list[Sung]] = []
     for note in spoken:
         if groups and note.start - groups[-1][-1].end <= _BREATH:

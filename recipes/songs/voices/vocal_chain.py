@@ -1,4 +1,4 @@
-"""What engineers put on a voice beside tone and room: delays, doublers, distortion, a telephone.
+"""Effects that voices get beside tone and room: delays, doublings, distortion, the sound of a telephone.
 
 Arrays are float32 (2, samples) at 44.1 kHz.
 """
@@ -15,31 +15,31 @@ from songs.mix.effects import RATE
 
 
 def telephone(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """A narrow band, and some distortion."""
-    narrow = effects.highpass(
-        effects.lowpass(audio, float(rng.uniform(2500, 4500)), 4), float(rng.uniform(250, 600)), 3
-    )
+    """Leave a narrow band, and distort it a little."""
+    dull = effects.lowpass(audio, float(rng.uniform(2500, 4500)), 4)
+    narrow = effects.highpass(dull, float(rng.uniform(250, 600)), 3)
     return effects.saturate(narrow, float(rng.uniform(0.5, 5)))
 
 
 def slapback(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """One short repeat on the same side."""
+    """Add one short repeat, on the same side."""
     delay, gain = round(float(rng.uniform(0.06, 0.16)) * RATE), np.float32(rng.uniform(0.15, 0.6))
-    out = audio.copy()
+    out: np.ndarray = audio.copy()
     out[:, delay:] += gain * effects.lowpass(audio[:, :-delay], float(rng.uniform(2000, 8000)), 1)
     return out
 
 
 def throws(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """Echoes of the ends of some phrases only: of what sounds in the last beat before a rest."""
+    """Add echoes of the ends of some phrases: of what sounds in the last beat before a rest."""
     sent = audio * phrase_ends(audio, beat, float(rng.uniform(0.3, 1.0)), rng)
     seconds = beat * float(rng.choice([0.5, 0.75, 1.0, 1.5]))
     echoes = effects.echo(sent, seconds, float(rng.uniform(0.35, 0.7)), repeats=5) - sent
-    return audio + effects.lowpass(effects.highpass(echoes, 250.0), float(rng.uniform(2500, 7000)), 1)
+    echoed: np.ndarray = audio + effects.lowpass(effects.highpass(echoes, 250.0), float(rng.uniform(2500, 7000)), 1)
+    return echoed
 
 
 def phrase_ends(audio: np.ndarray, beat: float, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A gate (samples,) that is 1 in the last beat before the rests, for a share of them."""
+    """Return a gate (samples,) that is 1 in the last beat before a `share` of the rests; `beat` in seconds."""
     hop = RATE // 50
     level = np.sqrt(np.add.reduceat((audio**2).mean(0), np.arange(0, audio.shape[1], hop)) / hop)
     sounding = level > 0.03 * level.max(initial=1e-9)
@@ -54,10 +54,10 @@ def phrase_ends(audio: np.ndarray, beat: float, share: float, rng: np.random.Gen
 
 
 def doubler(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """Copies a few cents up and down to the sides, delayed by 10 to 30 ms."""
+    """Add copies to the sides, delayed by 10 to 30 ms and slightly out of tune."""
     middle, gain = audio.mean(0), np.float32(rng.uniform(0.3, 0.8))
     index = np.arange(audio.shape[1], dtype=np.float64)
-    out = audio.copy()
+    out: np.ndarray = audio.copy()
     for side, sign in ((0, 1), (1, -1)):
         swing = 0.004 * RATE * (1 + np.sin(2 * np.pi * float(rng.uniform(0.1, 0.6)) * index / RATE + sign))
         delayed = np.interp(index - float(rng.uniform(0.01, 0.03)) * RATE - swing, index, middle)
@@ -66,31 +66,34 @@ def doubler(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndar
 
 
 def distort(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """Saturation, in parallel or alone."""
+    """Distort the voice, and mix it with itself as it was."""
     driven = effects.saturate(effects.highpass(audio, 150.0), float(rng.uniform(2, 12)))
     amount = np.float32(rng.uniform(0.3, 1.0))
-    return audio * (1 - amount) + driven * amount
+    mixed: np.ndarray = audio * (1 - amount) + driven * amount
+    return mixed
 
 
 def flanged(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """A slow chorus."""
+    """Add a slow chorus."""
     return effects.chorus(audio, float(rng.uniform(0.2, 2.0)), float(rng.uniform(0.001, 0.005)))
 
 
 def long_echo(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
-    """Repeats in time with the song, throughout."""
+    """Add repeats in time with the song, throughout."""
     return effects.echo(audio, beat * float(rng.choice([0.5, 0.75, 1.0])), float(rng.uniform(0.1, 0.45)))
 
 
 Treatment = Callable[[np.random.Generator, np.ndarray, float], np.ndarray]
+"""Treats a voice (2, samples); the last argument is the length of a beat in seconds."""
 TREATMENTS: tuple[tuple[Treatment, float], ...] = (
     (doubler, 0.15), (flanged, 0.06), (distort, 0.12), (telephone, 0.05), (slapback, 0.12), (throws, 0.15),
     (long_echo, 0.1),
 )  # fmt: skip
+"""Treatments in their order, and the probability of each."""
 
 
 def treat_voice(rng: np.random.Generator, audio: np.ndarray, beat: float) -> tuple[np.ndarray, list[str]]:
-    """Each treatment with its chance, in this order, and the names of those used; `beat` in seconds."""
+    """Treat a voice with some of the treatments, and return it with their names; `beat` in seconds."""
     used = []
     for treatment, chance in TREATMENTS:
         if rng.random() < chance:

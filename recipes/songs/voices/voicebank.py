@@ -6,6 +6,7 @@ WORLD: M. Morise, F. Yokomori, K. Ozawa, IEICE Trans. 2016; through pyworld.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from stemsplit.errors import StemsplitError
 from stemsplit.machine.disk import written_aside
 
 FRAME_SECONDS = 0.005
+"""Seconds from one frame of an analysis to the next."""
 FFT_SIZE = 2048
 _ALIAS = re.compile(r"^([-aiueonN]) ([ぁ-んァ-ヴー]{1,3})(?![ぁ-んァ-ヴー])")
 _VOWELS = {
@@ -34,82 +36,110 @@ _VOWEL_OF = {kana: vowel for vowel, row in _VOWELS.items() for kana in row}
 
 
 class Syllable(NamedTuple):
-    """Where a syllable lies in its recording, in seconds (oto.ini: offset, fixed part, end, preutterance, overlap)."""
+    """Where a syllable lies in its recording, as an oto.ini says it. Times are in seconds.
+
+    The names of analyses on disk depend on the names and the order of the fields.
+    """
 
     path: Path
-    before: str  # vowel that leads into it, '-' for none
+    before: str
+    """The vowel that leads into it, '-' for none."""
     kana: str
+    """The syllable in Japanese script, or the name of the file for other banks."""
     offset: float
+    """Where it begins in the file."""
     fixed: float
-    end: float | None  # from the offset; None: to the end of the file less `cut`
+    """Length of the part, from the offset on, that is never stretched."""
+    end: float | None
+    """Its end from the offset on; None: the end of the file less `cut`."""
     cut: float
     preutterance: float
+    """How long after the offset its note begins."""
     overlap: float
+    """How long it is cross-faded with the syllable before."""
 
     @property
     def vowel(self) -> str:
-        """The vowel it ends in, '-' when unknown."""
+        """The vowel that it ends in, '-' if that is not known."""
         return _VOWEL_OF.get(self.kana[-1:], "-")
 
 
 class Frames(NamedTuple):
-    """WORLD parameters of a syllable, one row per 5 ms: log power envelope, aperiodicity (0..1), voiced or not."""
+    """What WORLD finds in a sound, in frames of 5 ms; bins are `FFT_SIZE` // 2 + 1."""
 
     log_envelope: np.ndarray
+    """(frames, bins): natural logarithm of the power."""
     aperiodicity: np.ndarray
+    """(frames, bins): the share of noise, from 0 to 1."""
     voiced: np.ndarray
+    """(frames,), bool."""
 
 
 @dataclass(frozen=True)
 class Bank:
-    """One singer at one pitch; `syllables` maps (leading vowel, kana) to a recording. `centre` is MIDI, `tract` how
-    high the resonances lie, relative to an average woman's."""
+    """The recordings of one singer at one pitch."""
 
     name: str
     centre: float
+    """The pitch in MIDI semitones."""
     syllables: Mapping[tuple[str, str], Syllable]
+    """(The vowel before, '-' for none; kana) → a recording."""
     tract: float = 1.0
+    """How high the resonances lie, relative to an average woman's."""
 
     def find(self, before: str, kana: str) -> Syllable | None:
-        """The syllable with this lead-in, or else without one."""
+        """Return the syllable after the vowel `before`, or else the one after no vowel; None if there is neither."""
         return self.syllables.get((before, kana)) or self.syllables.get(("-", kana))
 
 
 def read_oto(path: Path, suffix: str = ".opus") -> dict[tuple[str, str], Syllable]:
-    """Syllables of an oto.ini (UTF-8) with an alias 'VOWEL KANA'; others (breaths, endings) are left out."""
+    """Read the syllables of an oto.ini in UTF-8, whose recordings end in `suffix`.
+
+    A syllable's alias is 'VOWEL KANA'. Other entries, such as breaths, are left out.
+    """
     found: dict[tuple[str, str], Syllable] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         name, _, fields = line.partition("=")
         alias, *numbers = fields.split(",")
         match = _ALIAS.match(alias)
         if match and len(numbers) == 5:
-            found.setdefault(match.groups(), _syllable(path.parent / Path(name).with_suffix(suffix), match, numbers))  # type: ignore[arg-type]
+            recording = path.parent / Path(name).with_suffix(suffix)
+            found.setdefault((match[1], match[2]), _syllable(recording, match, numbers))
     return found
 
 
 def _syllable(path: Path, match: re.Match[str], numbers: list[str]) -> Syllable:
+    """Return an entry's syllable; its numbers are in milliseconds, and a negative cutoff counts from the offset."""
     offset, fixed, cutoff, preutterance, overlap = (float(n or 0) / 1000 for n in numbers)
     end = -cutoff if cutoff < 0 else None
     return Syllable(path, match[1], match[2], offset, fixed, end, max(cutoff, 0.0), preutterance, overlap)
 
 
 def notes_bank(name: str, files: Sequence[Path], centre: float) -> Bank:
-    """Recordings of held notes as a bank: each file is one 'syllable' without lead-in."""
+    """Return a bank of recordings of held notes, each of which is a syllable after no vowel. `centre` is MIDI."""
     table = {("-", path.stem): Syllable(path, "-", path.stem, 0.0, 0.12, None, 0.15, 0.02, 0.03) for path in files}
     return Bank(name, centre, table)
 
 
 class AnalysisStore:
-    """Analyses kept on disk (`folder`) and, the latest `keep` of them, in memory."""
+    """Analyses of syllables, kept on disk, and the latest also in memory."""
 
     def __init__(
         self, folder: Path | None, analyse: Callable[[Syllable], Frames] | None = None, keep: int = 400
     ) -> None:
+        """Keep analyses in `folder`, where there is one, and the latest `keep` in memory.
+
+        `analyse` is `analyse_syllable` if it is not given.
+        """
         self._folder, self._analyse, self._keep = folder, analyse or analyse_syllable, keep
         self._recent: OrderedDict[Syllable, Frames] = OrderedDict()
 
     def get(self, syllable: Syllable) -> Frames:
-        """The analysis of a syllable, computed at most once."""
+        """Return the analysis of a syllable, made now if there is none.
+
+        Raises:
+            OutputError: The disk refuses the analysis.
+        """
         if syllable not in self._recent:
             self._recent[syllable] = self._load(syllable)
         self._recent.move_to_end(syllable)
@@ -131,17 +161,20 @@ class AnalysisStore:
 
 
 def world() -> ModuleType:
-    """The pyworld module; raises StemsplitError when it cannot be imported."""
+    """Return the module pyworld.
+
+    Raises:
+        StemsplitError: It cannot be imported.
+    """
     try:
-        import pyworld
+        return importlib.import_module("pyworld")
     except ImportError as error:  # pyworld 0.3.5 imports pkg_resources, which setuptools 81 dropped
         hint = "install pyworld and 'setuptools<81' to synthesize singing"
         raise StemsplitError(f"the WORLD vocoder cannot be imported ({error}); {hint}") from error
-    return pyworld
 
 
 def read_syllable(syllable: Syllable, longest: float = 2.0) -> np.ndarray:
-    """The samples of a syllable at 44.1 kHz, at most `longest` seconds."""
+    """Read the samples (samples,) of a syllable at 44.1 kHz, at most `longest` seconds."""
     with soundfile.SoundFile(syllable.path) as file:
         rate, first = file.samplerate, round(syllable.offset * file.samplerate)
         whole = file.frames - first - syllable.cut * rate if syllable.end is None else syllable.end * rate
@@ -151,7 +184,7 @@ def read_syllable(syllable: Syllable, longest: float = 2.0) -> np.ndarray:
 
 
 def analyse_syllable(syllable: Syllable) -> Frames:
-    """WORLD analysis of one syllable, float16 to keep it small."""
+    """Analyse one syllable; envelope and aperiodicity are float16, which keeps them small."""
     pyworld = world()
     sound = read_syllable(syllable).astype(np.float64)
     pitch, times = pyworld.dio(sound, RATE, f0_floor=65.0, f0_ceil=900.0, frame_period=FRAME_SECONDS * 1000)
