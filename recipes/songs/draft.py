@@ -19,11 +19,12 @@ from songs.voices import recorded
 from songs.voices.voicebank import AnalysisStore, Bank
 
 Synth = Callable[[Sequence[Playable], Path, float], list[np.ndarray]]
+"""Plays parts with a soundfont: returns (2, samples) of so many seconds for each; see `soundfont.play`."""
 
 
 @dataclass(frozen=True)
 class Kit:
-    """A drum kit in a soundfont; `channel` 9 for General MIDI percussion, another for kits in a melodic bank."""
+    """A drum kit of a soundfont. `channel` is 9 for General MIDI percussion, another for kits of a melodic bank."""
 
     soundfont: Path
     program: int
@@ -32,12 +33,7 @@ class Kit:
 
 @dataclass(frozen=True)
 class Sources:
-    """What songs are made of. `synth(parts, soundfont, seconds)` returns one (2, samples) array per part.
-
-    `banks` come with weights; `clip_share` is the chance that a song's vocals are recorded clips. `various` widens the
-    choice of voices, instruments and mixes; without it songs are what they were when the first models were trained.
-    `soundfonts` are those beside `soundfont` that various songs may use.
-    """
+    """What songs are made of."""
 
     synth: Synth
     soundfont: Path
@@ -45,49 +41,59 @@ class Sources:
     shots: drums.OneShots
     kits: tuple[Kit, ...]
     banks: tuple[tuple[Bank, float], ...]
+    """Voicebanks, and how often each is drawn."""
     clips: recorded.Clips
     impulses: tuple[Path, ...]
+    """Recorded rooms."""
     store: AnalysisStore
+    """The analyses of the voicebanks."""
     clip_share: float = 0.45
+    """Probability that a song's vocals are recorded clips."""
     seconds: tuple[float, float] = (30.0, 45.0)
+    """Length of a song, shortest and longest."""
     styles: tuple[Style, ...] = STYLES
     various: bool = False
+    """Widens the choice of voices, instruments and mixes. Without it songs are those of the first models."""
     soundfonts: tuple[Path, ...] = ()
+    """Those beside `soundfont` that various songs may use."""
 
 
 @dataclass
 class Draft:
-    """A song in the making: what the parts of it have in common, and the provenance they leave in `meta`."""
+    """A song in the making."""
 
     rng: np.random.Generator
+    """The source of all choices; their order decides what the song is."""
     sources: Sources
     style: Style
     form: Form
     roles: list[tuple[str, tuple[int, ...]]]
+    """Roles of the accompanying parts, and the programs that may play each."""
     seconds: float
     meta: dict[str, Any] = field(default_factory=dict)
+    """What was drawn, and what each stem is made of."""
 
     def silence(self) -> np.ndarray:
-        """(2, samples) of zeros."""
+        """Return zeros of the song's length, (2, samples)."""
         return np.zeros((2, round(self.seconds * RATE)), np.float32)
 
     def pick(self, items: Sequence[Any]) -> Any:
-        """One of the items."""
+        """Draw one of the items."""
         return items[int(self.rng.integers(len(items)))]
 
     def chance(self, probability: float) -> bool:
-        """Whether something happens."""
+        """Draw whether something happens."""
         return bool(self.rng.random() < probability)
 
     def between(self, low: float, high: float) -> float:
-        """A number drawn evenly."""
+        """Draw a number between two."""
         return float(self.rng.uniform(low, high))
 
     def treat(self, audio: np.ndarray, wet: tuple[float, float], drive: float) -> np.ndarray:
-        """The stem (2, samples) after tone, dynamics and room."""
+        """Return a stem (2, samples) after tone, dynamics and room; see `mixdown.treat`."""
         return mixdown.treat(self.rng, audio, self.sources.impulses, wet, drive, self.synthetic)
 
     @property
     def synthetic(self) -> float:
-        """The chance that a room is computed."""
+        """The probability that a room is computed instead of recorded."""
         return 0.5 if self.sources.various else 0.0

@@ -31,4 +31,5 @@ def write_song(target: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
 
 def as_int16(stem: np.ndarray) -> np.ndarray:
     """Return a stem (channels, samples) within ±1 as int16 (samples, channels); what exceeds ±1 is clipped."""
-    return np.round(np.clip(stem.T, -1, 1) * 32767).astype(np.int16)
+    rounded: np.ndarray = np.round(np.clip(stem.T, -1, 1) * 32767).astype(np.int16)
+    return rounded

@@ -1,4 +1,4 @@
-"""Render whole songs with exact stems, for training a separator where no multitrack recordings can be had."""
+"""Whole songs with exact stems, to train a separator on where there are no multitrack recordings."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ _TAIL = 1.5  # seconds left after the last bar
 
 @dataclass(frozen=True)
 class Song:
-    """Stems (2, samples) float32 at 44.1 kHz whose sum is the mixture; `f0` of a synthetic lead in Hz per 5 ms."""
+    """A rendered song."""
 
     stems: Mapping[str, np.ndarray]
+    """Name → (2, samples), float32 at 44.1 kHz."""
     meta: Mapping[str, Any]
+    """What was drawn, and what each stem is made of."""
     f0: np.ndarray | None = None
-
-    @property
-    def mixture(self) -> np.ndarray:
-        """Sum of the stems, (2, samples)."""
-        return np.sum([self.stems[name] for name in STEMS], axis=0)
+    """Pitch (frames,) of a synthetic lead in Hz every 5 ms, 0 where it has none."""
 
 
 def render_song(rng: np.random.Generator, sources: Sources) -> Song:
-    """Compose, play and mix one song; the same generator state and sources give the same song."""
+    """Compose, play and mix one song. The same generator state and sources give the same song.
+
+    Raises:
+        StemsplitError: A source cannot be played.
+    """
     if sources.various and sources.soundfonts:
         fonts = (sources.soundfont, *sources.soundfonts)
         sources = replace(sources, soundfont=fonts[int(rng.integers(len(fonts)))])
@@ -60,7 +62,11 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
 
 
 def render_vocals(rng: np.random.Generator, sources: Sources) -> Song:
-    """Compose a song and sing it, with nobody playing: vocals for training that hold no accompaniment."""
+    """Compose a song and return only its vocals, which have no accompaniment in them.
+
+    Raises:
+        StemsplitError: The voices cannot be made to sing.
+    """
     draft = _draft(rng, sources)
     vocals, f0 = various_vocals(draft)
     peak = float(np.abs(vocals).max())
@@ -68,6 +74,7 @@ def render_vocals(rng: np.random.Generator, sources: Sources) -> Song:
 
 
 def _draft(rng: np.random.Generator, sources: Sources) -> Draft:
+    """Draw a song's style, form and accompanying parts."""
     style = sources.styles[int(rng.integers(len(sources.styles)))]
     absent = _absent(rng)
     count = int(rng.integers(2, min(4, len(style.roles)) + 1))
@@ -85,16 +92,18 @@ def _draft(rng: np.random.Generator, sources: Sources) -> Draft:
 
 
 def _absent(rng: np.random.Generator) -> frozenset[str]:
+    """Draw the stems that are silent: mostly none, never more than two."""
     missing = {name for name in STEMS if rng.random() < 0.05}
     return frozenset(missing) if len(missing) < 3 else frozenset()
 
 
 def _without(form: Form, part: str) -> Form:
+    """Return a form in which a part does not play."""
     return replace(form, sections=tuple(s._replace(active=s.active - {part}) for s in form.sections))
 
 
 def _pump(draft: Draft, stems: dict[str, np.ndarray], hits: list[drums.Hit]) -> dict[str, np.ndarray]:
-    """In some machine styles bass and accompaniment duck under the kick drum."""
+    """Turn bass and accompaniment down at every kick drum, in some songs that machines play."""
     if draft.style.name not in MACHINE_STYLES or draft.rng.random() > 0.4:
         return stems
     kicks = [draft.form.seconds(beat) for beat in drums.kick_beats(hits)]
