@@ -2,10 +2,11 @@
 
     python recipes/melody_data.py --mir1k DIR --songs DIR ... --separator ts-bsmamba2-mini --out data/melody
 
-Writes one OUT/NAME.npz per clip, 16 kHz mono: `voice`, `accompaniment`, `separated` (our separator's vocals of the two
-mixed at `snr_db`) as int16, and `f0`, Hz every 10 ms from time 0: 0 is unvoiced, NaN unknown. Clips of MIR-1K are named
-SINGER_SONG_PART; rendered songs (recipes/render_songs.py) song_NUMBER, without f0 where their singer was recorded. The
-singers that scores are reported on are left out. What is there already is kept, so the command can be stopped.
+Writes one OUT/NAME.npz per clip, at 16 kHz, mono: `voice`, `accompaniment` and `separated` as int16, and `f0` in Hz
+every 10 ms from time 0 on, 0 where nobody sings, NaN where it is not known. `separated` is what our separator takes for
+vocals in the two mixed at `snr_db`. Clips of MIR-1K are named SINGER_SONG_PART, songs of recipes/render_songs.py
+song_SPLIT_NUMBER; the latter have a voice and its f0 where the singer is synthetic. Singers that scores are reported on
+are left out. What is there already is kept, so the command can be stopped and repeated.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ from stemsplit.machine.disk import written_aside
 RATE = 16000
 HOP_SECONDS = 0.01
 TEST_SINGERS = ("abjones", "davidson", "ariel", "amy")
+"""Singers of MIR-1K that scores are reported on."""
 SNR_DB = (-5.0, 10.0)
+"""Range of the voice's level above the accompaniment in what is separated."""
 LABEL_HOP = 0.02
+"""Seconds from one label of MIR-1K to the next."""
 SAME_NOTE = 1.0
-"""Neighbouring MIR-1K labels further apart than this many semitones say nothing of the time between them."""
+"""Between neighbouring labels further apart than this many semitones the pitch is not known."""
+
+Arrays = dict[str, np.ndarray]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _missing(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _missing(options: argparse.Namespace) -> Iterator[tuple[str, Arrays]]:
     if options.mir1k:
         yield from mir1k_clips(options.mir1k, options.out)
     for folder in options.songs:
@@ -55,7 +61,7 @@ def _missing(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, np.nd
 
 
 def contents(folder: Path) -> str:
-    """What has been packed, in a line."""
+    """Return what has been packed, in one line."""
     paths, seconds, sung = sorted(folder.glob("*.npz")), 0.0, 0.0
     for path in paths:
         with np.load(path) as arrays:
@@ -76,8 +82,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def mir1k_clips(folder: Path, out: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Name and arrays of every clip of MIR-1K that is not a test singer's and not in `out` yet."""
+def mir1k_clips(folder: Path, out: Path) -> Iterator[tuple[str, Arrays]]:
+    """Yield name and arrays of every clip of MIR-1K that is not a test singer's and not in `out` yet."""
     labels = np.load(folder / "labels.npz")
     for path in sorted(folder.glob("*.voice.opus")):
         name = path.name.removesuffix(".voice.opus")
@@ -88,7 +94,10 @@ def mir1k_clips(folder: Path, out: Path) -> Iterator[tuple[str, dict[str, np.nda
 
 
 def pitch_of(label: np.ndarray, samples: int) -> np.ndarray:
-    """MIR-1K's semitones every 20 ms from 20 ms on → Hz every 10 ms from 0 on; NaN where it cannot be known."""
+    """Turn labels of MIR-1K, semitones every 20 ms from 20 ms on, into Hz every 10 ms from 0 on.
+
+    It is NaN where the pitch is not known.
+    """
     position = np.arange(1 + samples // round(RATE * HOP_SECONDS)) * HOP_SECONDS / LABEL_HOP - 1
     before, after = np.floor(position).astype(int), np.ceil(position).astype(int)
     known = (before >= 0) & (after < len(label))
@@ -98,8 +107,8 @@ def pitch_of(label: np.ndarray, samples: int) -> np.ndarray:
     return np.where(known & silent, 0.0, np.where(known & voiced, hertz, np.nan)).astype(np.float32)
 
 
-def rendered_songs(folder: Path, out: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Name and arrays of the rendered songs below `folder` that are not in `out` yet."""
+def rendered_songs(folder: Path, out: Path) -> Iterator[tuple[str, Arrays]]:
+    """Yield name and arrays of the rendered songs below `folder` that are not in `out` yet."""
     for path in sorted(folder.rglob("song.json")):
         name = f"song_{path.parts[-3]}_{path.parts[-2]}"
         if (out / f"{name}.npz").exists():
@@ -113,8 +122,9 @@ def rendered_songs(folder: Path, out: Path) -> Iterator[tuple[str, dict[str, np.
 
 
 def _mono(path: Path) -> np.ndarray:
+    """Read a stem (samples, 2) at 44.1 kHz as (samples,) at 16 kHz."""
     stem = np.load(path).astype(np.float32) / 32768
-    return soxr.resample(stem.mean(axis=int(stem.shape[0] > stem.shape[1])), 44100, RATE)
+    return np.asarray(soxr.resample(stem.mean(axis=1), 44100, RATE))
 
 
 def _read(path: Path) -> np.ndarray:
@@ -124,7 +134,7 @@ def _read(path: Path) -> np.ndarray:
         raise StemsplitError(f"{path} cannot be read: {error}") from error
     if rate != RATE:
         raise StemsplitError(f"{path} has {rate} Hz, not {RATE}")
-    return samples
+    return np.asarray(samples)
 
 
 def _separate(options: argparse.Namespace) -> None:
@@ -149,22 +159,23 @@ def _separate(options: argparse.Namespace) -> None:
 
 
 def gain_for(voice: np.ndarray, backing: np.ndarray, snr_db: float) -> float:
-    """The gain of the backing at which the voice is `snr_db` above it."""
+    """Return the gain of the backing with which the voice is `snr_db` above it; 0 if one of them is silent."""
     energies = float(np.square(voice).mean()), float(np.square(backing).mean())
     return 0.0 if min(energies) <= 0 else (energies[0] / energies[1]) ** 0.5 * 10 ** (-snr_db / 20)
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Whole or not at all; audio as int16."""
-    sound = ("voice", "accompaniment", "separated")
-    whole = {
-        key: np.round(np.clip(value, -1, 32767 / 32768) * 32768).astype(np.int16)
-        if key in sound and value.dtype != np.int16
-        else value
-        for key, value in arrays.items()
-    }
+def _write(path: Path, arrays: Arrays) -> None:
+    """Write a clip, whole or not at all, with audio as int16."""
+    sounds = {key: _as_int16(arrays[key]) for key in ("voice", "accompaniment", "separated") if key in arrays}
     with written_aside(path) as partial, partial.open("wb") as file:
-        np.savez(file, **whole)  # type: ignore[arg-type]
+        np.savez(file, **(arrays | sounds))  # type: ignore[arg-type]
+
+
+def _as_int16(sound: np.ndarray) -> np.ndarray:
+    """Return a sound within ±1 as int16; int16 stays as it is."""
+    if sound.dtype == np.int16:
+        return sound
+    return np.asarray(np.round(np.clip(sound, -1, 32767 / 32768) * 32768), np.int16)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Pack training songs for a machine without audio libraries: a few files of a limited size in all.
+r"""Pack training songs for a machine without audio libraries: a few files of a limited size in all.
 
     python recipes/pack_shards.py --songs DIR ... --backing DIR ... --dev DIR --megabytes 45 --out shards
-    python -m stemsplit.training recipes/ts-bsmamba2-mini-gpu.toml --shards shards --minutes 25 --decay-minutes 8 \\
+    python -m stemsplit.training recipes/ts-bsmamba2-mini-gpu.toml --shards shards --minutes 25 --decay-minutes 8 \
         --device cuda
 
-The first command is for here, the second for there. Of several folders songs are taken in turns; how much of the size
-goes to which kind of data is `SHARES`.
+The first command packs the songs here, the second trains on them there. Of several folders songs are taken in turns.
+`SHARES` says how much of the size goes to which kind of data.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from stemsplit.errors import StemsplitError
 from stemsplit.training.examples import shards
 
 SHARES = {"songs": 0.66, "backing": 0.26, "dev": 0.08}
+"""Kind of data → its share of the size."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pack every kind; 1 if one has no songs."""
+    """Pack every kind of data; return 1 if there are no songs of one, or they do not fit."""
     options = _parse(arguments)
     try:
         for kind, share in SHARES.items():
@@ -41,7 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def song_folders(folder: Path) -> list[Path]:
-    """Folders with arrays in them, by name. Raises StemsplitError if there is none."""
+    """Return the folders that hold arrays, sorted by name.
+
+    Raises:
+        StemsplitError: There is none.
+    """
     found = sorted({path.parent for path in folder.glob("*/*.npy")})
     if not found:
         raise StemsplitError(f"no songs in {folder}")
@@ -49,7 +54,7 @@ def song_folders(folder: Path) -> list[Path]:
 
 
 def in_turns(lists: Sequence[Sequence[Path]]) -> list[Path]:
-    """The first of each, the second of each, and so on."""
+    """Return the first of each list, then the second of each, and so on."""
     return [song for row in itertools.zip_longest(*lists) for song in row if song is not None]
 
 

@@ -6,19 +6,24 @@
     python recipes/real_songs.py multitrack --folder DIR --out DIR
 
 Every song becomes OUT/NNNN with int16 (samples, 2) arrays at 44.1 kHz and MANIFEST.json, which names the source, its
-licence and its credit. `pairs`: vocals and accompaniment of MIR-1K, the clips of one song joined. `backing`:
-accompaniment, music without singing from Debian packages (`apt-get download`, then `dpkg -x NAME.deb DIR/NAME`; the
-.pk3 of nexuiz-music is a zip file to unpack in its place), of each track at most `--seconds`. `guitars`: other, the
-guitar tracks of Frets on Fire songs. `multitrack`: the four stems of files named CLASS__NAME.*. What is there already
-is kept, so the command can be stopped.
+licence and its credit. What is there already is kept, so the command can be stopped and repeated.
+
+pairs       vocals and accompaniment of MIR-1K; the clips of one song are joined
+backing     accompaniment: music without singing from Debian packages, at most --seconds of each track
+guitars     other: the guitar tracks of Frets on Fire songs from Debian packages
+multitrack  the four stems of one song, from files named CLASS__NAME.*
+
+To unpack a package: `apt-get download NAME`, then `dpkg -x NAME.deb DIR/NAME`. The .pk3 of nexuiz-music is a zip file,
+to be unpacked in its place.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +36,7 @@ from stemsplit.errors import StemsplitError
 RATE = 44100
 STEMS = ("drums", "bass", "other", "vocals")
 PEAK = 0.9
+"""What the sum of stems is brought to that would exceed full scale."""
 MIR1K = {
     "source": "MIR-1K", "licence": "offered by its authors for research",
     "credit": "C.-L. Hsu and J.-S. R. Jang, On the Improvement of Singing Voice Separation for Monaural Recordings "
@@ -41,13 +47,15 @@ MULTITRACK = {"source": "mdn/webaudio-examples, multi-track", "licence": "CC0", 
 
 
 class Music(NamedTuple):
-    """Tracks of a Debian package: files by glob, the licence and who to name, and what to leave out by glob."""
+    """Tracks of a Debian package, with their licence and whom to credit."""
 
     package: str
     files: str
+    """A glob in the package's folder."""
     licence: str
     credit: str
     without: tuple[str, ...] = ()
+    """Globs of names to leave out."""
 
 
 _KENTA_CHO = ("a7xpg-data", "gunroar-data", "mu-cade-data", "noiz2sa-data", "parsec47-data", "rrootage-data",
@@ -75,10 +83,13 @@ SHORTEST = 400_000
 """Files of fewer bytes are effects and jingles."""
 
 Laid = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""A song's stems (2, samples) at 44.1 kHz, and what its MANIFEST.json says."""
+Songs = Iterator[tuple[str, Callable[[], Laid]]]
+"""Names of songs, and functions that read them."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Lay out what is missing; 1 if a source cannot be read."""
+    """Lay out what is missing; return 1 if a source cannot be read."""
     options = _parse(arguments)
     try:
         songs = options.lay(options)
@@ -116,13 +127,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _pairs(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+def _pairs(options: argparse.Namespace) -> Songs:
     for name, clips in evenly(singer_songs(options.mir1k, options.singers, options.without), options.limit):
-        yield name, lambda name=name, clips=clips: joined(name, clips)
+        yield name, partial(joined, name, clips)
 
 
 def singer_songs(folder: Path, singers: Sequence[str], without: Sequence[str] = ()) -> dict[str, list[Path]]:
-    """Voice files of the singers by song (SINGER_SONG), in order."""
+    """Return song (SINGER_SONG) → its voice files in order, without the songs in `without`."""
     songs: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.voice.opus")):
         song = "_".join(path.name.split("_")[:2])
@@ -132,7 +143,7 @@ def singer_songs(folder: Path, singers: Sequence[str], without: Sequence[str] = 
 
 
 def evenly(songs: Mapping[str, list[Path]], limit: int | None) -> list[tuple[str, list[Path]]]:
-    """At most `limit` songs: the first of every singer, then the second, and so on."""
+    """Return at most `limit` songs: the first of every singer, then the second of every singer, and so on."""
     turn: dict[str, int] = {}
     ranked = []
     for name in songs:
@@ -143,33 +154,36 @@ def evenly(songs: Mapping[str, list[Path]], limit: int | None) -> list[tuple[str
 
 
 def joined(name: str, voices: Sequence[Path]) -> Laid:
-    """Vocals and accompaniment (2, samples) of a song whose clips are put end to end."""
+    """Read vocals and accompaniment of a song, with its clips end to end."""
     pairs = [(read(path), read(path.with_name(path.name.replace(".voice.", ".accomp.")))) for path in voices]
     vocals, accompaniment = (np.concatenate(parts, axis=1) for parts in zip(*pairs, strict=True))
     clips = [path.name.removesuffix(".voice.opus") for path in voices]
     return {"vocals": vocals, "accompaniment": accompaniment}, {"song": name, "clips": clips, **MIR1K}
 
 
-def _tracks(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+def _tracks(options: argparse.Namespace) -> Songs:
     for music in options.music:
         for path in tracks(options.packages, music, options.without):
-            yield path.name, lambda path=path, music=music: track(path, music, options.stem, options.seconds)
+            yield path.name, partial(track, path, music, options.stem, options.seconds)
 
 
 def tracks(packages: Path, music: Music, without: Sequence[str] = ()) -> list[Path]:
-    """The files of a package's music that are long enough and not to be left out."""
+    """Return the files of a package's music that are long enough and not in `without` (PACKAGE/NAME)."""
     found = [path for path in sorted((packages / music.package).glob(music.files)) if path.stat().st_size >= SHORTEST]
     return [path for path in found if not any(fnmatch(path.name, pattern) for pattern in music.without)
             and f"{music.package}/{title(path)}" not in without]  # fmt: skip
 
 
 def title(path: Path) -> str:
-    """What a track is called: its file's name, or for Frets on Fire its folder's."""
+    """Return a track's name: that of its file, or for Frets on Fire that of its folder."""
     return path.parent.name if path.stem in ("song", "guitar") else path.stem
 
 
 def track(path: Path, music: Music, stem: str, seconds: float) -> Laid:
-    """One stem (2, samples): at most `seconds` of a file, from an eighth of it on, where it has got going."""
+    """Read at most `seconds` of a file as one stem.
+
+    It begins an eighth into the file, where most music is past its introduction.
+    """
     whole = audio.probe(path).seconds or seconds
     start = round(min(whole / 8, max(whole - seconds, 0.0)) * RATE)
     length = round(min(seconds, 0.98 * whole) * RATE)  # some files are cut off just before the end that they state
@@ -179,12 +193,12 @@ def track(path: Path, music: Music, stem: str, seconds: float) -> Laid:
     return {stem: sound}, about
 
 
-def _multitrack(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    yield options.folder.name, lambda: multitrack(options.folder)
+def _multitrack(options: argparse.Namespace) -> Songs:
+    yield options.folder.name, partial(multitrack, options.folder)
 
 
 def multitrack(folder: Path) -> Laid:
-    """The stems (2, samples) of one song; classes without a file are silent, and shorter files end in silence."""
+    """Read the stems of one song. Classes without a file are silent, and shorter files end in silence."""
     parts = [(path.name.split("__")[0], read(path)) for path in sorted(folder.glob("*__*.*"))]
     samples = max((sound.shape[1] for _, sound in parts), default=0)
     stems = {name: np.zeros((2, samples), np.float32) for name in STEMS}
@@ -194,14 +208,16 @@ def multitrack(folder: Path) -> Laid:
 
 
 def read(path: Path, most: int | None = None) -> np.ndarray:
-    """A file, or its first `most` samples, as float32 (2, samples) at 44.1 kHz; mono is doubled, of more channels two
-    are taken."""
+    """Read a file, or its first `most` samples, as float32 (2, samples) at 44.1 kHz.
+
+    Mono is doubled. Of more than two channels the first two are taken.
+    """
     info, blocks, there = audio.probe(path), [], 0
     for block in audio.resample(audio.blocks(info, 4096), info.sample_rate, RATE, info.channels):
         blocks.append(block)
         there += block.shape[1]
         if most is not None and there >= most:
-            break  # what follows may be damaged, and is not wanted
+            break  # what follows is not wanted, and may be damaged
     sound = np.concatenate(blocks, axis=1)[:2, :most]
     return np.repeat(sound, 2, axis=0) if len(sound) == 1 else sound
 

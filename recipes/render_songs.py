@@ -1,13 +1,14 @@
-"""Render training songs with exact stems.
+r"""Render training songs with exact stems.
 
     python recipes/render_songs.py --voices DIR --drums DIR --groove DIR --mir1k DIR --impulses DIR \
         --soundfont FILE --split train --songs 200 --seed 1 --out songs
 
-Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz) and song.json. A song appears only
-when it is complete; songs that are there already are skipped, so the command can be repeated after a stop. Train songs
-of the later models are `--various`; held-out songs never were, so that scores on them compare. `--speakers DIR` writes
-train songs of vocals alone: DIR is KLettres' (/usr/share/klettres of Debian's klettres-data), with a folder of
-syllables for every speaker; of the other sources only --impulses are used.
+Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz), vocals_f0.npy where a synthetic
+voice sings, and song.json. A song with a song.json is complete, and is not rendered again, so the command can be
+repeated after a stop. The later models train on songs rendered with --various. Held-out songs are rendered without it,
+so that scores on them can be compared. --speakers DIR writes train songs of vocals alone: DIR is that of KLettres
+(/usr/share/klettres of Debian's klettres-data), with a folder of syllables for every speaker. Of the other sources only
+--impulses are used then.
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ from stemsplit.errors import StemsplitError
 INPUTS = ("voices", "drums", "groove", "mir1k", "impulses", "soundfont")
 HELDOUT_SINGERS = ("abjones", "davidson", "ariel", "amy")
 NEVER_TRAIN = (*HELDOUT_SINGERS, "tammy")
+"""Singers of MIR-1K that no train song has."""
 GM_KITS = (0, 1, 8, 16, 24, 25, 32, 40)
+"""Programs of General MIDI's drum kits."""
 KUMI = {"_Core": 62, "_Core_A3": 57, "_Core_A4": 69, "_Core_D5": 74, "_Strong_Low": 62, "_Strong_High": 72,
         "_Whisper_Low": 59, "_Whisper_High": 72}  # fmt: skip
+"""Folders of the voicebank Hitsuboku Kumi → their pitch (MIDI)."""
 MARTIN_TRACT = 0.86
+"""How high the resonances of human-voice-dataset's singer lie, relative to an average woman's."""
 SCOTTPOID = {".": 48, "E3": 52, "G3": 55, "A3": 57, "C4": 60}
-CREDITS = {  # by what a source's name begins with
+"""Folders of the voicebank SCOTTPOID → their pitch (MIDI)."""
+CREDITS = {
     "hitsuboku-kumi": "Hitsuboku Kumi by Cubialpha, own terms",
     "human-voice": "vocobox human-voice-dataset, MIT",
     "scottpoid": "SCOTTPOID by Scott, own terms",
@@ -53,10 +59,11 @@ CREDITS = {  # by what a source's name begins with
     "Red_Zeppelin": "AVL drums, CC BY-SA 3.0",
     "impulses": "Google web-audio-samples, Apache-2.0",
 }
+"""What a source's name begins with → whom to credit, and the licence."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Render what is missing; 1 if a source is not there or cannot be played."""
+    """Render what is missing; return 1 if a source is not there or cannot be played."""
     options = _parse(arguments)
     needed = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
     needed += [options.speakers] if options.speakers else []
@@ -81,9 +88,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kits", type=Path, nargs="*", default=[], help="soundfonts of heldout drum kits, at bank 0")
     parser.add_argument("--various", action="store_true", help="many more voices, instruments and mixes")
     parser.add_argument(
-        "--more-soundfonts", type=Path, nargs="*", default=[], help="that various songs choose from too"
+        "--more-soundfonts", type=Path, nargs="*", default=[], help="other soundfonts, for various songs"
     )
-    parser.add_argument("--speakers", type=Path, help="who sings songs of vocals alone")
+    parser.add_argument("--speakers", type=Path, help="folder of the speakers that sing songs of vocals alone")
     parser.add_argument("--analyses", type=Path, help="where the voices' analyses are kept; OUT/analyses by default")
     parser.add_argument("--split", choices=("train", "heldout"), required=True)
     parser.add_argument("--songs", type=int, required=True)
@@ -101,13 +108,12 @@ def _chosen_sources(options: argparse.Namespace) -> Sources:
 
 
 def train_sources(options: argparse.Namespace) -> Sources:
-    """Voices, drums and takes that training may use."""
+    """Return the voices, drums and takes that training may use."""
     kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
     banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
              for name, pitch in KUMI.items()]  # fmt: skip
-    banks.append(
-        (replace(voicebank.notes_bank("human-voice/martin", _held_notes(martin), 50), tract=MARTIN_TRACT), 1.5)
-    )
+    held_notes = sorted(path for path in martin.rglob("*.opus") if "bended" not in path.name)
+    banks.append((replace(voicebank.notes_bank("human-voice/martin", held_notes, 50), tract=MARTIN_TRACT), 1.5))
     fonts = (options.soundfont, *options.more_soundfonts)
     kits = tuple(Kit(font, program, 9) for font in fonts for program in GM_KITS)
     return _sources(options, tuple(banks), "stargate__", kits, ("train", "validation"),
@@ -115,21 +121,25 @@ def train_sources(options: argparse.Namespace) -> Sources:
 
 
 def speaker_sources(options: argparse.Namespace) -> Sources:
-    """Speakers and nobody else. Raises StemsplitError where none can be made to sing."""
+    """Return speakers as the only voices, and nothing that plays.
+
+    Raises:
+        StemsplitError: None of them can be made to sing.
+    """
     if not (banks := speaker_banks(options.speakers)):
         raise StemsplitError(f"{options.speakers}: no speaker with enough voiced Ogg files")
     return _sources(options, banks, "stargate__", (), ("train",), recorded.Clips({}, {}), 0.0)
 
 
 def speaker_banks(folder: Path) -> tuple[tuple[voicebank.Bank, float], ...]:
-    """A bank of every speaker of whom enough can be sung."""
+    """Return a bank of every speaker of whom enough can be sung, all with the same weight."""
     people = ((path.name, sorted(path.rglob("*.ogg"))) for path in sorted(folder.iterdir()))
     banks = (speakers.speaker_bank(f"klettres/{name}", files) for name, files in people)
     return tuple((bank, 1.0) for bank in banks if bank)
 
 
 def heldout_sources(options: argparse.Namespace) -> Sources:
-    """Voices, drums and takes that training never sees."""
+    """Return the voices, drums and takes that training never sees."""
     scott = options.voices / "scottpoid-jpn"
     banks = tuple((_bank(f"scottpoid/{name}", scott / name, pitch), 1.0) for name, pitch in SCOTTPOID.items())
     kits = tuple(Kit(path, 0, 0) for path in options.kits)
@@ -138,9 +148,9 @@ def heldout_sources(options: argparse.Namespace) -> Sources:
 
 def _sources(
     options: argparse.Namespace,
-    banks: tuple,
+    banks: tuple[tuple[voicebank.Bank, float], ...],
     prefix: str,
-    kits: tuple,
+    kits: tuple[Kit, ...],
     splits: tuple[str, ...],
     voices: recorded.Clips,
     share: float,
@@ -158,11 +168,8 @@ def _bank(name: str, folder: Path, pitch: float) -> voicebank.Bank:
     return voicebank.Bank(name, pitch, voicebank.read_oto(folder / "oto.ini"))
 
 
-def _held_notes(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*.opus") if "bended" not in p.name)
-
-
 def _render(target: Path, index: int, options: argparse.Namespace, sources: Sources) -> None:
+    """Render one song, unless it is there."""
     if (target / "song.json").exists():
         return
     began = time.perf_counter()
@@ -180,7 +187,7 @@ def _render(target: Path, index: int, options: argparse.Namespace, sources: Sour
 
 
 def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What each stem was made from, with its licence."""
+    """Return for each stem whom to credit for what it was made from, with the licences."""
     drum, vocal = meta.get("drums", {}), meta.get("vocals", {})
     if "bass" not in meta:
         return {"vocals": [*_credited([vocal.get("bank", "")]), CREDITS["impulses"]]}
