@@ -127,13 +127,13 @@ def chord_form(swing: float = 0.0, bars: int = 4) -> Form:
     chords = tuple(Chord(4.0 * i, 4.0, root, QUALITIES["M"]) for i, root in enumerate([0, 7, 5, 0] * (bars // 4)))
     everyone, few = frozenset({"bass", "other0", "vocals", "drums"}), frozenset({"other0"})
     sections = (Section(0, half, everyone, "A"), Section(half, half, few, "B"))
-    return Form("test", 120.0, 0, "major", swing, chords, sections)
+    return Form(120.0, 0, "major", swing, chords, sections)
 
 
 def vocal_form() -> Form:
     """A bar of bass, then two bars of vocals, at 120 quarters a minute."""
     none, both = frozenset({"bass"}), frozenset({"vocals"})
-    return Form("t", 120.0, 0, "major", 0.0, (), (Section(0, 4, none, "A"), Section(4, 8, both, "B")))
+    return Form(120.0, 0, "major", 0.0, (), (Section(0, 4, none, "A"), Section(4, 8, both, "B")))
 
 
 def spectrum(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

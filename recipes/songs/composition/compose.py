@@ -40,7 +40,7 @@ def compose_form(rng: np.random.Generator, style: Style, seconds: float, absent:
     bars = max(4, 2 * round(seconds * tempo / 60 / BEATS_PER_BAR / 2))
     sections = _sections(rng, bars, absent, parts)
     key = int(rng.integers(12))
-    return Form(style.name, tempo, key, mode, style.swing, _chords(rng, style, mode, key, sections), sections)
+    return Form(tempo, key, mode, style.swing, _chords(rng, style, mode, key, sections), sections)
 
 
 def _sections(rng: np.random.Generator, bars: int, absent: frozenset[str], parts: int) -> tuple[Section, ...]:

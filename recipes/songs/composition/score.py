@@ -54,7 +54,6 @@ class Section(NamedTuple):
 class Form:
     """A song's tempo, key, chords and sections."""
 
-    style: str
     tempo: float
     """Quarter notes per minute."""
     key: int

@@ -19,7 +19,7 @@ from songs.instruments.drums import Hit
 def make_form(bars: int = 6, active: bool = True) -> Form:
     parts = frozenset({"drums"}) if active else frozenset({"bass"})
     sections = (Section(0, bars * 4, frozenset({"bass"}), "A"), Section(bars * 4, bars * 4, parts, "B"))
-    return Form("test", 120.0, 0, "minor", 0.0, (), sections)
+    return Form(120.0, 0, "minor", 0.0, (), sections)
 
 
 def test_takes_are_chosen_by_split_and_in_four(tmp_path: Path) -> None:
