@@ -75,6 +75,7 @@ def _kit(draft: Draft, hits: list[drums.Hit], widest: float) -> np.ndarray:
 
 def _layer(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
     """Play some of the strokes with a machine."""
+    # The classes are drawn anew for every stroke: the songs of a seed depend on it.
     few = [hit for hit in hits if drums.CLASS_OF_KEY.get(hit.key) in draft.pick(_LAYERED)]
     layer, _ = drums.strike(draft.rng, draft.form, few, draft.sources.shots, draft.seconds, machine_voice)
     draft.meta["drums"]["layered"] = True

@@ -1,4 +1,4 @@
-"""Singing: a line becomes a contour of pitch and a stream of joined syllables, and WORLD makes the sound of both."""
+"""Singing: a line becomes a contour of pitch and a stream of joined syllables, which WORLD turns into sound."""
 
 from __future__ import annotations
 
