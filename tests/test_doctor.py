@@ -108,7 +108,7 @@ def test_a_model_that_is_not_here_is_not_downloaded(monkeypatch: pytest.MonkeyPa
     def refuse(*arguments: object, **named: object) -> None:
         raise AssertionError("asked the network")
 
-    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
+    monkeypatch.setattr("stemsplit.weights.transfer._client", refuse)
     found = doctor.speed("ts-bsmamba2-musdb18", "cpu")
     assert found.state == "missing"
     assert "not measured" in found.value

@@ -183,7 +183,7 @@ def test_it_is_refused_by_the_real_program(expected: int, text: str, arguments: 
 
 
 def test_a_closed_network_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("stemsplit.weights.download.WAITS_SECONDS", (0.0,))
+    monkeypatch.setattr("stemsplit.weights.transfer.WAITS_SECONDS", (0.0,))
     before = files_in(Path())
     code = main(["separate", "song.wav", "-m", "http://127.0.0.1:9/model.ckpt"])
     assert_refused(code, *capfd.readouterr(), 1, "127.0.0.1:9")

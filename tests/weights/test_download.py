@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub.constants
 import pytest
 from fake_hub import FakeServer
 
 from stemsplit.errors import DownloadError, HashError, OutputError, UnknownModelError
-from stemsplit.weights import download as module
+from stemsplit.weights import transfer
 from stemsplit.weights.download import Download, download, is_cached, require_safe
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
@@ -27,15 +31,10 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    monkeypatch.setattr(module, "WAITS_SECONDS", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(transfer, "WAITS_SECONDS", (0.01, 0.01, 0.01, 0.01))
     monkeypatch.setenv("NO_PROXY", "*")
     with FakeServer() as running:
         yield running
-
-
-def beside(target: Path, suffix: str) -> Path:
-    """What is kept about a download."""
-    return target.parent / ".download" / f"{target.name}{suffix}"
 
 
 @pytest.fixture
@@ -53,9 +52,11 @@ def test_a_file_comes_whole_and_is_not_fetched_twice(server: FakeServer, target:
     assert all(a[0] < b[0] for a, b in pairwise(steps))
     assert download(url, target) == Download(target, url, len(BODY), SHA256, fetched=False)
     assert len(server.requests) == 1
-    assert sorted(path.name for path in target.parent.iterdir()) == [".download", "weights.ckpt"]
-    beside = sorted(path.name for path in (target.parent / ".download").iterdir())
-    assert beside == ["weights.ckpt.json", "weights.ckpt.lock"]
+    assert sorted(path.name for path in target.parent.iterdir()) == [
+        "weights.ckpt",
+        "weights.ckpt.json",
+        "weights.ckpt.lock",
+    ]
 
 
 def test_an_empty_file_is_a_file(server: FakeServer, target: Path) -> None:
@@ -132,7 +133,7 @@ def test_a_complete_partial_file_needs_no_more_bytes(server: FakeServer, target:
     url = server.add("/weights.ckpt", BODY, cuts=[len(BODY) - 1] + [0] * 5)
     with pytest.raises(DownloadError):
         download(url, target)
-    with beside(target, ".partial").open("ab") as file:
+    with target.with_name("weights.ckpt.partial").open("ab") as file:
         file.write(BODY[-1:])
     assert download(url, target).sha256 == SHA256
     assert server.bytes_sent == len(BODY) - 1
@@ -142,7 +143,7 @@ def test_a_longer_partial_file_than_the_remote_one_starts_over(server: FakeServe
     url = server.add("/weights.ckpt", BODY, cuts=[len(BODY) - 1] + [0] * 5)
     with pytest.raises(DownloadError):
         download(url, target)
-    with beside(target, ".partial").open("ab") as file:
+    with target.with_name("weights.ckpt.partial").open("ab") as file:
         file.write(b"too much")
     assert download(url, target).sha256 == SHA256
 
@@ -151,7 +152,7 @@ def test_spoilt_partial_bytes_are_dropped_when_the_hash_tells(server: FakeServer
     url = server.add("/weights.ckpt", BODY, cuts=[300_000] + [0] * 5)
     with pytest.raises(DownloadError):
         download(url, target, sha256=SHA256)
-    beside(target, ".partial").write_bytes(b"\0" * 300_000)
+    target.with_name("weights.ckpt.partial").write_bytes(b"\0" * 300_000)
     assert download(url, target, sha256=SHA256).sha256 == SHA256
 
 
@@ -163,7 +164,7 @@ def test_a_corrupt_body_of_the_right_length_is_refused_and_not_kept(server: Fake
     assert SHA256 in str(caught.value)
     assert hashlib.sha256(corrupt).hexdigest() in str(caught.value)
     assert not target.exists()
-    assert not beside(target, ".partial").exists()
+    assert not target.with_name("weights.ckpt.partial").exists()
     server.add("/weights.ckpt", BODY)
     assert download(url, target, sha256=SHA256).fetched
 
@@ -179,7 +180,7 @@ def test_an_unknown_hash_is_trusted_once_and_compared_afterwards(server: FakeSer
         download(url, target)
     assert "weights.ckpt.json" in str(caught.value)
     assert not target.exists()
-    beside(target, ".json").unlink()
+    target.with_name("weights.ckpt.json").unlink()
     assert download(url, target).sha256 == hashlib.sha256(BODY[::-1]).hexdigest()
 
 
@@ -228,6 +229,74 @@ def test_redirects_never_leave_https(server: FakeServer, target: Path, where: st
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("where", ["http://127.0.0.1:9/x", "http://localhost/x", "ftp://example.org/x"])
+def test_a_redirect_from_https_to_anything_else_is_refused(
+    target: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: Any) -> Any:
+        asked.append(str(request.url))
+        return transfer.http_library().Response(302, headers={"Location": where})
+
+    _answer_with(monkeypatch, answer)
+    with pytest.raises(DownloadError, match="not encrypted: refused"):
+        download("https://example.org/weights.ckpt", target)
+    assert asked == ["https://example.org/weights.ckpt"]
+
+
+def _answer_with(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], Any]) -> None:
+    """Let `answer` stand for the network."""
+    library = transfer.http_library()
+    client = functools.partial(library.Client, transport=library.MockTransport(answer))
+    monkeypatch.setattr(library, "Client", client)
+
+
+def test_a_certificate_that_is_not_trusted_is_final(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def answer(request: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        try:
+            raise ssl.SSLCertVerificationError("self-signed certificate")
+        except ssl.SSLCertVerificationError as error:
+            raise transfer.http_library().ConnectError("handshake failed") from error
+
+    _answer_with(monkeypatch, answer)
+    with pytest.raises(DownloadError, match=r"self-signed certificate.*SSL_CERT_FILE"):
+        download("https://example.org/weights.ckpt", target)
+    assert asked == 1
+
+
+@pytest.mark.parametrize("where", ["http://[::1/x", "//", "http://user:secret@example.org/x"])
+def test_a_redirect_to_no_address_ends_in_one_line(server: FakeServer, target: Path, where: str) -> None:
+    url = server.add("/weights.ckpt", b"", redirect=where)
+    with pytest.raises((DownloadError, UnknownModelError)) as caught:
+        download(url, target)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_of_a_kind_that_is_not_known_is_said(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")
+    with pytest.raises(DownloadError, match="ALL_PROXY cannot be used"):
+        download("https://example.org/weights.ckpt", target)
+
+
+def test_the_hubs_settings_are_not_for_other_addresses(
+    server: FakeServer, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert download(server.add("/weights.ckpt", BODY), target).fetched
+    (request,) = server.requests
+    assert "authorization" not in request.headers
+    assert request.headers["user-agent"].startswith("stemsplit/")
+
+
 def test_a_redirect_loop_ends_in_one_line(server: FakeServer, target: Path) -> None:
     url = server.add("/weights.ckpt", b"", redirect=f"{server.url}/weights.ckpt")
     with pytest.raises(DownloadError) as caught:
@@ -258,7 +327,7 @@ def test_a_web_page_is_not_a_model(server: FakeServer, target: Path) -> None:
     url = server.add("/weights.ckpt", b"<html>log in</html>", headers={"Content-Type": "text/html; charset=utf-8"})
     with pytest.raises(DownloadError, match="is a web page"):
         download(url, target)
-    assert not beside(target, ".json").exists()
+    assert not target.with_name("weights.ckpt.json").exists()
 
 
 def test_a_compressed_answer_is_not_taken_for_the_file(server: FakeServer, target: Path) -> None:
@@ -277,7 +346,7 @@ def test_nobody_listening_is_said_in_seconds(server: FakeServer, target: Path) -
 
 
 def test_a_silent_server_is_given_up(server: FakeServer, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", 0.1)
     url = server.add("/weights.ckpt", BODY, delay=1.0)
     with pytest.raises(DownloadError, match="does not answer"):
         download(url, target)
@@ -291,7 +360,7 @@ def test_a_disk_that_is_too_full_is_noticed_before(
     with pytest.raises(OutputError, match=r"0 MB free.*needs 1 MB.*STEMSPLIT_CACHE"):
         download(server.add("/weights.ckpt", BODY, delay=0.05), target)
     assert server.bytes_sent < len(BODY)
-    assert not beside(target, ".partial").exists()
+    assert not target.with_name("weights.ckpt.partial").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
@@ -316,6 +385,12 @@ def test_a_cache_that_is_a_file_is_named(server: FakeServer, tmp_path: Path) -> 
         download(server.add("/weights.ckpt", BODY), tmp_path / "cache" / "weights.ckpt")
 
 
+def test_a_lock_that_cannot_be_made_is_named(server: FakeServer, target: Path) -> None:
+    target.with_name("weights.ckpt.lock").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"weights\.ckpt\.lock.*STEMSPLIT_CACHE"):
+        download(server.add("/weights.ckpt", BODY), target)
+
+
 def test_threads_download_once(server: FakeServer, target: Path) -> None:
     url = server.add("/weights.ckpt", BODY, delay=0.01)
     found: list[Download] = []
@@ -337,7 +412,7 @@ print(download(sys.argv[1], Path(sys.argv[2])).fetched)
 
 
 def _child(url: str, target: Path) -> subprocess.Popen[str]:
-    source = str(Path(module.__file__).parents[2])
+    source = str(Path(transfer.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": source, "NO_PROXY": "*"}
     command = [sys.executable, "-c", CHILD, url, str(target)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -370,7 +445,7 @@ def test_a_file_system_without_locks_still_downloads(
 ) -> None:
     monkeypatch.setattr("stemsplit.machine.disk._try_lock", lambda _: False)
     assert download(server.add("/weights.ckpt", BODY, cuts=[1000]), target).sha256 == SHA256
-    assert not list(target.parent.glob("**/*.partial*"))
+    assert not list(target.parent.glob("*.partial*"))
 
 
 @pytest.mark.parametrize(

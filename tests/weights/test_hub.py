@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fake_hub
 import huggingface_hub
 import huggingface_hub.constants
 import pytest
@@ -68,10 +70,6 @@ def test_what_is_no_reference_is_refused(server: FakeHub, text: str) -> None:
     assert server.requests == []
 
 
-def visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
 def test_only_the_models_own_files_come(server: FakeHub) -> None:
     commit = server.add_model("me/model", MODEL)
     steps: list[tuple[int, int | None]] = []
@@ -79,7 +77,7 @@ def test_only_the_models_own_files_come(server: FakeHub) -> None:
     assert found.revision == commit
     assert found.sha256 == SHA256
     assert found.config == json.loads(MODEL["config.json"])
-    assert visible(found.path) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in found.path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert (found.path / "model.safetensors").read_bytes() == WEIGHTS
     assert found.sha256 == SHA256
     assert steps[-1] == (len(WEIGHTS), len(WEIGHTS))
@@ -130,7 +128,7 @@ def test_a_lone_checkpoint_comes_with_its_yaml(server: FakeHub) -> None:
     found = locate("hf:me/old")
     assert found.path.name == "best.ckpt"
     assert found.needs_conversion
-    assert visible(found.path.parent) == ["best.ckpt", "config.yaml"]
+    assert sorted(path.name for path in found.path.parent.iterdir()) == ["best.ckpt", "config.yaml"]
 
 
 def test_of_several_checkpoints_one_has_to_be_named(server: FakeHub) -> None:
@@ -182,14 +180,14 @@ def test_a_file_that_vanishes_after_the_listing_is_named(server: FakeHub, monkey
     gone = {name: body for name, body in MODEL.items() if name != "model.safetensors"}
     server.repositories["me/model"][listing.revision] = gone
     monkeypatch.setattr(hub, "_ask", lambda *_: listing)
-    with pytest.raises(DownloadError, match=r"model\.safetensors: no such file \(404"):
+    with pytest.raises(UnknownModelError, match=r"model\.safetensors: the repository has no such file"):
         hub.fetch("hf:me/model")
 
 
 def test_a_hub_that_dies_after_the_listing_is_named(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.add_model("me/model", MODEL)
     listing = hub._ask(hub.parse("hf:me/model"), None)
-    monkeypatch.setattr(hub, "_ask", lambda *_: listing)
+    monkeypatch.setattr(hub, "_ask", lambda _, endpoint: listing._replace(endpoint=endpoint))
     monkeypatch.setattr(time, "sleep", lambda _: None)
     with pytest.raises(DownloadError, match=r"Cannot download http://127.*config\.json: .*refused"):
         locate("hf:me/model", endpoint=_closed_port())
@@ -218,6 +216,92 @@ def test_the_pin_in_config_json_is_compared(server: FakeHub) -> None:
     server.add_model("me/model", {**MODEL, "model.safetensors": WEIGHTS[::-1]})
     with pytest.raises(HashError, match=rf"config\.json says {SHA256}"):
         hub.fetch("hf:me/model")
+
+
+def test_a_gated_file_of_a_public_listing_is_said(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add_model("me/model", MODEL)
+    listing = hub._ask(hub.parse("hf:me/model"), None)
+    monkeypatch.setattr(hub, "_ask", lambda *_: listing)
+    server.gated.add("me/model")
+    with pytest.raises(DownloadError, match=r"config\.json is gated: accept its terms at http://.*/me/model"):
+        hub.fetch("hf:me/model")
+
+
+def test_the_cache_is_one_of_huggingface_hub(server: FakeHub) -> None:
+    commit = server.add_model("me/model", MODEL)
+    found = hub.fetch("hf:me/model")
+    cache = hub.hub_folder()
+    path = huggingface_hub.try_to_load_from_cache("me/model", "model.safetensors", cache_dir=cache, revision=commit)
+    assert path == str(found.path / "model.safetensors")
+    (repository,) = huggingface_hub.scan_cache_dir(cache).repos
+    assert (repository.repo_id, repository.nb_files) == ("me/model", 3)
+    (cache / "checked").rename(cache / "lost")
+    del server.requests[:]
+    assert hub.fetch("hf:me/model") == found
+    assert server.asked("GET", "/resolve/") == []
+
+
+def test_files_that_another_program_fetched_are_taken(server: FakeHub) -> None:
+    commit = server.add_model("me/model", MODEL)
+    for name in ("config.json", "README.md", "model.safetensors"):
+        huggingface_hub.hf_hub_download(
+            "me/model", name, revision=commit, cache_dir=hub.hub_folder(), endpoint=server.url
+        )
+    del server.requests[:]
+    assert hub.fetch("hf:me/model").sha256 == SHA256
+    assert server.asked("GET", "/resolve/") == []
+
+
+def test_where_links_are_not_allowed_files_are_copied(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    server.add_model("me/model", MODEL)
+    found = locate("hf:me/model")
+    assert not found.weights.is_symlink()
+    assert found.weights.read_bytes() == WEIGHTS
+    assert sorted(path.name for path in found.path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert locate("hf:me/model", offline=True) == found
+
+
+def test_names_that_lead_out_of_the_cache_are_ignored(server: FakeHub) -> None:
+    server.add_model("me/old", {"best.ckpt": WEIGHTS, "..\\..\\x.yaml": b"", "c:x.ckpt": b"", "../x.ckpt": b""})
+    assert hub.fetch("hf:me/old").path.name == "best.ckpt"
+    assert {path.name for path in hub.hub_folder().rglob("snapshots/*/*")} == {"best.ckpt"}
+
+
+def test_a_mirror_in_the_local_network_may_be_plain_http(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = socket.getaddrinfo
+
+    def resolve(host: str | bytes, *args: Any, **named: Any) -> Any:
+        return plain("127.0.0.1" if host in ("mirror.lan", b"mirror.lan") else host, *args, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    server.other_url = f"http://mirror.lan:{server.port}"  # where it redirects to
+    server.add_model("me/model", MODEL)
+    assert locate("hf:me/model", endpoint=server.other_url).sha256 == SHA256
+
+
+def test_a_mirror_that_lists_no_hashes_is_checked_by_the_config(
+    server: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_hub, "_sibling", lambda path, body: {"rfilename": path})
+    server.add_model("me/model", MODEL)
+    assert hub.fetch("hf:me/model").sha256 == SHA256
+    server.add_model("me/other", {**MODEL, "model.safetensors": WEIGHTS[::-1]})
+    with pytest.raises(HashError, match=f"{SHA256} was expected"):
+        hub.fetch("hf:me/other")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_damaged_copy_of_the_right_length_is_replaced(server: FakeHub, name: str) -> None:
+    server.add_model("me/model", MODEL)
+    copy = hub.fetch("hf:me/model").path / name
+    copy.resolve().write_bytes(bytes(len(MODEL[name])))
+    copy.unlink()  # as the message about a damaged model advises
+    again = hub.fetch("hf:me/model")
+    assert (again.path / name).read_bytes() == MODEL[name]
 
 
 def test_a_damaged_copy_in_the_cache_is_replaced(server: FakeHub) -> None:

@@ -4,29 +4,30 @@ Only a model's own files are fetched: config.json, its weights and README.md, or
 beside it. Every file is checked against what the repository's listing and config.json say. What was checked is
 recorded, and serves offline runs.
 
-    <cache>/hub/OWNER--REPO/COMMIT/…      the files, as they lie in the repository
-    <cache>/hub/checked/                  which commit a reference led to
+    <cache>/hub/models--OWNER--REPO/snapshots/COMMIT/…   links to the files, named as in the repository
+    <cache>/hub/models--OWNER--REPO/blobs/HASH           the files; commits share those that they have in common
+    <cache>/hub/checked/                                 which commit a reference led to
+
+This is huggingface_hub's own layout, so that other programs can use the files too.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import logging
 import os
 import re
-from contextlib import suppress
+import shutil
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
+from stemsplit import __version__
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
-from stemsplit.machine.disk import sha256_of
-from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record
+from stemsplit.machine.disk import partial_path, sha256_of
+from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
 from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
-from stemsplit.weights.download import Download, Progress, discard, download
+from stemsplit.weights.download import Download, Progress, discard, fetch_file
 from stemsplit.weights.hub_client import endpoint_of, translated, within
 
 ASK_SECONDS = 5.0
@@ -61,20 +62,19 @@ class Snapshot:
 
 
 class _Listing(NamedTuple):
-    """What one commit holds: path inside the repository → huggingface_hub's RepoSibling (size, blob_id, lfs)."""
+    """What the commit behind a reference holds."""
 
+    wanted: HubReference
+    endpoint: str
     revision: str
-    entries: dict[str, Any]
+    entries: dict[str, Any]  # path inside the repository → huggingface_hub's RepoSibling (size, blob_id, lfs)
 
 
 _REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:@\s]+))?(?::(?P<subfolder>.+))?")
 
 
 def parse(reference: str) -> HubReference:
-    """Split an `hf:` reference.
-
-    Raises: UnknownModelError.
-    """
+    """Split an `hf:` reference. Raises: UnknownModelError."""
     match = _REFERENCE.fullmatch(reference)
     if not match:
         raise UnknownModelError(f"{reference} is not of the form hf:OWNER/REPO[@REVISION][:SUBFOLDER].")
@@ -95,12 +95,10 @@ def fetch(
     Raises: UnknownModelError (no such repository, revision or folder), DownloadError, HashError, ModelError.
     """
     wanted = parse(reference)
-    kept = _kept(wanted)
+    kept, offline = _kept(wanted), offline or _hub_is_off()
     if kept and (offline or kept.revision == wanted.revision):
         return kept
-    if offline or _hub_is_off():
-        if kept:
-            return kept
+    if offline:
         raise DownloadError(
             f"{wanted} is not in the cache and downloads are off. Run once while online: "
             f"stemsplit models download {wanted}"
@@ -114,11 +112,11 @@ def fetch(
         return kept
     if kept and kept.revision == listing.revision:
         return kept
-    return _fetch(wanted, listing, progress, endpoint)
+    return _fetch(listing, progress)
 
 
 def hub_folder() -> Path:
-    """Return where the files of repositories lie."""
+    """Return where the files of repositories lie, in huggingface_hub's layout."""
     return cache_dir() / "hub"
 
 
@@ -135,7 +133,7 @@ def _record_path(wanted: HubReference) -> Path:
 
 
 def _kept(wanted: HubReference) -> Snapshot | None:
-    """The snapshot that this reference led to last, if its files are still whole."""
+    """Return the snapshot that this reference led to last, if its files are still whole."""
     record = read_record(_record_path(wanted))
     try:
         path, sizes = hub_folder() / record["path"], record["sizes"]
@@ -163,12 +161,11 @@ def _keep(wanted: HubReference, snapshot: Snapshot, files: list[Path]) -> None:
 
 
 def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
-    """The commit and files behind a reference, in one request with a time limit."""
+    """Return what the Hub lists, after one request with a time limit."""
     from huggingface_hub import HfApi, ModelInfo
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
-    api = HfApi(endpoint=endpoint_of(endpoint), library_name="stemsplit")
-    patience = _patience()
+    api, patience = HfApi(endpoint=endpoint_of(endpoint), library_name="stemsplit"), _patience()
 
     def ask() -> ModelInfo:
         name, revision = wanted.repository, wanted.revision
@@ -177,109 +174,128 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
     with translated(str(wanted), wanted.repository, endpoint):
         try:
             info = within(patience, ask)
-            entries = {entry.rfilename: entry for entry in info.siblings or []}
-        except (HfHubHTTPError, HFValidationError):
+            if not re.fullmatch("[0-9a-f]{40}", info.sha or ""):
+                raise ValueError("no commit")
+            entries = {file.rfilename: file for file in info.siblings or [] if not _OUTSIDE.search(file.rfilename)}
+        except HFValidationError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _no_hub(wanted, endpoint) from error
-    if not info.sha or not re.fullmatch(r"[0-9a-f]{40}", info.sha):
-        raise _no_hub(wanted, endpoint)
-    return _Listing(info.sha, entries)
+            raise DownloadError(
+                f"{wanted}: {api.endpoint} does not answer like a Hub. "
+                "Check HF_ENDPOINT; on an open wireless network, log in first."
+            ) from error
+    return _Listing(wanted, api.endpoint, str(info.sha), entries)
+
+
+_OUTSIDE = re.compile(r"^/|[\\:]|(^|/)\.\.(/|$)")
+"""A path that could lead out of a folder, on Windows too."""
 
 
 def _patience() -> float:
-    """Seconds."""
+    """Return how many seconds the Hub may take."""
     try:
         return float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or ASK_SECONDS)
     except ValueError:
         return ASK_SECONDS
 
 
-def _no_hub(wanted: HubReference, endpoint: str | None) -> DownloadError:
-    return DownloadError(
-        f"{wanted}: {endpoint_of(endpoint)} does not answer like a Hub. "
-        "Check HF_ENDPOINT; on an open wireless network, log in first."
-    )
+# ---- from the Hub to the disk ----
 
 
-def _fetch(wanted: HubReference, listing: _Listing, progress: Progress | None, endpoint: str | None) -> Snapshot:
-    bring = partial(_bring, wanted, listing, endpoint)
-    folder, lone = _place(wanted, listing)
+def _fetch(listing: _Listing, progress: Progress | None) -> Snapshot:
+    wanted, entries = listing.wanted, listing.entries
+    folder, lone = _place(listing)
     if lone:
-        others = [bring(name) for name in listing.entries if _is_yaml_beside(name, lone)]
-        weights = bring(lone, progress=progress)
+        others = [_bring(listing, name)[0] for name in entries if _is_yaml_beside(name, lone)]
+        path, sha256 = _bring(listing, lone, progress=progress)
     else:
         names = [f"{folder}{name}" for name in (CONFIG_NAME, "README.md")]
-        others = [bring(name) for name in names if name in listing.entries]
-        config = read_config(others[0].path)
+        others = [_bring(listing, name)[0] for name in names if name in entries]
+        config = read_config(others[0])
         name = folder + weights_name(config, str(wanted))
-        if name not in listing.entries:
+        if name not in entries:
             raise ModelError(f"{wanted}: {CONFIG_NAME} names {name}, which the repository does not hold.")
-        weights = bring(name, pin=config.get("weights", {}).get("sha256"), progress=progress)
-    path = weights.path if lone else weights.path.parent
-    snapshot = Snapshot(path, wanted.repository, listing.revision, weights.sha256)
+        path, sha256 = _bring(listing, name, pin=config.get("weights", {}).get("sha256"), progress=progress)
+    snapshot = Snapshot(path if lone else path.parent, wanted.repository, listing.revision, sha256)
     for reference in {wanted, replace(wanted, revision=listing.revision)}:
-        _keep(reference, snapshot, [file.path for file in (*others, weights)])
+        _keep(reference, snapshot, [*others, path])
     return snapshot
 
 
 def _bring(
-    wanted: HubReference,
-    listing: _Listing,
-    endpoint: str | None,
-    name: str,
-    *,
-    pin: str | None = None,
-    progress: Progress | None = None,
-) -> Download:
-    """Return one file of the commit, on disk and checked against the listing and `pin`. Raises: HashError."""
-    from huggingface_hub import get_token
-
-    entry = listing.entries[name]
-    listed = entry.lfs.get("sha256") if entry.lfs else None  # of a large file; small ones are listed as git objects
+    listing: _Listing, name: str, *, pin: str | None = None, progress: Progress | None = None
+) -> tuple[Path, str]:
+    """Return (path, SHA-256) of one file of the commit, on disk and checked. Raises: HashError, DownloadError."""
+    entry, wanted = listing.entries[name], listing.wanted
+    listed = entry.lfs["sha256"] if entry.lfs else None  # of a large file; small ones are listed as git objects
     if pin and listed and pin != listed:
         raise HashError(
             f"{wanted}: the repository lists {name} with SHA-256 {listed}, but {CONFIG_NAME} says {pin}. "
             f"Ask the owner of {wanted.repository}."
         )
-    commits = hub_folder() / wanted.repository.replace("/", "--")
-    target = commits / listing.revision / name
-    require_space(make_folder(target.parent), entry.size or 0)
-    if listed and not target.exists():
-        _link_twin(commits, name, listed, target)
-    url = f"{endpoint_of(endpoint)}/{wanted.repository}/resolve/{listing.revision}/{quote(name)}"
-    found = download(url, target, sha256=pin or listed, token=get_token(), progress=progress)
-    if not entry.lfs and _git_blob(found.path) != entry.blob_id:
-        discard(found.path)
+    folder = hub_folder() / f"models--{wanted.repository.replace('/', '--')}"
+    place = folder / "snapshots" / listing.revision / name
+    key = str(listed or entry.blob_id)
+    blob = folder / "blobs" / key if re.fullmatch("[0-9a-f]{40,64}", key) else place  # some mirrors list no hashes
+    if blob.is_file() and _differs(blob, entry):
+        discard(blob)  # damaged since, and so fetched again
+    found = _download(listing, name, blob, pin or listed, progress)
+    if not listed and _differs(blob, entry):
+        discard(blob)
         raise HashError(
-            f"{url} is not what the repository lists (git object {entry.blob_id}). "
+            f"{found.url} is not what the repository lists (git object {entry.blob_id}). "
             "It was changed or damaged on its way, and not kept; try again later."
         )
-    return found
+    _link(place, blob)
+    return place, found.sha256
 
 
-def _link_twin(commits: Path, name: str, sha256: str, target: Path) -> None:
-    """Take a large file from another commit where it is the same, if this file system can link."""
-    for twin in commits.glob(f"*/{glob.escape(name)}"):
-        if sha256_of(twin) == sha256:
-            with suppress(OSError):
-                target.hardlink_to(twin)
-            return
+def _download(listing: _Listing, name: str, blob: Path, sha256: str | None, progress: Progress | None) -> Download:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined, unused-ignore]
+
+    repository = listing.wanted.repository
+    url = hf_hub_url(repository, name, revision=listing.revision, endpoint=listing.endpoint)
+    headers = build_hf_headers(library_name="stemsplit", library_version=__version__)  # with the user's token
+    if not blob.is_file():
+        require_space(make_folder(blob.parent), listing.entries[name].size or 0)
+    with translated(f"{listing.wanted}: {name}", repository, listing.endpoint):
+        return fetch_file(url, blob, sha256=sha256, headers=headers, progress=progress)
 
 
-def _git_blob(path: Path) -> str:
-    """Return git's name for a file's content: SHA-1 over a header and the bytes."""
+def _differs(path: Path, entry: Any) -> bool:
+    """Return whether a file has another hash than the repository lists: a SHA-256, or git's name for its content."""
+    if entry.lfs:
+        return sha256_of(path) != str(entry.lfs["sha256"])
     data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return entry.blob_id not in (None, git)
+
+
+def _link(place: Path, blob: Path) -> None:
+    """Make `place` lead to `blob`; where links are not allowed, as often on Windows, it becomes a copy."""
+    if place.exists() and place.samefile(blob):
+        return
+    make_folder(place.parent)
+    partial = partial_path(place)
+    with writing(place):
+        try:
+            partial.symlink_to(os.path.relpath(blob, place.parent))
+        except OSError:
+            shutil.copyfile(blob, partial)
+        partial.replace(place)
+
+
+# ---- where in a repository the model lies ----
 
 
 def _is_yaml_beside(name: str, other: str) -> bool:
     return name.endswith((".yaml", ".yml")) and PurePosixPath(name).parent == PurePosixPath(other).parent
 
 
-def _place(wanted: HubReference, listing: _Listing) -> tuple[str, str | None]:
-    """Where the model lies: (folder as a prefix, None), or ("", the one checkpoint)."""
-    names, sub = listing.entries, wanted.subfolder
+def _place(listing: _Listing) -> tuple[str, str | None]:
+    """Return where the model lies: (folder as a prefix, None), or ("", the one checkpoint)."""
+    wanted, names, sub = listing.wanted, listing.entries, listing.wanted.subfolder
     if sub in names:
         if sub.lower().endswith(LONE_SUFFIXES):
             return "", sub

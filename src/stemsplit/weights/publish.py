@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from stemsplit.errors import CheckpointError, HashError, OutputError, UnknownMod
 from stemsplit.machine.disk import sha256_of
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_file
 from stemsplit.weights.hub import parse
-from stemsplit.weights.hub_client import endpoint_of, quiet_bars, translated
+from stemsplit.weights.hub_client import endpoint_of, translated
 
 CARD_NAME = "README.md"
 HUB_FILES = (CONFIG_NAME, CARD_NAME, WEIGHTS_NAME)
@@ -150,7 +152,7 @@ def _upload(
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint_of(endpoint), token=token, library_name="stemsplit")
-    with translated(f"hf:{repository}", repository, endpoint), quiet_bars():
+    with translated(f"hf:{repository}", repository, endpoint), _quiet_bars():
         api.create_repo(repository, private=private, exist_ok=True)
         try:
             commit = api.upload_folder(
@@ -164,3 +166,17 @@ def _upload(
                 raise
             raise CheckpointError(f"hf:{repository}: not published: {' '.join(str(error).split())}") from error
     return str(commit.oid)
+
+
+@contextmanager
+def _quiet_bars() -> Iterator[None]:
+    """Keep huggingface_hub's own progress bars off stderr."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    were_quiet = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_quiet:
+            enable_progress_bars()
