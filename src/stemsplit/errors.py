@@ -1,20 +1,20 @@
-"""Everything that stemsplit refuses, as one tree.
+"""Every error that stemsplit raises on purpose, as one tree.
 
-    StemsplitError                  a problem the user can read and act upon; the CLI prints it as one line
+    StemsplitError                  a problem that the user can understand and act upon; the CLI prints it as one line
     ├── UsageError          exit 2  found while planning, before anything was written
     │   ├── UnknownStemError        a stem that the model does not have
     │   ├── UnknownModelError       a model name or reference that leads nowhere
     │   ├── TargetCollisionError    two inputs would write the same files
-    │   └── DeviceError             a device or precision that is not to be had here
-    ├── AudioError          exit 1  one file that cannot be read, or holds nothing to separate
+    │   └── DeviceError             a device or precision that is not available here
+    ├── AudioError          exit 1  a file that cannot be read, or that holds nothing to separate
     │   ├── DecodeError             corrupt, truncated, or of an unknown format
     │   └── EmptyAudioError         no samples
     ├── OutputError         exit 1  a target that cannot be written (folder, disk, format limits)
-    ├── ModelError          exit 1  a model that cannot be had or trusted
-    │   ├── CheckpointError         weights that do not fit their config, or are more than tensors
-    │   ├── HashError               bytes that are not the ones expected
+    ├── ModelError          exit 1  a model that cannot be found, read or trusted
+    │   ├── CheckpointError         weights that do not fit their config, or that hold more than tensors
+    │   ├── HashError               a file whose hash is not the expected one
     │   └── DownloadError           no network, or a server that refused
-    └── OutOfMemoryError    exit 1  the last rung of the ladder did not fit either
+    └── OutOfMemoryError    exit 1  not enough memory even for the smallest batch and chunk
 
 A message names the thing, the reason and, where there is one, the next command to try.
 """
@@ -29,7 +29,7 @@ class StemsplitError(Exception):
 
 
 class UsageError(StemsplitError):
-    """The request itself cannot be carried out; nothing was started."""
+    """A request that cannot be carried out; nothing was started."""
 
     exit_code = 2
 
@@ -39,7 +39,7 @@ class UnknownStemError(UsageError):
 
 
 class UnknownModelError(UsageError):
-    """A model reference that names nothing."""
+    """A model name or reference that leads to no model."""
 
 
 class TargetCollisionError(UsageError):
@@ -51,7 +51,7 @@ class DeviceError(UsageError):
 
 
 class AudioError(StemsplitError):
-    """A file that cannot be separated."""
+    """A file that cannot be read, or that holds nothing to separate."""
 
 
 class DecodeError(AudioError):
@@ -67,15 +67,15 @@ class OutputError(StemsplitError):
 
 
 class ModelError(StemsplitError):
-    """A model that cannot be had or trusted."""
+    """A model that cannot be found, read or trusted."""
 
 
 class CheckpointError(ModelError):
-    """Weights that do not fit their config, or that are not tensors."""
+    """Weights that do not fit their config, or that hold more than tensors."""
 
 
 class HashError(ModelError):
-    """Bytes that are not the expected ones."""
+    """A file whose hash is not the expected one."""
 
 
 class DownloadError(ModelError):
@@ -83,10 +83,10 @@ class DownloadError(ModelError):
 
 
 class OutOfMemoryError(StemsplitError):
-    """Every smaller batch, chunk and device ran out of memory too."""
+    """Not enough memory, even after smaller batches, smaller chunks and the CPU were tried."""
 
 
 def reason(error: OSError) -> str:
-    """Return the system's own words for the end of a sentence, as in "no space left on device"."""
+    """Return the system's own words for an error, without a capital, such as "no space left on device"."""
     text = error.strerror or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""What a user can ask of `separate` and of `melody`. Light: importing it costs nothing."""
+"""The options of `separate` and of `melody`. This file imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 
 @dataclass(frozen=True)
 class SeparateOptions:
-    """One request, the same for every track of a run. `None` stands for the model's or the source's own value."""
+    """The options of `separate`, the same for every track of a run.
+
+    None stands for the model's own value, or for that of the source.
+    """
 
     output: Path = DEFAULT_OUTPUT
     template: str = DEFAULT_TEMPLATE
-    stems: str | tuple[str, ...] | None = None  # only these
-    two_stems: str | None = None  # this one, and all others together
-    mix: tuple[str, ...] = ()  # "NAME=drums+bass"
+    stems: str | tuple[str, ...] | None = None  # write only these
+    two_stems: str | None = None  # write this one, and the sum of all others
+    mix: tuple[str, ...] = ()  # sums of stems to write, as in "NAME=drums+bass"
     exact_sum: bool = False
     format: str = "wav"
     bit_depth: str = "auto"
@@ -37,9 +40,10 @@ class SeparateOptions:
     force: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """What decides over the written bytes, as JSON values: with another setting a track is separated anew.
+        """Return the options that the written bytes depend on, as JSON values.
 
-        Which device computes, how many chunks at once, and where the files go are not among them.
+        If one of them differs from that of an earlier run, the track is separated again. The device, the batch size and
+        the place of the files are not among them.
         """
         return {
             "exact_sum": self.exact_sum,
@@ -53,25 +57,28 @@ class SeparateOptions:
 
 @dataclass(frozen=True)
 class MelodyOptions:
-    """One request, the same for every track of a run. `None` stands for the model's own value."""
+    """The options of `melody`, the same for every track of a run. None stands for the model's own value."""
 
     output: Path = DEFAULT_MELODY_OUTPUT
-    vocals: bool = False  # the input is a voice already
+    vocals: bool = False  # the input is a voice alone: it need not be separated
     format: ContourFormat = "csv"
     hop_ms: float = 10.0
     fmin: float | None = None  # Hz
     fmax: float | None = None
-    voicing_threshold: float | None = None  # probability
+    voicing_threshold: float | None = None  # a probability
     smooth: Smoothing = "viterbi"
     notes: bool = False
     midi: bool = False
     plot: bool = False
-    tuning: float | None = None  # Hz of A4; None estimates it
+    tuning: float | None = None  # frequency of A4 in Hz; None: estimate it
     device: str = "auto"
     force: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """What decides over the written bytes, as JSON values; the threshold, which may be the model's, is not here."""
+        """Return the options that the written bytes depend on, as JSON values.
+
+        The voicing threshold is not among them, because the model may set it.
+        """
         return {
             "vocals": self.vocals,
             "format": self.format,
