@@ -2,7 +2,6 @@
 
 from stemsplit.audio.formats import (
     FORMATS,
-    Format,
     check_encodable,
     choose_depth,
     format_named,
@@ -21,7 +20,6 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "FORMATS",
     "AudioInfo",
-    "Format",
     "RawFormat",
     "Rechunker",
     "Resampler",

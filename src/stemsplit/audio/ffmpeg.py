@@ -1,7 +1,7 @@
 """Decoding through PyAV (FFmpeg inside the wheel): m4a, aac, mp4, webm, wma and MP3.
 
-MP3 goes this way too: libsndfile stops at the length that the first frame claims, or that it guesses from
-that frame, which silently cuts joined files and files of variable bit rate without the claim.
+MP3 is decoded here too. libsndfile takes an MP3's length from its first frame, or guesses it from that frame. So it
+would silently cut off the end of joined files, and of files with a variable bit rate that do not state their length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stemsplit.audio.info import LOSSY, AudioInfo, Warn
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.errors import DecodeError
 
-# Demuxers that may open a file. No playlists (hls, concat, dash): they would read other files or the network.
+# The demuxers that may open a file. Playlists (hls, concat, dash) are not among them: they name other files or URLs.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,avi,flv,mpegts,mpeg,mp3,ogg,flac,wav,w64,aiff,caf,au,ac3,eac3,dts,"
     "ape,wv,tta,tak,mpc,mpc8,amr,dsf,truehd,mlp,rm,loas"
@@ -30,12 +30,16 @@ _SAMPLES: dict[str, tuple[float, float]] = {  # FFmpeg sample format → (offset
     "u8": (128.0, 2.0**7), "s16": (0.0, 2.0**15), "s32": (0.0, 2.0**31),
     "flt": (0.0, 1.0), "dbl": (0.0, 1.0),
 }  # fmt: skip
-_MISSING_SECONDS = 0.5  # a file that ends this much before its own table of contents says was cut off
-_SLACK = 4096  # no encoder pads by more samples than this
+_MISSING_SECONDS = 0.5  # a file that ends this much earlier than its headers state counts as cut off
+_SLACK = 4096  # samples: more than any encoder pads with
 
 
 def probe(path: Path) -> AudioInfo:
-    """The best sound track of a file. Raises DecodeError when it has none, or nothing understands it."""
+    """Return what is known about the best sound track of a file.
+
+    Raises:
+        DecodeError: there is no sound track, or no decoder for the file.
+    """
     with _opened(path) as (container, stream):
         codec = stream.codec_context
         rate, channels = int(codec.sample_rate or 0), len(codec.layout.channels) if codec.layout else 0
@@ -47,7 +51,10 @@ def probe(path: Path) -> AudioInfo:
 
 
 def blocks(info: AudioInfo, block_samples: int, warn: Warn | None = None) -> Iterator[np.ndarray]:
-    """Yield float32 (channels, n), n ≤ block_samples, without encoder delay and padding where stated."""
+    """Yield float32 (channels, n), n ≤ block_samples.
+
+    Samples that the encoder added at the start (delay) or at the end (padding) are removed, if the file states them.
+    """
     with _opened(info.path) as (container, stream):
         track = _Track(info, container, stream, warn)
         for block in rechunked(_ended(track), block_samples):
@@ -86,17 +93,20 @@ def _best_track(path: Path, container: Any) -> Any:
 
 
 class _Track:
-    """One pass over the packets of a sound track; `samples` is final when `frames` is through."""
+    """One pass over the packets of a sound track. What `samples` returns is final once `frames` has ended."""
 
     def __init__(self, info: AudioInfo, container: Any, stream: Any, warn: Warn | None) -> None:
         self.info, self.slack, self.warn = info, _SLACK, warn
         self._container, self._stream = container, stream
         self._mp4 = container.format.name.startswith("mov")
-        self._end = 0  # of the last packet, in the stream's own unit, from the first sample after the delay
+        self._end = 0  # end of the last packet, in the stream's time base, counted from the end of the delay
         self._packets = self._damaged = 0
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Each codec frame as float32 (channels, n). A damaged packet becomes silence, a few of them at most."""
+        """Yield each codec frame as float32 (channels, n).
+
+        A damaged packet of a lossy codec becomes silence. If more than a few are damaged, that is a DecodeError.
+        """
         for packet in self._container.demux(self._stream):
             self._packets += 1
             if packet.pts is not None and packet.duration:
@@ -106,7 +116,7 @@ class _Track:
             self.warn(f"{self.info.path.name}: {self._damaged} damaged packets were read as silence")
 
     def samples(self) -> int | None:
-        """How many samples belong to the track, where the container says."""
+        """Return how many samples the track has, or None if the container does not state it."""
         if self.info.frames is not None:
             return self.info.frames
         return _mp4_samples(self._stream, self._end) if self._mp4 else None
@@ -127,12 +137,15 @@ class _Track:
 
     def _silence(self, packet: Any) -> np.ndarray:
         seconds = (packet.duration or 0) * (self._stream.time_base or 0)
-        samples = round(min(seconds, 1) * self.info.sample_rate)  # a damaged duration may be hours
+        samples = round(min(seconds, 1) * self.info.sample_rate)  # a damaged packet may claim to last for hours
         return np.zeros((self.info.channels, samples), dtype=np.float32)
 
 
 def _ended(track: _Track) -> Iterator[np.ndarray]:
-    """The frames of a track up to its end: the last are held back until the container has told where that is."""
+    """Yield the frames of a track up to its true end.
+
+    The last frames are held back until all packets are read, since only then is it known how much of them is padding.
+    """
     source, total = Rechunker(track.frames()), 0
     for block in source.all_but(track.slack):
         total += block.shape[1]
@@ -147,7 +160,10 @@ def _ended(track: _Track) -> Iterator[np.ndarray]:
 
 
 def _surplus(track: _Track, total: int) -> int:
-    """How many decoded samples are the encoder's padding; negative when the file's last ones are missing."""
+    """Return how many of the decoded samples are the encoder's padding.
+
+    A negative number says how many samples are missing at the end.
+    """
     info, samples = track.info, track.samples()
     if samples is None:
         return 0
@@ -165,7 +181,7 @@ def _surplus(track: _Track, total: int) -> int:
 
 
 def _planar(info: AudioInfo, frame: Any) -> np.ndarray:
-    """One FFmpeg frame as float32 (channels, n)."""
+    """Return the samples of one FFmpeg frame as float32 (channels, n)."""
     channels = len(frame.layout.channels)
     if channels != info.channels or frame.sample_rate != info.sample_rate:
         then, now = f"{info.sample_rate} Hz × {info.channels}", f"{frame.sample_rate} Hz × {channels}"
@@ -179,7 +195,7 @@ def _planar(info: AudioInfo, frame: Any) -> np.ndarray:
     offset, scale = _SAMPLES[kind]
     if data.dtype != np.float32:
         data = (data.astype(np.float64) - offset) / scale
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and that is reported
+    with np.errstate(over="ignore"):  # a double too large for float32 becomes infinite; `read.blocks` reports that
         return np.ascontiguousarray(data, dtype=np.float32)
 
 
@@ -196,7 +212,7 @@ def _mpeg_samples(path: Path) -> int | None:
 
 
 def _gapless_samples(container: Any) -> int | None:
-    """The exact length in Apple's ``iTunSMPB`` comment: "0 delay padding samples …" in hexadecimal."""
+    """Return the length that Apple's ``iTunSMPB`` comment states: "0 delay padding samples …" in hexadecimal."""
     fields = container.metadata.get("iTunSMPB", "").split()
     try:
         return int(fields[3], 16) or None
@@ -205,9 +221,14 @@ def _gapless_samples(container: Any) -> int | None:
 
 
 def _mp4_samples(stream: Any, end: int) -> int | None:
-    """The length in the edit list; that is often in whole milliseconds, and then the end of the last packet."""
+    """Return the length of an MP4 track in samples, or None if it is not stated.
+
+    It is the length in the edit list. Many programs round that to whole milliseconds; then it is the end of the last
+    packet.
+    """
     unit = stream.time_base * stream.rate
     if not stream.duration or unit > 2:
         return None
     rounded = abs(end - stream.duration) * stream.time_base <= Fraction(1, 900)
-    return round((end if rounded else min(end, stream.duration)) * unit)
+    samples: int = round((end if rounded else min(end, stream.duration)) * unit)
+    return samples

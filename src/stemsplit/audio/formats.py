@@ -1,4 +1,4 @@
-"""What can be written: one row per format, and the questions asked of it before any work starts."""
+"""The formats that can be written, and the checks of a request against them before any work starts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from stemsplit.errors import OutputError, UsageError
 MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 FULL_SCALE = {"16": 2**15, "24": 2**23}
-"""Integer value of 1.0 at each bit depth; the largest that fits is one less."""
+"""Bit depth → the integer that 1.0 stands for. The largest integer that can be stored is one less."""
 
 
 @dataclass(frozen=True)
 class Format:
     """One row of `FORMATS`.
 
-    ``depths``: bit depths, the first being what "auto" takes when the source's own is not among them.
-    ``rates``: the only sample rates (Hz) that the format knows; empty when it takes all up to ``max_rate``.
-    ``max_bytes``: the most that its header can count.
+    Attributes:
+        name: what the user calls the format.
+        suffix: of the files, without the dot.
+        depths: the bit depths; "auto" takes the first one if the format does not have the source's depth.
+        max_channels: the most channels that a file can hold.
+        max_rate: the highest sample rate in Hz.
+        rates: the only sample rates in Hz that the format knows; empty if it takes all rates up to `max_rate`.
+        max_bytes: the most bytes that the format's header can count.
     """
 
     name: str
@@ -32,7 +37,7 @@ class Format:
 
     @property
     def lossy(self) -> bool:
-        """Whether samples come back changed."""
+        """Whether reading the file gives other samples than those that were written."""
         return self.depths == (LOSSY,)
 
 
@@ -50,16 +55,19 @@ FORMATS: dict[str, Format] = {
 
 
 def format_named(name: str) -> Format:
-    """A row of `FORMATS`; UsageError with the known names otherwise."""
+    """Return a row of `FORMATS`. Raises: UsageError for an unknown name."""
     if name.lower() not in FORMATS:
         raise UsageError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
     return FORMATS[name.lower()]
 
 
 def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOSSY) -> str:
-    """The bit depth to write: "16", "24", "32f", or "lossy" for mp3, ogg and opus.
+    """Return the bit depth to write: "16", "24", "32f", or "lossy" for mp3, ogg and opus.
 
-    "auto" keeps the source's depth where the format has it, else 24 bits. UsageError for one that it lacks.
+    "auto" keeps the source's depth if the format has it, and is 24 bits otherwise.
+
+    Raises:
+        UsageError: the format does not have the depth that is asked for.
     """
     row = format_named(format_name)
     if wanted == "auto":
@@ -73,20 +81,20 @@ def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOS
 
 
 def output_rate(format_name: str, sample_rate: int) -> int:
-    """The rate (Hz) to write: ``sample_rate`` itself, or the one to convert to when the format lacks it.
+    """Return the sample rate in Hz to write, which is `sample_rate` if the format has it.
 
-    That is the next higher rate that it has (48 kHz for Opus from 44.1 kHz), else its highest.
+    Otherwise it is the next higher rate of the format (48 kHz for Opus instead of 44.1 kHz), or its highest.
     """
     row = format_named(format_name)
     if row.rates:
         return min((rate for rate in row.rates if rate >= sample_rate), default=row.rates[-1])
-    if row.name == "flac" and sample_rate > 65535 and sample_rate % 10:  # counted in tens of Hz
+    if row.name == "flac" and sample_rate > 65535 and sample_rate % 10:  # FLAC states such rates in tens of Hz
         return min(sample_rate + 10 - sample_rate % 10, row.max_rate)
     return min(sample_rate, row.max_rate)
 
 
 def check_encodable(format_name: str, sample_rate: int, channels: int, frames: int | None, bit_depth: str) -> None:
-    """Raise OutputError when the format cannot hold such audio; to be called before the work."""
+    """Check, before any work, that a format can hold such audio. Raises: OutputError if it cannot."""
     row = format_named(format_name)
     if channels > row.max_channels:
         raise OutputError(f"{row.name} holds {row.max_channels} channels, not {channels}: use --format wav")
@@ -101,10 +109,14 @@ def check_encodable(format_name: str, sample_rate: int, channels: int, frames: i
 
 
 def shared_gain(peak: float, bit_depth: str) -> float:
-    """The one gain for all stems of a track whose largest absolute sample is ``peak``, so that none clips.
+    """Return the factor for all stems of a track that keeps the loudest of them from clipping.
 
-    1.0 when nothing clips, and always for "32f". A sample of exactly +1.0 counts as fitting, though integers
-    end one step below it. Lossy formats count as integers, since players decode them to integers.
+    It is 1.0 if nothing clips, and always for "32f". A sample of exactly +1.0 does not count as clipped, although the
+    largest integer is one step below it. Lossy formats are treated as 16 bits, since players decode them to integers.
+
+    Args:
+        peak: the largest absolute sample of all stems.
+        bit_depth: what is written.
     """
     if bit_depth == "32f" or peak <= 1.0:
         return 1.0

@@ -1,7 +1,7 @@
-"""What a file's own headers promise: bytes of samples, the exact length of an MP3, whole Ogg pages.
+"""What the headers of a file state: the bytes of samples, the exact length of an MP3, the checksums of Ogg pages.
 
-libsndfile shortens a file that was cut off to what is left of it. It steps over damaged Ogg pages, and stops where the
-first of several joined streams ends. It says nothing of all that; the checks here do.
+libsndfile reads a file that was cut off as if it were a shorter one, skips damaged Ogg pages, and stops at the end of
+the first of several joined streams. It does all this without an error, so the files are checked here.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-# --- WAV, AIFF, W64, CAF. Sizes that no file has (0, 0xFFFFFFFF and the like) are what programs write into pipes: they
-# promise nothing.
+# --- WAV, AIFF, W64, CAF. Programs that write to a pipe cannot know the size beforehand. They state 0, 0xFFFFFFFF or
+# the like, which says nothing about the length.
 
 _RIFF_SIZE_UNKNOWN = 0x7FFFF000  # SoX and others write 0x7FFFF000 + header, FFmpeg 0xFFFFFFFF
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 
 def missing_bytes(path: Path) -> int:
-    """Bytes of samples that a WAV, RF64, W64, AIFF or CAF header promises beyond the end of the file (0: none)."""
+    """Return how many bytes of samples are missing at the end of a WAV, RF64, W64, AIFF or CAF file, by its header."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -69,7 +69,7 @@ def _aiff_data_end(file: BinaryIO) -> int:
 def _w64_data_end(file: BinaryIO) -> int:
     file.seek(40)
     while len(head := file.read(24)) == 24:
-        size = int.from_bytes(head[16:], "little")  # counts its own 24 bytes of header
+        size = int.from_bytes(head[16:], "little")  # includes the 24 bytes of this header
         if head[:16] == _W64_DATA:
             return file.tell() + size - 24 if size < 1 << 62 else 0
         if size < 24:
@@ -88,19 +88,19 @@ def _caf_data_end(file: BinaryIO) -> int:
     return 0
 
 
-# --- MP3. A decoder returns whole frames; the encoder's delay and padding are only in the Xing/LAME frame that comes
-# first (Taylor, "Mp3 Info Tag rev 1"). Without it an MP3 does not say how long it is.
+# --- MP3. A decoder returns whole frames. How many of their samples are the encoder's delay and padding is stated only
+# in the Xing/LAME frame at the start (Taylor, "Mp3 Info Tag rev 1"). An MP3 without it does not state its exact length.
 
 
 @dataclass(frozen=True)
 class MpegHeader:
-    """``samples``: exactly, per channel; None without a tag."""
+    """What the first frame of an MPEG audio file states."""
 
-    samples: int | None
+    samples: int | None  # per channel, without delay and padding; None if the frame has no Xing/LAME tag
 
 
 def read_mpeg_header(path: Path) -> MpegHeader | None:
-    """Look at the start of a file; None when it is no MPEG audio (layer I, II or III)."""
+    """Read the first frame of a file. Return None if it is not MPEG audio (layer I, II or III)."""
     with path.open("rb") as file:
         file.seek(_id3_size(file.read(10)))
         frame = file.read(256).ljust(256, b"\0")
@@ -110,7 +110,10 @@ def read_mpeg_header(path: Path) -> MpegHeader | None:
 
 
 def _id3_size(head: bytes) -> int:
-    """Bytes of an ID3v2 tag at the start of a file (sizes hold seven bits a byte), 0 when there is none."""
+    """Return the bytes that an ID3v2 tag takes at the start of a file; 0 if there is none.
+
+    Sizes in ID3v2 have seven bits in each byte.
+    """
     if len(head) < 10 or head[:3] != b"ID3":
         return 0
     size = (head[6] & 127) << 21 | (head[7] & 127) << 14 | (head[8] & 127) << 7 | head[9] & 127
@@ -144,8 +147,8 @@ def _tagged_samples(frame: bytes) -> int | None:
     return samples if samples > 0 else None
 
 
-# --- Ogg pages (RFC 3533). libsndfile draws a stream's serial number from the clock, but equal stems shall have equal
-# bytes: `set_serial` gives it another one.
+# --- Ogg pages (RFC 3533). libsndfile makes a stream's serial number from the time of day. Equal stems must have equal
+# bytes, so `set_serial` replaces that number.
 
 _SERIAL, _CHECKSUM, _SEGMENTS = slice(14, 18), slice(22, 26), 26
 _FIRST = 2  # header flag of the page that begins a stream
@@ -154,10 +157,10 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(frozen=True)
 class OggPages:
-    """``links``: streams one after the other; ``whole``: no page is cut off, lost or damaged."""
+    """What `read_ogg_pages` found in a file."""
 
-    links: int
-    whole: bool
+    links: int  # how many streams follow one another
+    whole: bool  # no page is cut off, lost or damaged
 
 
 def read_ogg_pages(path: Path) -> OggPages:
@@ -167,14 +170,14 @@ def read_ogg_pages(path: Path) -> OggPages:
         for page in _pages(file):
             whole = whole and page[_CHECKSUM] == page_checksum(page)
             first = bool(page[5] & _FIRST)
-            links += first and not in_head  # the tracks of one link all begin together
+            links += first and not in_head  # first pages in a row are tracks of the same link
             in_head = first
         lost = b"OggS" in file.read(1 << 17)
     return OggPages(links, whole and not lost)
 
 
 def set_serial(file: BinaryIO, serial: int) -> None:
-    """Give every page of an open file that holds one stream another serial number, and its checksum anew."""
+    """Write another serial number, and the checksum that follows from it, into every page of a file with one stream."""
     for page in _pages(file):
         page[_SERIAL] = serial.to_bytes(4, "little")
         page[_CHECKSUM] = page_checksum(page)
@@ -183,14 +186,20 @@ def set_serial(file: BinaryIO, serial: int) -> None:
 
 
 def page_checksum(page: bytearray) -> bytes:
-    """CRC-32 as Ogg has it (polynomial 0x04C11DB7, bits not reflected, from 0), made of zlib's reflected one."""
+    """Return the checksum of a page: a CRC-32 with polynomial 0x04C11DB7, bits not reflected, initial value 0.
+
+    zlib's CRC-32 reflects the bits and has another initial value, so the bits are reversed before and after.
+    """
     blank = bytes(page[: _CHECKSUM.start]) + bytes(4) + bytes(page[_CHECKSUM.stop :])
     mirrored = zlib.crc32(blank.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return mirrored.to_bytes(4, "big").translate(_REVERSED)
 
 
 def _pages(file: BinaryIO) -> Iterator[bytearray]:
-    """Each page from the start, the file being left behind it; ends at what is no page. The last may be cut off."""
+    """Yield each page of a file, and leave the file's position at the end of that page.
+
+    Stops at the first bytes that are no page. The last page may be cut off.
+    """
     file.seek(0)
     while len(head := file.read(27)) == 27 and head[:4] == b"OggS":
         lacing = file.read(head[_SEGMENTS])

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Warn = Callable[[str], None]
-"""Receives one readable sentence for each thing that was put right on the way."""
+"""Is called with one sentence for the user about each problem that was corrected."""
 
 LOSSY = "lossy"
 
-# The first line is libsndfile's, the rest FFmpeg's: video containers with a sound track among them.
+# libsndfile reads those of the first line, FFmpeg the others, which include video files with a sound track.
 _SUFFIXES = """
     wav wave rf64 bwf w64 flac aif aiff aifc caf au snd ogg oga opus mp3 mp2
     m4a m4b m4r aac mp4 m4v mov 3gp webm weba mkv mka wma asf ac3 eac3 dts ape wv tta mpc amr avi flv ts mpg
@@ -22,28 +22,23 @@ AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """One audio file: where it is and what it holds.
-
-    ``frames``: samples per channel when the file states them exactly, else None. ``bit_depth``: the depth
-    that keeps what the file has, "16", "24" or "32f", or "lossy" for a codec that has none. ``decoder``: what
-    reads it.
-    """
+    """One audio file: where it is and what it holds."""
 
     path: Path
-    sample_rate: int
+    sample_rate: int  # Hz
     channels: int
-    frames: int | None
+    frames: int | None  # samples per channel; None if the file does not state them exactly
     container: str
     subtype: str
-    bit_depth: str
-    decoder: str = "libsndfile"
+    bit_depth: str  # the one that loses nothing: "16", "24" or "32f"; "lossy" for a codec without a bit depth
+    decoder: str = "libsndfile"  # or "ffmpeg": the library that reads the file
 
     @property
     def seconds(self) -> float | None:
-        """Length in seconds, None when the file does not state it."""
+        """Length in seconds; None if the file does not state it exactly."""
         return None if self.frames is None else self.frames / self.sample_rate
 
 
 def is_audio(path: Path) -> bool:
-    """Whether the name looks like audio (by suffix; hidden files do not), for expanding folders."""
+    """Return whether a file found in a folder is audio, judged by its suffix. Hidden files are not."""
     return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")

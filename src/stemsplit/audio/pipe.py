@@ -17,25 +17,25 @@ from stemsplit.audio.wav import SAMPLE_TYPES, odd_size, wav_bytes, wav_header
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError, reason
 
 RAW_TYPES = ("u8", "s16le", "s24le", "s32le", "f32le", "f64le")
-"""Types of bare samples. All are what a WAV holds, so a header is all that is missing."""
+"""Types of samples without a header. A WAV can hold them all, so a WAV header makes them readable."""
 
 
 @dataclass(frozen=True)
 class RawFormat:
-    """Headerless samples: rate in Hz, interleaved channels, sample type."""
+    """How samples without a header are to be read."""
 
-    sample_rate: int
-    channels: int
-    sample_type: str
+    sample_rate: int  # Hz
+    channels: int  # interleaved
+    sample_type: str  # one of `RAW_TYPES`
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of every channel."""
+        """Bytes of one sample in all channels."""
         return self.channels * SAMPLE_TYPES[self.sample_type][1]
 
 
 def parse_raw(spec: str) -> RawFormat:
-    """``RATE:CHANNELS:FORMAT``, as in "44100:2:s16le". Raises UsageError."""
+    """Parse ``RATE:CHANNELS:FORMAT``, as in "44100:2:s16le". Raises: UsageError."""
     parts = spec.split(":")
     if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
         raise UsageError(f"--raw {spec!r} is not RATE:CHANNELS:FORMAT, as in 44100:2:s16le")
@@ -49,13 +49,19 @@ def parse_raw(spec: str) -> RawFormat:
 
 @contextmanager
 def spool_stdin(stream: BinaryIO, raw: RawFormat | None = None, folder: Path | None = None) -> Iterator[Path]:
-    """Copy a pipe into a temporary file that `probe` and `blocks` can read; deleted at the end.
+    """Copy a pipe into a temporary file that `probe` and `blocks` can read, and delete it at the end.
 
-    With ``raw`` the samples get a WAV header. Decoders need to seek, so a pipe cannot be read as it comes.
+    The copy is needed because decoders seek, and a pipe cannot do that.
+
+    Args:
+        stream: the pipe.
+        raw: what its samples are if it has no header; the copy gets a WAV header.
+        folder: where to put the copy; by default the system's temporary folder.
 
     Raises:
-        EmptyAudioError: nothing came. DecodeError: raw samples that end inside a frame. OutputError: full
-        disk.
+        EmptyAudioError: the pipe gave no bytes.
+        DecodeError: raw samples end in the middle of a frame.
+        OutputError: the copy cannot be written, for example to a full disk.
     """
     with _named_folder(folder) as path:
         with path.open("wb") as file:
@@ -65,7 +71,7 @@ def spool_stdin(stream: BinaryIO, raw: RawFormat | None = None, folder: Path | N
 
 @contextmanager
 def _named_folder(folder: Path | None) -> Iterator[Path]:
-    """A file that is called "stdin", so that what is said about it is understood."""
+    """Yield a path named "stdin" in a new folder, so that messages about the file say "stdin"."""
     try:
         parent = Path(tempfile.mkdtemp(prefix="stemsplit-", dir=folder))
     except OSError as error:
@@ -109,17 +115,24 @@ def write_stream(
     frames: int | None = None,
     raw: bool = False,
 ) -> bool:
-    """Write blocks (channels, n) to a pipe as WAV, or as bare little-endian samples with ``raw``.
+    """Write blocks to a pipe, as a WAV or as samples without a header.
 
-    The header states the exact size when ``frames`` is known (RF64 from 4 GiB), else 0xFFFFFFFF, which
-    readers of pipes take for "until the end".
+    Args:
+        stream: the pipe.
+        blocks: float32 (channels, n) at ±1.
+        sample_rate: Hz.
+        channels: how many.
+        bit_depth: "16", "24" or "32f".
+        frames: samples per channel in all, if known. Then the header states the size (RF64 from 4 GiB). Otherwise it
+            states 0xFFFFFFFF, which programs that read from pipes take for "until the end".
+        raw: leave out the header; samples are little-endian.
 
     Returns:
-        True when all was written; False when the reader went away first (``| head``), which is no error of ours.
+        True if everything was written. False if the reader closed the pipe first, as in ``| head``; that is no error.
 
     Raises:
-        OutputError: the disk behind a redirection is full, and the like.
-        ValueError: the blocks were not ``frames`` long, so that the header is wrong; an error in the program.
+        OutputError: writing failed, for example because output is redirected to a full disk.
+        ValueError: the blocks do not add up to `frames`, so that the header is wrong; a bug of the caller.
     """
     try:
         total = 0
@@ -137,14 +150,14 @@ def write_stream(
 
 
 class _ReaderGoneError(Exception):
-    """The other end of the pipe was closed."""
+    """The program that reads the pipe has closed it."""
 
 
 def _send(stream: BinaryIO, data: bytes) -> None:
     rest = memoryview(data)
     try:
         while rest:
-            rest = rest[stream.write(rest) :]  # an unbuffered stream may take a part only
+            rest = rest[stream.write(rest) :]  # an unbuffered stream may write only a part
         stream.flush()
     except BrokenPipeError as error:
         _lead_nowhere(stream)
@@ -155,7 +168,7 @@ def _send(stream: BinaryIO, data: bytes) -> None:
 
 
 def _lead_nowhere(stream: BinaryIO) -> None:
-    """Point a broken stream at the null device: what is left in its buffer would fail again at exit."""
+    """Point a broken stream at the null device; else Python would fail at exit, when it writes what is buffered."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

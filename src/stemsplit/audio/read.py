@@ -1,4 +1,4 @@
-"""Audio files → float32 blocks, in bounded memory and with the length that the file says."""
+"""Audio files → float32 blocks, in bounded memory and with exactly the length that a file states."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from stemsplit.audio.info import AudioInfo, Warn
 from stemsplit.errors import DecodeError, EmptyAudioError, reason
 
 BLOCK_SAMPLES = 65536
-_BLOCK_VALUES = 1 << 22  # with hundreds of channels blocks get shorter, to stay below 16 MiB
-_HEADER_BYTES = 4096
-_SLOPPY_BYTES = 64  # some programs count their header as samples; that is no damage
+_BLOCK_VALUES = 1 << 22  # at most 16 MiB in a block: with hundreds of channels blocks get shorter
+_HEADER_BYTES = 4096  # a file with more bytes than this holds samples, whatever its header states
+_SLOPPY_BYTES = 64  # some programs count the header as samples, so that few missing bytes are no damage
 
 
 def probe(path: Path) -> AudioInfo:
-    """Read a file's header.
+    """Read the header of a file.
 
     Raises:
-        DecodeError: the file is missing, no regular file, unreadable, damaged, cut off, or not audio.
-        EmptyAudioError: the file has no bytes, or states that it has no samples.
+        DecodeError: the file is missing, not a regular file, unreadable, damaged, cut off, or not audio.
+        EmptyAudioError: the file has no bytes, or its header states that it has no samples.
     """
     path = Path(path)
     try:
@@ -39,14 +39,20 @@ def probe(path: Path) -> AudioInfo:
 def blocks(
     source: Path | AudioInfo, block_samples: int = BLOCK_SAMPLES, *, warn: Warn | None = None
 ) -> Iterator[np.ndarray]:
-    """Decode a whole file as float32 arrays of shape (channels, n), 1 ≤ n ≤ block_samples.
+    """Decode a whole file.
 
-    Integers are scaled to ±1 exactly; floats beyond ±1 are kept. NaN and infinity become 0. ``warn`` receives
-    one sentence for each kind of thing that was put right. The blocks add up to ``AudioInfo.frames`` where
-    that is known.
+    Integers are scaled to ±1 exactly. Floats beyond ±1 are kept. NaN and infinity become 0.
+
+    Args:
+        source: a path, or what `probe` returned.
+        block_samples: the most samples per channel in a block.
+        warn: called with one sentence about each kind of problem that was corrected.
+
+    Yields:
+        float32 (channels, n), 1 ≤ n ≤ block_samples; in all ``AudioInfo.frames`` samples, if that is known.
 
     Raises:
-        DecodeError: as `probe`, and when the file ends early or breaks off in the middle.
+        DecodeError: as `probe`; also if the file ends early or cannot be decoded from some point on.
         EmptyAudioError: the decoder found no samples.
     """
     info = source if isinstance(source, AudioInfo) else probe(source)
@@ -85,14 +91,14 @@ def _identify(path: Path) -> AudioInfo:
     if info is None or info.container == "MP3" or info.frames is None or _is_chained(info):
         return ffmpeg.probe(path)
     if info.frames == 0 and path.stat().st_size > _HEADER_BYTES:
-        return ffmpeg.probe(path)  # a recorder that crashed leaves a length of 0 in front of its samples
+        return ffmpeg.probe(path)  # a recorder that crashed leaves samples behind a header that states a length of 0
     if (missing := missing_bytes(path)) > _SLOPPY_BYTES:
         raise DecodeError(f"{path}: cut off: the last {missing} bytes are missing")
     return info
 
 
 def _is_chained(info: AudioInfo) -> bool:
-    """Whether several Ogg streams follow one another: libsndfile reads only the first."""
+    """Return whether several Ogg streams follow one another, of which libsndfile would read only the first."""
     if info.container != "OGG":
         return False
     pages = read_ogg_pages(info.path)
@@ -109,7 +115,7 @@ def _decode(info: AudioInfo, block_samples: int, warn: Warn | None) -> Iterator[
 
 
 def _silence_non_finite(block: np.ndarray) -> int:
-    """Replace NaN and ±inf by 0 in place; how many there were."""
+    """Replace NaN and ±inf by 0 in place, and return how many there were."""
     finite = np.isfinite(block)
     if finite.all():
         return 0

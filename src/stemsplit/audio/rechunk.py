@@ -1,4 +1,4 @@
-"""Blocks of any sizes → blocks of the sizes that somebody needs."""
+"""Blocks of any sizes → blocks of chosen sizes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 
 class Rechunker:
-    """Arrays that follow one another along an axis, taken again in other pieces.
+    """A stream of arrays that can be taken in pieces of any size.
 
-    It holds what was asked for, and at most one array beyond that.
+    It holds no more than what was asked for and one array of the stream.
 
     Args:
-        blocks: arrays that differ in nothing but their length along `axis`.
-        axis: the last one by default.
+        blocks: arrays that follow one another along `axis` and differ only in their length along it.
+        axis: by default the last one.
     """
 
     def __init__(self, blocks: Iterable[np.ndarray], axis: int = -1) -> None:
@@ -22,28 +22,28 @@ class Rechunker:
         self._held: np.ndarray | None = None
 
     def peek(self, count: int) -> np.ndarray | None:
-        """Return the next `count`, or all that is left; None if there never was a block."""
+        """Return the next `count` entries, or as many as are left. Return None if the stream had no array at all."""
         if not self._fill(count) or self._held is None:
             return self._held
         return self._slice(None, count)
 
     def drop(self, count: int) -> None:
-        """Pass over the next `count`, which were peeked at."""
+        """Remove the next `count` entries, which `peek` has returned."""
         if self._held is not None:
             self._held = self._slice(count, None)
 
     def take(self, count: int) -> np.ndarray | None:
-        """Return the next `count` and pass over them; see `peek`."""
+        """Return what `peek` returns, and remove it."""
         found = self.peek(count)
         self.drop(count)
         return found
 
     def put_back(self, block: np.ndarray) -> None:
-        """Let a block come before all others."""
+        """Insert a block before what is left of the stream."""
         self._held = block if self._held is None else np.concatenate([block, self._held], axis=self._axis)
 
     def all_but(self, count: int) -> Iterator[np.ndarray]:
-        """Yield what comes as it comes, and keep back the last `count`, which can be taken afterwards."""
+        """Yield everything but the last `count` entries, as it comes. What was kept back can be taken afterwards."""
         for block in self._blocks:
             self._held = block if self._held is None else np.concatenate([self._held, block], axis=self._axis)
             if (ready := self._length() - count) > 0:
@@ -51,7 +51,7 @@ class Rechunker:
                 self.drop(ready)
 
     def _fill(self, count: int) -> bool:
-        """Hold `count` if there are so many; return whether there are."""
+        """Read until `count` entries are held. Return False if the stream ends before that."""
         parts = [] if self._held is None else [self._held]
         missing = count - self._length()
         while missing > 0 and (block := next(self._blocks, None)) is not None:
@@ -72,7 +72,7 @@ class Rechunker:
 
 
 def rechunked(blocks: Iterable[np.ndarray], count: int, axis: int = -1) -> Generator[np.ndarray]:
-    """Yield the same values in blocks of `count` along an axis; the last may be shorter, and none is empty."""
+    """Yield the same values in blocks of `count` entries along an axis. The last may be shorter; none is empty."""
     source = Rechunker(blocks, axis)
     while (block := source.take(count)) is not None and block.shape[axis]:
         yield block

@@ -12,14 +12,14 @@ _QUALITY = "VHQ"  # 28 bits of precision: below the noise of 24-bit files
 
 
 def resampled_length(frames: int, rate_in: int, rate_out: int) -> int:
-    """Samples that `resample` makes of ``frames``: frames · rate_out / rate_in, rounded half up."""
+    """Return how many samples `resample` makes of `frames`: frames · rate_out / rate_in, rounded half up."""
     return int(Fraction(frames * rate_out, rate_in) + Fraction(1, 2))
 
 
 def resample(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels: int) -> Iterator[np.ndarray]:
-    """Convert float32 blocks (channels, n) from one rate (Hz) to another; time zero stays time zero.
+    """Convert float32 blocks (channels, n) from one sample rate in Hz to another, without a delay.
 
-    The total length is `resampled_length`. Equal rates pass through untouched.
+    The blocks together have the length that `resampled_length` returns. If the rates are equal, they are not changed.
     """
     if rate_in == rate_out:
         yield from blocks
@@ -33,7 +33,7 @@ def resample(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels
 
 
 class Resampler:
-    """Does what `resample` does with blocks that are handed to it one by one."""
+    """The same conversion as `resample`, for blocks that are given one by one."""
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
         self._rates, self._channels = (rate_in, rate_out), channels
@@ -43,7 +43,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality=_QUALITY)
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Take a block (channels, n) and return what is ready, (channels, m) with m ≥ 0."""
+        """Convert a block (channels, n) and return the samples that are ready, (channels, m) with m ≥ 0."""
         if self._stream is None:
             return block
         self._taken += block.shape[1]
@@ -52,10 +52,10 @@ class Resampler:
         return np.ascontiguousarray(out.T)
 
     def finish(self) -> np.ndarray:
-        """Return what is left, (channels, m) with m ≥ 0; nothing can be pushed any more."""
+        """Return the rest, (channels, m) with m ≥ 0. `push` must not be called afterwards."""
         nothing = np.zeros((0, self._channels), dtype=np.float32)
         if self._stream is None:
-            return nothing.T
+            return np.asarray(nothing.T)
         rest = self._stream.resample_chunk(nothing, last=True)
         wanted = resampled_length(self._taken, *self._rates) - self._made
         return _fit(np.ascontiguousarray(rest.T), max(0, wanted))

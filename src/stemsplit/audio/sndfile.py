@@ -18,12 +18,16 @@ _DEPTHS = {
     "PCM_24": "24", "ALAC_20": "24", "ALAC_24": "24",
     "PCM_32": "32f", "ALAC_32": "32f", "FLOAT": "32f", "DOUBLE": "32f",
 }  # fmt: skip
-_UNKNOWN_LENGTH = 1 << 60  # libsndfile says SF_COUNT_MAX for a FLAC stream whose header has no length
+_UNKNOWN_LENGTH = 1 << 60  # libsndfile gives SF_COUNT_MAX for a FLAC stream whose header states no length
 _MALFORMED = 3
 
 
 def probe(path: Path) -> AudioInfo | None:
-    """The header of a file; None when libsndfile does not know its format, DecodeError when it is broken."""
+    """Read the header of a file. Return None if libsndfile does not know its format.
+
+    Raises:
+        DecodeError: the header is damaged.
+    """
     try:
         with _opened(path) as (sound, _):
             frames = sound.frames if 0 <= sound.frames < _UNKNOWN_LENGTH else None
@@ -37,7 +41,7 @@ def probe(path: Path) -> AudioInfo | None:
 
 
 def blocks(info: AudioInfo, block_samples: int) -> Iterator[np.ndarray]:
-    """Yield float32 (channels, n) with n ≤ block_samples until the decoder has no more."""
+    """Yield float32 (channels, n), n ≤ block_samples, until the decoder has no more. Raises: DecodeError."""
     total = 0
     with _opened(info.path) as (sound, source):
         while len(frames := _read(info, sound, source, block_samples)):
@@ -61,7 +65,7 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, CallbackFile]]:
 
 def _read(info: AudioInfo, sound: soundfile.SoundFile, source: CallbackFile, frames: int) -> np.ndarray:
     try:
-        return sound.read(frames, dtype="float32", always_2d=True)
+        return np.asarray(sound.read(frames, dtype="float32", always_2d=True))
     except soundfile.LibsndfileError as error:
         raise DecodeError(f"{info.path}: damaged or cut off: {_reason(error)}") from error
     finally:

@@ -1,7 +1,7 @@
-"""Title, artist and the rest, from a song to its stems.
+"""Tags such as title and artist, read from a song and written to its stems.
 
-Between formats the names are Vorbis comment fields. What describes the mixed recording and not a stem (replay
-gain, fingerprints, recording ids, gapless sizes) stays behind.
+Here tags have the names of Vorbis comment fields, whatever the format of the file. Tags that describe the mixed
+recording and not a stem (replay gain, fingerprints, recording ids, gapless sizes) are left out.
 """
 
 from __future__ import annotations
@@ -32,17 +32,21 @@ _OF_THE_MIX = (
     "length", "metadata_block_picture", "coverart", "wavexformatextensible_channel_mask", "md5", "rating",
     "fingerprint",
 )  # fmt: skip
-_ID3_LIMIT = 2**32 - 2**24  # sizes in WAV and AIFF end at 4 GiB; leaves room for the tag itself
+_ID3_LIMIT = 2**32 - 2**24  # WAV and AIFF can state sizes up to 4 GiB; this leaves room for the tag
 
 
 @dataclass(frozen=True)
 class Tags:
-    """Lower-case Vorbis comment names → values, in order."""
+    """The tags of one file."""
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Vorbis comment names in lower case → values, in order."""
 
     def for_stem(self, stem: str, track: str) -> Tags:
-        """The same with "(stem)" after the title (``track`` where there is none); no tags stay no tags."""
+        """Return the tags with "(stem)" after the title; `track` is the title if there is none.
+
+        If there are no tags at all, none are made up.
+        """
         if not self.fields:
             return self
         titles = self.fields.get("title", ()) or (track,)
@@ -51,14 +55,13 @@ class Tags:
 
 
 def read_tags(source: Path, warn: Warn | None = None) -> Tags:
-    """The tags of a file; none when it has none. One that cannot be read costs a sentence to ``warn``, no
-    more."""
+    """Read the tags of a file. If they cannot be read, call `warn` and return no tags."""
     import mutagen
 
     try:
         file = mutagen.File(source)
         found = {} if file is None or not file.tags else dict(_fields(file.tags))
-    except Exception as error:  # whatever a parser meets in tags, they must not cost the separation
+    except Exception as error:  # damaged tags of any kind must not stop the separation
         if warn is not None:
             warn(f"{source.name}: its tags could not be read ({_reason(error)})")
         return Tags()
@@ -67,10 +70,18 @@ def read_tags(source: Path, warn: Warn | None = None) -> Tags:
 
 
 def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) -> None:
-    """Put tags into a finished stem of a format of `FORMATS`. The bytes depend on the tags only.
+    """Write tags into a finished stem. Equal tags give equal bytes.
 
-    A container without a place for them (RF64) and a tag that cannot be said cost a sentence to ``warn``. Raises
-    OSError when the disk refuses.
+    If the file cannot hold them, as an RF64 cannot, or a tag cannot be expressed, `warn` is called.
+
+    Args:
+        target: the stem.
+        tags: what to write.
+        format: a key of `FORMATS`.
+        warn: called with one sentence.
+
+    Raises:
+        OSError: the disk refuses.
     """
     if not tags.fields:
         return
@@ -84,7 +95,7 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
     except OSError:
         raise
     except Exception as error:
-        if isinstance(error.__context__, OSError):  # mutagen wraps the disk's own errors
+        if isinstance(error.__context__, OSError):  # mutagen wraps errors of the disk in errors of its own
             raise error.__context__ from error
         if warn is not None:
             warn(f"{target.name}: tags could not be written ({_reason(error)})")
@@ -128,7 +139,7 @@ def _from_mp4(tags: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _mp4_text(value: Any) -> str:
-    """Track and disc numbers are (number, of how many), 0 for unknown."""
+    """Return a value as text. Track and disc numbers are pairs (number, total), in which 0 means unknown."""
     return "/".join(str(part) for part in value if part) if isinstance(value, tuple) else str(value)
 
 
@@ -137,7 +148,8 @@ def _write_comments(target: Path, tags: Tags, format: str) -> None:
     from mutagen.oggopus import OggOpus
     from mutagen.oggvorbis import OggVorbis
 
-    file = {"flac": FLAC, "ogg": OggVorbis, "opus": OggOpus}[format](target)
+    kinds: dict[str, Any] = {"flac": FLAC, "ogg": OggVorbis, "opus": OggOpus}  # Any: mutagen has no types
+    file = kinds[format](target)
     for name, values in tags.fields.items():
         with suppress(ValueError):  # a name that Vorbis comments do not allow
             file[name] = list(values)
@@ -150,16 +162,18 @@ def _write_id3(target: Path, tags: Tags, format: str) -> None:
     from mutagen.mp3 import MP3
     from mutagen.wave import WAVE
 
-    file: Any = {"mp3": MP3, "wav": WAVE, "aiff": AIFF}[format](target)
+    kinds: dict[str, Any] = {"mp3": MP3, "wav": WAVE, "aiff": AIFF}
+    frames: Any = id3
+    file = kinds[format](target)
     if file.tags is None:
         file.add_tags()
     for name, values in tags.fields.items():
         if name in _ID3:
-            file.tags.add(getattr(id3, _ID3[name])(encoding=id3.Encoding.UTF8, text=list(values)))
+            file.tags.add(getattr(frames, _ID3[name])(encoding=id3.Encoding.UTF8, text=list(values)))
         elif name in ("comment", "description"):
-            file.tags.add(id3.COMM(encoding=id3.Encoding.UTF8, lang="XXX", desc="", text=list(values)))
+            file.tags.add(frames.COMM(encoding=id3.Encoding.UTF8, lang="XXX", desc="", text=list(values)))
         else:
-            file.tags.add(id3.TXXX(encoding=id3.Encoding.UTF8, desc=name, text=list(values)))
+            file.tags.add(frames.TXXX(encoding=id3.Encoding.UTF8, desc=name, text=list(values)))
     file.save()
 
 

@@ -1,7 +1,10 @@
-"""WAV and RF64, written here: libsndfile neither turns to RF64 by itself nor leaves the time of day out.
+"""A writer of WAV and RF64 files.
 
-The header has one length for both: 36 bytes are kept free ("JUNK") that become RF64's "ds64" chunk once the
-file has outgrown 32-bit sizes (EBU Tech 3306, section 3.3).
+libsndfile is not used for them: it does not change to RF64 when a file grows too large for WAV, and it writes the time
+of day into the header, so that equal stems would have different bytes.
+
+The header has the same length in both formats. A WAV keeps 36 bytes free (a "JUNK" chunk). They become the "ds64" chunk
+of an RF64 if the file grows beyond 32-bit sizes (EBU Tech 3306, section 3.3).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 from stemsplit.audio.formats import FULL_SCALE
 
 RIFF_LIMIT = 2**32 - 1
-"""The largest size, in bytes, that a RIFF header can state; it also stands for "unknown" or "see ds64"."""
+"""The largest size in bytes that a RIFF header can state. It also means "unknown" or "see the ds64 chunk"."""
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 SAMPLE_TYPES = {
@@ -22,23 +25,28 @@ SAMPLE_TYPES = {
     "u8": (_PCM, 1), "s16le": (_PCM, 2), "s24le": (_PCM, 3), "s32le": (_PCM, 4), "f32le": (_FLOAT, 4),
     "f64le": (_FLOAT, 8),
 }  # fmt: skip
-"""Bit depth that is written, or type of bare samples that are read → (WAV format tag, bytes per sample)."""
+"""Bit depth of a stem, or type of samples from standard input → (WAV format tag, bytes per sample)."""
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-_SPEAKERS = {4: 0x33, 6: 0x3F, 8: 0x63F}  # quadraphonic, 5.1, 7.1; other counts name no speakers
+_SPEAKERS = {4: 0x33, 6: 0x3F, 8: 0x63F}  # quadraphonic, 5.1, 7.1; for other counts no speakers are named
 
 
 def wav_header(
     sample_rate: int, channels: int, bit_depth: str, frames: int | None, *, limit: int = RIFF_LIMIT
 ) -> bytes:
-    """Return everything before the samples, whose type is a key of `SAMPLE_TYPES`.
+    """Return the header of a WAV or RF64 file: everything before the samples.
 
-    ``frames`` None: a stream of unknown length, sizes 0xFFFFFFFF. From ``limit`` bytes on it is an RF64.
+    Args:
+        sample_rate: Hz.
+        channels: how many.
+        bit_depth: a key of `SAMPLE_TYPES`.
+        frames: samples per channel; None for a stream of unknown length, whose sizes are 0xFFFFFFFF.
+        limit: from this size in bytes on, the file is an RF64.
     """
     tag, sample_bytes = SAMPLE_TYPES[bit_depth]
     block = channels * sample_bytes
     fmt = _fmt(sample_rate, channels, bit_depth)
     fact = tag == _FLOAT
-    rest = 4 + 36 + 8 + len(fmt) + 12 * fact + 8  # what RIFF's size counts besides the samples
+    rest = 4 + 36 + 8 + len(fmt) + 12 * fact + 8  # bytes that the RIFF size counts besides the samples
     data = None if frames is None else frames * block
     if data is None:
         riff_size = data_size = samples = RIFF_LIMIT
@@ -68,25 +76,25 @@ def _fmt(sample_rate: int, channels: int, bit_depth: str) -> bytes:
 
 
 def quantize(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
-    """float (…) at ±1 → integers by plain rounding, and how many samples had to be clamped.
+    """Round floats (…) at ±1 to integers; return these, and how many samples had to be clamped.
 
-    "16" gives int16, "24" gives int32 that uses 24 bits. Reading divides by 2**15 or 2**23, so what was read
-    comes back unchanged. No dither: a stem that equals its source must have its bits.
+    "16" gives int16; "24" gives int32 of which 24 bits are used. Reading divides by the same 2**15 or 2**23, so samples
+    that came from a file of this bit depth keep their bits. For the same reason there is no dither.
     """
     full = FULL_SCALE[bit_depth]
     scaled = np.rint(frames * np.float64(full) if bit_depth == "24" else frames * np.float32(full))
-    beyond = (scaled < -full) | (scaled > full)  # +1.0 itself is one step off: no clipping
+    beyond = (scaled < -full) | (scaled > full)  # +1.0 is off by one step only: that is not counted as clipping
     np.clip(scaled, -full, full - 1, out=scaled)
     return scaled.astype(np.int16 if bit_depth == "16" else np.int32), int(np.count_nonzero(beyond))
 
 
 def odd_size(frames: int, channels: int, bit_depth: str) -> bool:
-    """Whether so many samples need a byte of padding after them: chunks have even lengths."""
+    """Return whether the samples take an odd number of bytes. A byte of padding follows them then, by the format."""
     return frames * channels * SAMPLE_TYPES[bit_depth][1] % 2 == 1
 
 
 def wav_bytes(frames: np.ndarray, bit_depth: str) -> tuple[bytes, int]:
-    """Samples (n, channels) float32 → little-endian bytes, and how many samples were clamped."""
+    """Convert float32 samples (n, channels) to little-endian bytes; return these, and how many samples were clamped."""
     if bit_depth == "32f":
         return np.ascontiguousarray(frames, dtype="<f4").tobytes(), 0
     integers, clamped = quantize(frames, bit_depth)
@@ -97,7 +105,7 @@ def wav_bytes(frames: np.ndarray, bit_depth: str) -> tuple[bytes, int]:
 
 
 class WavEncoder:
-    """Writes to an open, seekable binary file; the header is completed by `finish`."""
+    """A writer of one WAV or RF64 to an open, seekable binary file. `finish` completes the header."""
 
     def __init__(
         self, file: BinaryIO, sample_rate: int, channels: int, bit_depth: str, limit: int = RIFF_LIMIT
@@ -108,17 +116,17 @@ class WavEncoder:
         file.write(wav_header(sample_rate, channels, bit_depth, 0))
 
     def write(self, frames: np.ndarray) -> int:
-        """Append float32 (n, channels); how many samples were clamped."""
+        """Append float32 (n, channels), and return how many samples were clamped."""
         data, clamped = wav_bytes(frames, self._depth)
         self._file.write(data)
         self._frames += len(frames)
         return clamped
 
     def abandon(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing: this encoder holds nothing that would have to be freed."""
 
     def finish(self) -> None:
-        """Pad to an even length and write the sizes."""
+        """Pad the samples to an even number of bytes, and write the sizes into the header."""
         if odd_size(self._frames, self._channels, self._depth):
             self._file.write(b"\0")
         self._file.seek(0)

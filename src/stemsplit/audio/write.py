@@ -1,4 +1,7 @@
-"""Stems on disk: whole or not at all, the same bytes each time; all formats but WAV are encoded by libsndfile."""
+"""A writer of stems. A file appears whole or not at all, and equal stems have equal bytes.
+
+All formats but WAV are encoded by libsndfile.
+"""
 
 from __future__ import annotations
 
@@ -31,24 +34,28 @@ class _Encoder(Protocol):
 
 
 class StemWriter:
-    """Writes one stem; a context manager.
+    """A writer of one stem, used as a context manager.
 
-    The file grows under a hidden name in the same folder and takes its own name when the block ends without
-    an error. On any exception, Ctrl-C included, the hidden file is removed and ``target`` stays as it was.
+    The file grows under a hidden name in the same folder. It gets its own name when the block ends without an error. On
+    any exception, Ctrl-C included, the hidden file is removed and `target` stays as it was.
 
     Args:
-        target: the file to write; folders above it are made.
-        sample_rate, channels: Hz, count; checked against the format.
-        format: a key of `FORMATS`; ``bit_depth``: one that it has (`choose_depth`).
-        frames: samples per channel when known, to refuse early what the format cannot hold.
-        tags: written before the file gets its name; ``warn`` hears of what could not be.
-        riff_limit: the size in bytes from which a WAV is an RF64.
+        target: the file to write; missing folders above it are made.
+        sample_rate: Hz; the format must have it.
+        channels: how many; the format must allow that many.
+        format: a key of `FORMATS`.
+        bit_depth: one that the format has, see `choose_depth`.
+        frames: samples per channel if known, so that audio too long for the format is refused at once.
+        tags: written before the file gets its name.
+        warn: called with one sentence if the tags cannot be written.
+        riff_limit: from this size in bytes on, a WAV is an RF64.
 
-    After the block ``frames`` and ``clamped`` (samples beyond ±1 that an integer or lossy format cut) are
-    final.
+    Attributes:
+        frames: samples per channel so far.
+        clamped: samples beyond ±1 so far that an integer or lossy format had to clamp.
 
     Raises:
-        OutputError: the folder or disk refuses, or the format cannot hold this audio.
+        OutputError: the folder or the disk refuses, or the format cannot hold this audio.
     """
 
     def __init__(
@@ -78,7 +85,7 @@ class StemWriter:
         return self
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Drop everything written so far, and begin the file again."""
         self._discard()
         self.frames = self.clamped = 0
         self._start()
@@ -95,7 +102,7 @@ class StemWriter:
                 raise
 
     def write(self, block: np.ndarray) -> None:
-        """Append float32 (channels, n) at ±1."""
+        """Append float32 (channels, n) at ±1. Raises: OutputError."""
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ValueError(f"a block of shape {block.shape} for {self.channels} channels")
         if self._encoder is None:
@@ -139,10 +146,10 @@ class StemWriter:
     def _discard(self) -> None:
         if self._partial is None:
             return
-        with suppress(OSError, soundfile.SoundFileError):  # the error in flight says more than a second one
+        with suppress(OSError, soundfile.SoundFileError):  # the first error says more than those that follow from it
             if self._encoder is not None:
                 self._encoder.abandon()
-        with suppress(OSError):  # closing writes what is buffered, which may be what failed
+        with suppress(OSError):  # closing writes what is buffered, and so may fail again
             if self._file is not None:
                 self._file.close()
         with suppress(OSError):
@@ -160,11 +167,11 @@ class StemWriter:
             raise OutputError(f"cannot write {self.target}: {text}") from error
 
 
-_WRITE_FRAMES = 4096  # libsndfile's Vorbis encoder keeps a whole write on the C stack
+_WRITE_FRAMES = 4096  # libsndfile's Vorbis encoder puts all samples of one call on the C stack
 _OPTIONS: dict[str, dict[str, Any]] = {
     "flac": {"format": "FLAC"},
     "aiff": {"format": "AIFF"},
-    # 320 kbit/s, or the most that MPEG-2 has
+    # 320 kbit/s; at the low sample rates of MPEG-2 the most that it allows
     "mp3": {
         "format": "MP3",
         "subtype": "MPEG_LAYER_III",
@@ -173,15 +180,23 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     # quality 8, about 256 kbit/s for stereo
     "ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.2},
-    # about 130 kbit/s a channel
+    # about 130 kbit/s per channel
     "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.5},
 }
 
 
 class SndfileEncoder:
-    """Writes one stem to an open, seekable file. ``serial`` becomes the Ogg stream's number.
+    """An encoder of one stem, by libsndfile, to an open and seekable file.
 
-    Errors of the file itself come through as they are; libsndfile's own are soundfile.SoundFileError.
+    Errors of the file are raised as they are. Errors of libsndfile are soundfile.SoundFileError.
+
+    Args:
+        file: where to write.
+        format: a key of `FORMATS` other than "wav".
+        rate: Hz.
+        channels: how many.
+        bit_depth: one that the format has.
+        serial: the serial number of the stream, in Ogg files.
     """
 
     def __init__(self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, serial: int) -> None:
@@ -194,7 +209,7 @@ class SndfileEncoder:
             self._check_or_abandon()
 
     def write(self, frames: np.ndarray) -> int:
-        """Append float32 (n, channels); how many samples were clamped to ±1."""
+        """Append float32 (n, channels), and return how many samples were clamped to ±1."""
         samples, clamped = _encodable(frames, self._depth)
         for start in range(0, len(samples), _WRITE_FRAMES):
             try:
@@ -204,7 +219,7 @@ class SndfileEncoder:
         return clamped
 
     def finish(self) -> None:
-        """Write what the codec still holds, and the header."""
+        """Write the samples that the codec still holds, and complete the header."""
         try:
             self._sound.close()
         finally:
@@ -213,7 +228,7 @@ class SndfileEncoder:
             set_serial(self._sink.file, self._serial)
 
     def abandon(self) -> None:
-        """Free the codec without writing any more."""
+        """Free the codec without writing anything more."""
         self._sink.abandoned = True
         self._sound.close()
 
@@ -221,15 +236,19 @@ class SndfileEncoder:
         try:
             self._sink.check()
         except BaseException:
-            self._sink.abandoned = True  # the codec is freed later, when the file is closed already
+            self._sink.abandoned = True  # the codec will be freed after the file is closed, and must not write then
             raise
 
 
 def _encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
-    """Samples as libsndfile shall store them. It would scale floats by one step less than it divides by."""
+    """Return the samples as libsndfile is to store them, and how many were clamped.
+
+    Integers are made here, because libsndfile multiplies by one less than it divides by when it reads: samples would
+    not come back the same.
+    """
     if bit_depth == "16":
         return quantize(frames, bit_depth)
     if bit_depth == "24":
         samples, clamped = quantize(frames, bit_depth)
-        return samples << 8, clamped  # it keeps the upper 24 bits of 32
+        return samples << 8, clamped  # libsndfile writes the upper 24 of the 32 bits
     return np.clip(frames, -1.0, 1.0), int(np.count_nonzero(np.abs(frames) > 1.0))
