@@ -1,1 +1,1 @@
-"""The files that a run finds, names, keeps and writes beside its audio."""
+"""The files around a run: its inputs, the names of its outputs, temporary stems, and manifests."""

@@ -1,4 +1,4 @@
-"""What the user named → the audio files to work on."""
+"""The paths that the user named → the audio files to work on."""
 
 from __future__ import annotations
 
@@ -14,18 +14,25 @@ from stemsplit.files.naming import track_name
 
 @dataclass(frozen=True)
 class Input:
-    """One file. `track` names it among the outputs: "song", or "folder/song" under a folder that was given."""
+    """One file to work on."""
 
     path: Path
-    track: str
-    name: str  # as the user knows it
+    track: str  # its name among the outputs: "song", or "subfolder/song" if the user named a folder
+    name: str  # for messages to the user
 
 
 def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
-    """Expand folders, sorted and without hidden files, stems of earlier runs, and doubles.
+    """Return the audio files that `paths` name, and those in the folders that they name, without doubles.
 
-    `stem`: the one stem of earlier runs that is an input after all.
-    Raises: UsageError for a path that does not exist, and for a folder without audio.
+    The files of a folder are sorted. Hidden files, the output folder and the stems of earlier runs are left out.
+
+    Args:
+        paths: what the user named.
+        output: the folder that the run writes to.
+        stem: a stem of earlier runs to take all the same, for example "vocals" to read melodies from.
+
+    Raises:
+        UsageError: a path does not exist, or a folder holds no audio.
     """
     if not paths:
         raise UsageError("nothing to separate: name a file or a folder")
@@ -48,12 +55,13 @@ def _expand(path: Path, output: Path, stem: str | None) -> Iterable[Input]:
 
 
 def _track_in(folder: Path, file: Path) -> str:
-    below = file.parent.relative_to(folder) if file.is_relative_to(folder) else Path()  # a template may lead elsewhere
+    # A stem of an earlier run may lie outside of the folder, if its --template said so.
+    below = file.parent.relative_to(folder) if file.is_relative_to(folder) else Path()
     return (below / track_name(file, AUDIO_SUFFIXES)).as_posix()
 
 
 def _walk(folder: Path, output: Path, seen: set[Path], stem: str | None) -> Iterator[Path]:
-    """Files below a folder. Links to folders are followed once, so that a circle ends."""
+    """Yield the files in a folder and below it. Each real folder is entered once, so that circular links end."""
     if (real := folder.resolve()) in seen:
         return
     seen.add(real)
@@ -74,11 +82,11 @@ def _walk(folder: Path, output: Path, seen: set[Path], stem: str | None) -> Iter
 
 
 def _stem_of(folder: Path, stem: str | None) -> Iterator[Path]:
-    """The file of a stem, if the manifest that an earlier run left in `folder` knows it and it is there."""
+    """Yield the file of a stem, if the manifest in `folder` lists that stem and the file exists."""
     path = folder / MANIFEST_NAME
     try:
         made = output_paths(path, read_manifest(path) or {"outputs": {}})
-    except (KeyError, TypeError, AttributeError):  # somebody wrote into it
+    except (KeyError, TypeError, AttributeError):  # somebody edited the manifest
         return
     if stem in made and made[stem].is_file():
         yield made[stem]

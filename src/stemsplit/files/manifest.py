@@ -1,13 +1,16 @@
-"""What was made of a track, from what and how; and whether that still holds. For `separate` it is stemsplit.json:
+"""Manifests: what was made of a track, from which input, model and settings.
+
+A run reads the manifest of an earlier run to see whether a track is done already. The manifest of `separate` is
+stemsplit.json, beside the stems:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "sha256", "bytes", "sample_rate", "channels", "samples", "codec"},
      "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu",
      "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
-     "gain": one for all stems, "seconds": it took, "warnings": […]}
+     "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […]}
 
-Paths of outputs are relative to the manifest, so that a folder can be moved. A peak is the largest absolute
-sample as written, 1 being full scale. What `melody` adds is told in `melody.track`.
+Paths of outputs are relative to the manifest, so that the folder can be moved. A peak is the largest absolute sample as
+written, with 1 as full scale. `runs.transcribe` describes the manifest of `melody`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ MANIFEST_NAME = "stemsplit.json"
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """A manifest of this format, or None."""
+    """Read a manifest. Return None if there is none, or if it is not of this format."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -34,30 +37,36 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write a manifest whole or not at all.
-
-    Raises: OutputError.
-    """
+    """Write a manifest, whole or not at all. Raises: OutputError."""
     text = json.dumps({"format": FORMAT, **manifest}, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode("utf-8", "backslashreplace"))  # a file name need not be Unicode
+    write_whole(path, text.encode("utf-8", "backslashreplace"))  # a file name may hold bytes that are not Unicode
 
 
 def output_record(manifest: Path, target: Path, peak: float | None = None) -> dict[str, Any]:
-    """What a manifest says of a finished file, and of its peak if it is a stem."""
+    """Return the entry of a manifest about a finished file.
+
+    Args:
+        manifest: where the manifest will be.
+        target: the file.
+        peak: its largest absolute sample, if it is a stem.
+    """
     path = Path(os.path.relpath(target, manifest.parent)).as_posix()
     record = {"path": path, "sha256": sha256_of(target)}
     return record if peak is None else record | {"peak": round(peak, 6)}
 
 
 def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
-    """Output → file, as a manifest at `path` names them."""
+    """Return the outputs that a manifest at `path` lists: name → file."""
     return {stem: Path(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
 
 
 def still_holds(
     path: Path, *, source: Path, model_sha256: str, settings: Mapping[str, Any], targets: Mapping[str, Path]
 ) -> bool:
-    """Whether the manifest at `path` is of this very work, and its input and outputs are unchanged since."""
+    """Return whether the manifest at `path` shows that this work is done.
+
+    The model, the settings and the targets must be the same, and the input and all outputs must be unchanged.
+    """
     manifest = read_manifest(path)
     if manifest is None:
         return False
@@ -70,5 +79,5 @@ def still_holds(
         hashes = {source: manifest["input"]["sha256"]}
         hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
         return all(sha256_of(file) == expected for file, expected in hashes.items())
-    except (OSError, KeyError, TypeError, AttributeError):  # a file is gone, or somebody wrote into the manifest
+    except (OSError, KeyError, TypeError, AttributeError):  # a file is gone, or somebody edited the manifest
         return False

@@ -1,4 +1,4 @@
-"""Names: a song's track name, and the paths of its stems from a template."""
+"""The name of a track, and the paths of its stems by a template."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ FIELDS = ("track", "stem", "ext")
 
 
 def track_name(path: PurePath, suffixes: frozenset[str]) -> str:
-    """The name of a file without its suffix, if that is one of `suffixes`; never empty, "." or ".."."""
+    """Return a file's name, without its suffix if that is one of `suffixes`. It is never empty, "." or ".."."""
     name = path.stem if path.suffix.lower() in suffixes else path.name
     return name.rstrip(". ") or "track"  # Windows cannot keep dots and spaces at the end
 
 
 def check_template(template: str) -> None:
-    """Refuse a template before it is used.
-
-    Raises: UsageError.
-    """
+    """Check a template of output paths before any work. Raises: UsageError."""
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
@@ -37,10 +34,7 @@ def check_template(template: str) -> None:
 
 
 def stem_path(output: Path, template: str, track: str, stem: str, ext: str) -> Path:
-    """Where a stem goes.
-
-    Raises: UsageError if that is outside of `output`.
-    """
+    """Return the path of a stem. Raises: UsageError if it is outside of `output`."""
     if set(stem) & set('/\\\0:*?"<>|') or stem in ("", ".", ".."):
         raise UsageError(f"a stem cannot be called {stem!r}: it would not be a file name")
     inside = template.format(track=track, stem=stem, ext=ext)
@@ -51,5 +45,8 @@ def stem_path(output: Path, template: str, track: str, stem: str, ext: str) -> P
 
 
 def same_place(path: Path) -> str:
-    """Equal for paths that some file system takes for one: Unicode forms and letter case are folded."""
+    """Return a key that is equal for all paths that some file system takes for the same file.
+
+    Such paths may differ in letter case and in the way that Unicode composes letters.
+    """
     return unicodedata.normalize("NFC", str(path.absolute())).casefold()

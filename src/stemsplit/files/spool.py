@@ -1,4 +1,4 @@
-"""A stem on disk before it is encoded, so that one gain for the whole track can be known first."""
+"""Temporary storage of a stem on disk, until the gain of the whole track is known and the stem can be encoded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from stemsplit.errors import OutputError, reason
 
 
 class Spool:
-    """Raw float32 of one stem in a file without a name; a context manager. The system frees it even after a crash.
+    """The float32 samples of one stem, in a temporary file that the system removes even after a crash.
 
-    ``frames``: samples per channel so far; ``peak``: largest absolute sample so far, NaN once one was not a number.
-    ``folder``: where the space is taken, by default the system's temporary folder.
+    It is a context manager.
+
+    Args:
+        channels: how many.
+        folder: where the file is; by default the system's temporary folder.
+
+    Attributes:
+        frames: samples per channel so far.
+        peak: the largest absolute sample so far; NaN if any sample is NaN.
     """
 
     def __init__(self, channels: int, folder: Path | None = None) -> None:
@@ -37,11 +44,11 @@ class Spool:
         self.close()
 
     def close(self) -> None:
-        """Give the space back."""
+        """Remove the file."""
         self._file.close()
 
     def write(self, block: np.ndarray) -> None:
-        """Append float32 (channels, n). Raises OutputError when the disk is full."""
+        """Append float32 (channels, n). Raises: OutputError, for example if the disk is full."""
         if not block.shape[1]:
             return
         frames = np.ascontiguousarray(block.T, dtype=np.float32)
@@ -54,7 +61,7 @@ class Spool:
         self.peak = float(np.maximum(self.peak, np.abs(frames).max()))
 
     def blocks(self, block_samples: int = 65536, gain: float = 1.0) -> Iterator[np.ndarray]:
-        """Read back from the start as (channels, n), times ``gain``; may be called again."""
+        """Yield everything from the start as float32 (channels, n), multiplied by `gain`. May be called repeatedly."""
         for start in range(0, self.frames, block_samples):
             count = min(block_samples, self.frames - start) * self.channels
             try:
