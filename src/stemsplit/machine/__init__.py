@@ -1,1 +1,1 @@
-"""The machine underneath: cores, memory, devices, threads and disk."""
+"""The machine that stemsplit runs on: cores, memory, devices, threads and disk."""

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: fewer than the machine has, under taskset or in a container."""
+"""How many processor cores this process may use. In a container or under taskset it is fewer than the machine has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that the scheduler and the control group leave to this process, at least 1."""
+    """Return how many cores the scheduler and the control group leave to this process; at least 1."""
     quota = cgroup_quota()
     cores = _scheduled_cores()
     return cores if quota is None else max(1, min(cores, int(quota)))
@@ -24,9 +24,14 @@ def _scheduled_cores() -> int:
 
 
 def cgroup_quota(own: Path = _OWN_CGROUP, mounted: Path = _CGROUPS) -> float | None:
-    """Cores' worth of time that the control group grants, the least of all groups above; None without a limit.
+    """Return the processor time that the Linux control group allows, in cores; None if there is no limit.
 
-    Version 2 keeps it in cpu.max of every group, version 1 in two files of the controller "cpu".
+    It is the lowest limit of the group and of all groups above it. Version 2 of control groups states the limit in the
+    file cpu.max of every group, version 1 in two files of the controller "cpu".
+
+    Args:
+        own: the file that says which group this process is in.
+        mounted: where the control groups are mounted.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
@@ -42,7 +47,10 @@ def cgroup_quota(own: Path = _OWN_CGROUP, mounted: Path = _CGROUPS) -> float | N
 
 
 def _limits(root: Path, path: str, read: Callable[[Path], float | None]) -> list[float]:
-    """The limits of a group and of all above it; inside a container the group's own path may not be mounted."""
+    """Return the limits of a group and of all groups above it.
+
+    Groups whose folder is missing are skipped: in a container the group's own path may not be mounted.
+    """
     group = root / path.lstrip("/")
     found = []
     for folder in (group, *group.parents):
@@ -57,13 +65,13 @@ def _limits(root: Path, path: str, read: Callable[[Path], float | None]) -> list
 
 
 def _version_2(folder: Path) -> float | None:
-    """cpu.max: "max 100000" or "150000 100000", in microseconds."""
+    """Read cpu.max, which holds quota and period in microseconds: "max 100000" or "150000 100000"."""
     quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
     return None if quota == "max" else int(quota) / int(period)
 
 
 def _version_1(folder: Path) -> float | None:
-    """-1 stands for no limit."""
+    """Read the quota and the period, in microseconds. A quota of -1 means that there is no limit."""
     quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
     period = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
     return None if quota < 0 else quota / period

@@ -1,4 +1,4 @@
-"""Names of devices, precisions and backends → what torch is to use."""
+"""Names of devices and precisions that the user gave → what torch is to use; and its number of threads."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from stemsplit.errors import DeviceError
 from stemsplit.machine.cores import usable_cores
 
 SMALL_PARAMETERS = 16_000_000
-"""The products of networks below this are not worth sharing among threads: they compute chunks side by side instead."""
+"""Networks with fewer parameters compute several chunks at once on a CPU, one per thread.
+
+Their matrix products are too small to be divided among threads.
+"""
 MOST_SIDE_BY_SIDE = 8
-"""Each chunk under way takes memory."""
+"""The most chunks at once, because each of them takes memory."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 BACKEND_VARIABLE = "STEMSPLIT_BACKEND"
-"""Which backend computes the networks' layers: auto, or a name of `networks.backends`."""
+"""The environment variable that chooses the backend: auto, or a name in `networks.backends.choose`."""
 
 
 def wanted_backend() -> str:
-    """Return the backend that the environment asks for, or "auto"."""
+    """Return the backend that the environment variable names, or "auto"."""
     return os.environ.get(BACKEND_VARIABLE) or "auto"
 
 
 @contextmanager
 def threads_within_cores() -> Iterator[None]:
-    """Inside, let PyTorch use no more threads than cores are left to this process.
+    """Limit PyTorch, inside the block, to as many threads as this process may use cores.
 
-    PyTorch minds the scheduler's word and not the control group's: in a container with two cores' worth of time on a
-    large machine it would start a thread per core, which then wait for one another.
+    PyTorch respects the scheduler's limit, but not that of the control group. In a container that may use two cores of
+    a large machine, it would start a thread for every core of the machine, and these would wait for one another.
     """
     before = torch.get_num_threads()
     if before <= (most := usable_cores()):
@@ -47,9 +50,11 @@ def threads_within_cores() -> Iterator[None]:
 
 
 def chunks_side_by_side(device: torch.device, parameters: int | None) -> int:
-    """How many chunks a network of this size computes at once: on a CPU, if it is small, one per thread of PyTorch's.
+    """Return how many chunks to compute at once: on a CPU with a small network one per thread, otherwise 1.
 
-    `parameters` is None where nothing is known of the network, such as whether threads may share it.
+    Args:
+        device: where the network is.
+        parameters: how many the network has; None if several threads may not call it at once, or nothing is known.
     """
     if device.type != "cpu" or parameters is None or parameters >= SMALL_PARAMETERS:
         return 1
@@ -57,17 +62,17 @@ def chunks_side_by_side(device: torch.device, parameters: int | None) -> int:
 
 
 def available_devices() -> tuple[str, ...]:
-    """What `choose_device` accepts here, the fastest first: ("cuda:0", …, "mps", "cpu")."""
+    """Return the devices of this machine, the fastest first: ("cuda:0", …, "mps", "cpu")."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = ("mps",) if torch.backends.mps.is_available() else ()
     return (*(f"cuda:{index}" for index in range(gpus)), *mps, "cpu")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called auto, cpu, cuda, cuda:N or mps; auto is the fastest one.
+    """Return the device called auto, cpu, cuda, cuda:N or mps; auto is the fastest one here.
 
     Raises:
-        DeviceError: no such name, or no such device here; an explicit choice is never replaced by another.
+        DeviceError: the name is unknown, or this machine has no such device. Only auto may fall back to another one.
     """
     available = available_devices()
     if name == "auto":
@@ -84,13 +89,13 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """The dtype for autocast on this device, None for plain fp32.
+    """Return the dtype for autocast on this device; None means plain fp32.
 
-    auto is fp32 on the CPU and on MPS; on CUDA it is bf16 from Ampere (compute capability 8) on, fp16 on
-    Volta and Turing, fp32 on what came before.
+    On the CPU and on MPS, auto is fp32. On CUDA it is bf16 for Ampere (compute capability 8) and newer, fp16 for Volta
+    and Turing, and fp32 for older GPUs.
 
     Raises:
-        DeviceError: no such name, or a precision that this device does not compute in.
+        DeviceError: the name is unknown, or the device does not compute in that precision.
     """
     if name not in PRECISIONS:
         raise DeviceError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
@@ -110,5 +115,5 @@ def _fastest_safe(device: torch.device) -> torch.dtype | None:
 
 
 def _generation(device: torch.device) -> int:
-    """Major compute capability: 7 Volta and Turing, 8 Ampere and Ada, 9 Hopper."""
+    """Return the major compute capability: 7 is Volta and Turing, 8 Ampere and Ada, 9 Hopper."""
     return torch.cuda.get_device_capability(device)[0]

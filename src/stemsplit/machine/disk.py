@@ -1,4 +1,7 @@
-"""Files on disk: written aside, synced, then renamed, so that a name never stands for half a file."""
+"""Writing files: first under a hidden name, then synced and renamed, so that no name ever stands for half a file.
+
+Also hashes and locks of files.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ from pathlib import Path
 from stemsplit.errors import OutputError, reason
 
 POLL_SECONDS = 0.1
-"""How often a lock that another process holds is tried."""
+"""Seconds between attempts to get a lock that another process holds."""
 
 
 def partial_path(target: Path) -> Path:
-    """Return a fresh hidden name beside `target`, short enough for any file system that holds the target's."""
+    """Return a new hidden name in the folder of `target`, no longer than a file system with that name allows."""
     return target.with_name(f".{target.name[:40]}.partial-{secrets.token_hex(4)}")
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Sync a finished file and give it its name, so that both survive a power cut. Raises: OSError."""
+    """Sync a finished file to disk and rename it, so that both survive a power cut. Raises: OSError."""
     with partial.open("r+b") as file:
         os.fsync(file.fileno())
     partial.replace(target)
@@ -35,10 +38,12 @@ def put_in_place(partial: Path, target: Path) -> None:
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """Yield a hidden path to write to; it becomes `target` if the block succeeds, and is removed if not.
+    """Yield a hidden path to write to, which is renamed to `target` if the block succeeds and removed if it fails.
 
-    The folders above are made.
-    Raises: OutputError for what the disk refuses, in the block too; `target` is then as it was before.
+    Missing folders above `target` are made. If anything fails, `target` stays as it was.
+
+    Raises:
+        OutputError: for any OSError, also for one that is raised inside the block.
     """
     partial = partial_path(target)
     try:
@@ -53,16 +58,25 @@ def written_aside(target: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a small file, whole or not at all; text in UTF-8. Raises: OutputError."""
+    """Write a small file, whole or not at all. Text is written as UTF-8. Raises: OutputError."""
     with written_aside(path) as partial:
         partial.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
 def staged(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Yield a place to write each file to; when the block succeeds they move to their targets, all in one folder.
+    """Yield a temporary path for each of several files, and move them all to their targets if the block succeeds.
 
-    Raises: OutputError.
+    The targets must be in the same folder. If a file cannot be moved, the targets that are new are removed again.
+
+    Args:
+        targets: name → target.
+
+    Yields:
+        name → temporary path.
+
+    Raises:
+        OutputError: the folder or the disk refuses.
     """
     folder = next(iter(targets.values())).parent
     with new_folders_removed_on_error(targets.values()):
@@ -80,7 +94,7 @@ def staged(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
 
 
 def _move(places: Mapping[str, Path], targets: Mapping[str, Path]) -> None:
-    """Rename all files; if one cannot be renamed, remove those that are new."""
+    """Rename all files. If one cannot be renamed, remove those that replaced no older file."""
     new: list[Path] = []
     try:
         for name, target in targets.items():
@@ -99,19 +113,19 @@ def _move(places: Mapping[str, Path], targets: Mapping[str, Path]) -> None:
 
 @contextmanager
 def new_folders_removed_on_error(targets: Iterable[Path]) -> Iterator[None]:
-    """Remove the folders of targets that were not there before, if the block fails."""
+    """If the block fails, remove the folders above `targets` that did not exist before, unless they hold files."""
     missing = {folder for target in targets for folder in target.parents if not folder.exists()}
     try:
         yield
     except BaseException:
         for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):  # not empty, or never made
+            with suppress(OSError):  # it is not empty, or was never made
                 folder.rmdir()
         raise
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, read in blocks of 1 MiB."""
+    """Return the SHA-256 of a file in hexadecimal. The file is read in blocks of 1 MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -121,11 +135,16 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold an exclusive lock on `path`, created if needed; wait while another process holds it.
+    """Hold an exclusive lock on the file `path`, which is created if needed. Wait while another process holds it.
 
-    The system drops the lock when a process dies, so none is ever left behind. Yields False where the file system
-    knows no locks: then the caller must not share its temporary files with other processes.
-    Raises: OutputError if the file cannot be made.
+    The system releases the lock when the process ends, even by a crash, so no lock is ever left behind.
+
+    Yields:
+        True, or False if the file system has no locks. Then the caller must not share its temporary files with other
+        processes.
+
+    Raises:
+        OutputError: the file cannot be created.
     """
     try:
         file = path.open("a+b")
@@ -145,7 +164,7 @@ _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 def _try_lock(descriptor: int) -> bool | None:
-    """Return True if it is held now, None if another process holds it, False if this file system has no locks."""
+    """Try once to lock: True if it is locked now, None if another process holds it, False if there are no locks."""
     try:
         if os.name == "nt":
             windows = importlib.import_module("msvcrt")
@@ -170,7 +189,7 @@ def _unlock(descriptor: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut, on systems where a folder can be synced."""
+    """Sync a folder, so that a new name in it survives a power cut; on systems that can do this."""
     if os.name != "posix":
         return
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The process's heap: keep freed memory instead of giving it back to the system page by page."""
+"""Memory of the process: let it keep what it has freed, instead of returning it to the system each time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _KEEP_BYTES = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse large freed blocks; return whether it could be told.
+    """Tell glibc to reuse large blocks that were freed, and return whether that was possible.
 
-    By default each large tensor is mapped anew and the kernel zeroes every page of it: a large part of the time of
-    a forward pass on a CPU. Peak memory does not change; it only is not returned between passes. Elsewhere than on
-    glibc nothing happens.
+    By default glibc maps new memory for each large tensor, and the kernel fills every page of it with zeros. That takes
+    a large part of a forward pass on a CPU. With this setting the peak of memory stays the same, but the memory is not
+    returned to the system between passes. Without glibc nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,11 +1,12 @@
-"""The stages of one pass, each in a thread of its own: what is read ahead, computed here, and written behind.
+"""The three stages of a pass over a song, each in its own thread: reading ahead, computing, and writing behind.
 
            ahead                                here                               behind
     decode → resample  ─channel→  chunks → network → overlap-add → resample → mix  ─channel→  files
 
-The network stays in the calling thread, where Python raises Ctrl-C. Channels are short: memory does not grow. An
-error of a stage is raised in the calling thread, once and as it is; and whenever the caller leaves, the threads stop
-at their next item and have ended when it is gone. On a single core all of it runs in the calling thread, in turns.
+"here" is the calling thread. The network runs there, because that is where Python raises Ctrl-C. Channels hold only a
+few items, so that memory does not grow with the song. An error in a stage is raised in the calling thread, once and
+unchanged. If the calling thread leaves early, the other threads stop at their next item, and it waits for them to end.
+With a single core, everything runs in the calling thread.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ BEHIND_ITEMS = 2
 
 @dataclass(frozen=True)
 class _Said:
-    """A warning on its way to the calling thread, in its place among the items."""
+    """A warning that travels to the calling thread, in order with the items."""
 
     text: str
 
 
 class Channel(Generic[T]):
-    """A short queue from one thread to one other; either end may leave."""
+    """A queue of at most `depth` items from one thread to another. Both the sender and the receiver may leave early."""
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
@@ -44,7 +45,7 @@ class Channel(Generic[T]):
         self._error: BaseException | None = None
 
     def put(self, item: T) -> bool:
-        """Wait for room and append; False if the receiver has left."""
+        """Wait until there is room, and append an item. Return False if the receiver has left."""
         with self._changed:
             while len(self._items) >= self._depth and not self._left:
                 self._changed.wait()
@@ -54,7 +55,12 @@ class Channel(Generic[T]):
             return not self._left
 
     def end(self, error: BaseException | None = None, *, at_once: bool = False) -> None:
-        """The sender's last word: after the items that wait, or instead of them, comes the end or the error."""
+        """Tell the receiver that no more items will come. The sender calls this once it is done.
+
+        Args:
+            error: raised in the receiver, after the items that still wait.
+            at_once: drop the items that still wait.
+        """
         with self._changed:
             if at_once:
                 self._items.clear()
@@ -62,7 +68,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def leave(self) -> None:
-        """The receiver's last word."""
+        """Tell the sender that no more items are wanted. The receiver calls this."""
         with self._changed:
             self._left = True
             self._items.clear()
@@ -85,9 +91,14 @@ class Channel(Generic[T]):
 
 @contextmanager
 def ahead(make: Callable[[Warn], Iterable[T]], warn: Warn, *, depth: int = AHEAD_ITEMS) -> Iterator[Iterator[T]]:
-    """The items that `make` yields, made by a thread that keeps up to `depth` of them ready.
+    """Run `make` in another thread, and yield an iterator of its items of which up to `depth` are ready beforehand.
 
-    `make` is handed whom to warn; its warnings reach `warn` in the thread that takes the items. Its errors do, too.
+    Errors of `make` are raised by the iterator.
+
+    Args:
+        make: called with a function for warnings; returns the items.
+        warn: called with those warnings, in the thread that uses the iterator.
+        depth: the most items that wait.
     """
     if usable_cores() == 1:
         yield iter(make(warn))
@@ -126,14 +137,14 @@ def _told(channel: Channel[T | _Said], warn: Warn) -> Iterator[T]:
 
 
 class Behind(Generic[T]):
-    """Does some work on items, one by one in their order, in a thread of its own; a context manager.
+    """A thread that does some work on each item it is given, in order; used as a context manager.
 
-    At the end of the block all items are done. If the block fails, no further item is begun; the thread has ended in
-    any case. On a single core `put` does the work itself.
+    At the end of the block all items are done. If the block fails, the items that still wait are dropped. In both cases
+    the thread has ended. With a single core there is no thread: `put` does the work.
 
     Args:
-        work: is called with every item.
-        depth: items that may wait.
+        work: called with every item.
+        depth: the most items that wait.
     """
 
     def __init__(self, work: Callable[[T], object], *, depth: int = BEHIND_ITEMS) -> None:
@@ -149,7 +160,10 @@ class Behind(Generic[T]):
         return self
 
     def put(self, item: T) -> None:
-        """Hand over an item, and wait while too many do. Raises: what `work` raised of an item before."""
+        """Give an item to the thread; wait first if too many items wait.
+
+        Raises: the error of `work`, if it has failed on an earlier item.
+        """
         if self._thread is None:
             self._work(item)
         elif not self._channel.put(item):

@@ -1,6 +1,6 @@
-"""Pieces of one stream computed at the same time, a thread each, and handed on in their order.
+"""Several items of a stream computed at once, each in its own thread, with results in the order of the items.
 
-The products of a small network are too small to be shared among threads; whole chunks are not.
+The matrix products of a small network are too small to be divided among threads. Whole chunks are large enough.
 """
 
 from __future__ import annotations
@@ -27,20 +27,24 @@ def in_order(
     alone: Callable[[T], R],
     crowded: Callable[[BaseException], bool],
 ) -> Iterator[tuple[T, R]]:
-    """Pair every item with `work(item)`, at most `width` at once; items are taken in the calling thread, as needed.
+    """Yield (item, work(item)) for every item in order, while up to `width` items are computed at once.
 
-    In the threads that run `work`, PyTorch computes every operation on the thread that asks for it. Elsewhere in the
-    process it has the threads that it had.
+    In the threads that run `work`, PyTorch uses a single thread for each operation. The rest of the process keeps the
+    number of threads that it had. If the caller stops early, items that have begun are finished, and no other is begun.
 
-    Where `work` raises an error that is `crowded`, such as too little memory for several at once, that item and all
-    after it are left to `alone`, one by one in the calling thread. Any other error is raised in its item's place.
-    Whoever leaves waits for what is under way, and nothing more is begun.
+    Args:
+        work: computes one item; called in several threads.
+        items: taken in the calling thread, only as fast as they are needed.
+        width: the number of threads.
+        alone: computes one item when `work` cannot; called in the calling thread, with that item and all after it.
+        crowded: whether an error of `work` means that it failed only because several ran at once, as for lack of
+            memory. Then `alone` takes over. Any other error is raised when its item is due.
     """
     items, waiting = iter(items), deque[tuple[T, Future[R]]]()
     with _single_threaded(width) as pool:
         try:
             while True:
-                for item in islice(items, width + 1 - len(waiting)):  # one more than can run: nobody waits for us
+                for item in islice(items, width + 1 - len(waiting)):  # one more than can run, so that no thread idles
                     waiting.append((item, pool.submit(work, item)))
                 if not waiting:
                     return
@@ -55,32 +59,32 @@ def in_order(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     left = [item, *(item for item, _ in waiting)]
-    del future, waiting  # which keep what failed in memory
+    del future, waiting  # they would keep the memory of the failed work alive
     for item in chain(left, items):
         yield item, alone(item)
 
 
 def _single_threaded(width: int) -> ThreadPoolExecutor:
-    """Return a pool of `width` running threads, in each of which PyTorch computes on that thread alone.
+    """Return a pool of `width` running threads, in each of which PyTorch uses a single thread.
 
-    PyTorch keeps a number of threads for each thread, and one that new threads begin with. Setting the former sets the
-    latter, too: it is put back as soon as all threads of the pool have begun.
+    PyTorch keeps its number of threads for each Python thread, and also the number that new Python threads begin with.
+    Setting the first also sets the second. So the number is set back once all threads of the pool have begun.
     """
     before, ready = torch.get_num_threads(), Barrier(width + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # the first question in a thread would undo what is set before it
+        torch.get_num_threads()  # the first call in a thread resets the number, so it has to come before the next line
         torch.set_num_threads(1)
-        with suppress(BrokenBarrierError):  # not all could be started
+        with suppress(BrokenBarrierError):  # not all threads could be started
             ready.wait()
 
     pool = ThreadPoolExecutor(width, thread_name_prefix="stemsplit-chunk", initializer=begin)
     try:
         for _ in range(width):
-            pool.submit(int)  # starts a thread, for none is idle before all are ready
+            pool.submit(int)  # starts a new thread, because the others still wait at the barrier
         ready.wait()
     except BaseException:
-        ready.abort()  # lets those go that have begun
+        ready.abort()  # frees the threads that wait at the barrier
         pool.shutdown()
         raise
     torch.set_num_threads(before)
