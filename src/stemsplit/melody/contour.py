@@ -1,4 +1,4 @@
-"""A melody over time: what every frame sings, how sure that is, and whether it is sung at all."""
+"""A melody over time: for every frame its pitch, how likely it is to be sung, and whether it counts as sung."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Contour:
-    """One entry per frame; frame i is centred at i · ``hop`` seconds.
+    """The pitch contour of a melody, with one entry per frame. Frame i is centred at i · `hop` seconds.
 
-    ``frequency``: (n,) float64 Hz, above 0: in an unvoiced frame it is the guess, were it sung after all. Only contours
-    read from files that hold no guesses have 0 there.
-    ``confidence``: (n,) float32 from 0 to 1, the probability that the frame is sung.
-    ``voiced``: (n,) bool, the decision.
+    Attributes:
+        hop: seconds from frame to frame.
+        frequency: (n,) float64 in Hz, above 0. In an unvoiced frame it is a guess: the pitch if the frame were sung
+            after all. It is 0 only where a contour was read from a file without guesses.
+        confidence: (n,) float32 from 0 to 1, the probability that the frame is sung.
+        voiced: (n,) bool, whether the frame counts as sung.
     """
 
     hop: float
@@ -34,10 +36,10 @@ class Contour:
             raise ValueError("a contour's frequencies are above 0 Hz; 0 is for unvoiced frames without a guess")
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self.frequency)
 
     @property
     def times(self) -> np.ndarray:
-        """Centres of the frames in seconds: (n,) float64, from 0."""
+        """Centres of the frames in seconds, from 0: (n,) float64."""
         return np.arange(len(self)) * self.hop

@@ -1,10 +1,13 @@
-"""What a network believes of every frame → a contour: one pitch per frame and whether it is sung.
+"""Posteriors (the network's probabilities of every frame) → a contour: one pitch per frame, and whether it is sung.
 
-A pitch is the mean of the bins around the chosen one, weighted by their probabilities: finer than a bin, in the
-log-frequency domain. The chosen bin is the likeliest of its frame, or that of the likeliest path (`viterbi`). A frame
-is voiced when 1 − p(non-voice) reaches the threshold; then gaps of at most `CLOSED_GAP_S` inside one note are closed,
-and voiced runs shorter than `SHORTEST_RUN_S` are dropped. Other hops than the network's come from interpolated
-posteriors: halfway between two notes there are two likely pitches, not the one between them.
+The pitch: First a bin is chosen, the likeliest of the frame or that of the likeliest path (`viterbi`). The pitch is
+then the mean of the bins around it, weighted by their probabilities, on a logarithmic scale. So it is finer than a bin.
+
+The voicing: A frame is voiced if 1 − p(non-voice) reaches the threshold. Then unvoiced gaps of at most `CLOSED_GAP_S`
+inside one note become voiced, and voiced runs shorter than `SHORTEST_RUN_S` become unvoiced.
+
+If the contour has another hop than the network, posteriors are interpolated and not pitches. Halfway between two notes
+both pitches are then likely, and none in between is made up.
 """
 
 from __future__ import annotations
@@ -22,51 +25,50 @@ from stemsplit.melody.viterbi import Motion, follow
 
 SMOOTHINGS = ("viterbi", "median", "none")
 MEAN_BINS = 4
-"""Bins on either side of the chosen one that a pitch is the mean of."""
+"""The mean is taken over this many bins on either side of the chosen one."""
 
 SHORTEST_RUN_S = 0.050
 CLOSED_GAP_S = 0.030
 SAME_NOTE_CENTS = 100.0
-"""A gap is inside one note when the pitches on its two sides are no further apart."""
+"""A gap lies inside one note if the pitches on its two sides are no further apart than this."""
 
 MEDIAN_S = 0.050
 STEP_PER_CENT = 0.005
-"""Cost of moving the pitch by a cent, in nats: half a nat per semitone, at any hop."""
+"""Cost, in nats, of moving the pitch by one cent: half a nat per semitone, at any hop."""
 
 JUMP = 12.0
-"""Cost of a jump. It and the other costs were chosen on MIR-1K voices, alone and mixed, of singers kept from training:
-4 leaves more octave errors in mixtures; 40 leaves a few less, but would sing through short notes."""
+"""Cost, in nats, of a jump of any size.
+
+All costs were chosen on voices of MIR-1K, alone and mixed, of singers that the network was not trained on. A cost of 4
+leaves more octave errors in mixtures. A cost of 40 leaves slightly fewer, but misses short notes.
+"""
 
 REACH_CENTS_PER_S = 12000.0
-"""Faster changes of pitch than 120 cents in 10 ms are jumps: a vibrato of a semitone moves by 40."""
+"""Faster changes of pitch, more than 120 cents in 10 ms, are jumps. A vibrato of a semitone moves by 40 in 10 ms."""
 
 EVIDENCE_HOP_S = 0.01
-"""Frames this far apart count in full for the path; closer ones say the same thing again, and count less."""
+"""Frames this far apart count fully for the path. Closer frames mostly repeat one another, and count less."""
 
 BLOCK = 1024
-"""Most frames that are looked at together."""
+"""The most frames that are worked on at once."""
 
 TIME_SLACK = 1e-6
-"""In frames: a time that is this near to a frame is that frame's."""
+"""In frames: times that differ by no more than this are taken for equal."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to read a contour out of posteriors.
+    """How to turn posteriors into a contour."""
 
-    ``hop_ms``: time between frames of the contour. ``fmin``, ``fmax``: the only pitches to consider, in Hz.
-    ``threshold``: a frame is sung from this probability on. ``smooth``: how pitches of neighbours are held together.
-    """
-
-    hop_ms: float = 10.0
-    fmin: float | None = None
-    fmax: float | None = None
-    threshold: float = 0.5
-    smooth: Literal["viterbi", "median", "none"] = "viterbi"
+    hop_ms: float = 10.0  # from frame to frame of the contour
+    fmin: float | None = None  # Hz; lower pitches are not considered
+    fmax: float | None = None  # Hz; higher pitches are not considered
+    threshold: float = 0.5  # the probability from which on a frame is sung
+    smooth: Literal["viterbi", "median", "none"] = "viterbi"  # how neighbouring frames influence the pitch
 
 
 def check_decoding(grid: PitchGrid, decoding: Decoding) -> None:
-    """Refuse what cannot be carried out, before any work. Raises: UsageError."""
+    """Check, before any work, that a decoding can be carried out. Raises: UsageError if not."""
     if not 0 < decoding.hop_ms < np.inf:
         raise UsageError(f"a hop of {decoding.hop_ms:g} ms is none: choose one above 0, such as --hop-ms 10")
     if not 0 <= decoding.threshold <= 1:
@@ -84,15 +86,22 @@ def check_decoding(grid: PitchGrid, decoding: Decoding) -> None:
 
 
 def decode(posteriors: Iterable[np.ndarray], grid: PitchGrid, hop: float, decoding: Decoding) -> Contour:
-    """The contour in a stream of posteriors.
+    """Return the contour of a stream of posteriors.
 
-    ``posteriors``: blocks (n, 1 + bins) float32 whose rows sum to 1, column 0 being non-voice; ``hop``: seconds between
-    their rows. Frames of the contour are at i · ``decoding.hop_ms`` up to the last row. With ``fmin`` or ``fmax``, what
-    a frame believes of its pitch is shared among the bins in between; whether it is sung stays as it was.
+    Frames of the contour are at i · `decoding.hop_ms`, up to the last row. If there is an `fmin` or `fmax`, the
+    probability of the pitches outside is distributed among those inside. Whether a frame is sung does not change.
 
-    Memory beside the contour (13 bytes a frame) does not depend on the length.
+    Memory does not depend on the length, apart from the contour itself with 13 bytes per frame.
 
-    Raises: UsageError (see `check_decoding`); ModelError for rows that are no probabilities.
+    Args:
+        posteriors: blocks (n, 1 + bins) float32; each row sums to 1, and column 0 is non-voice.
+        grid: the pitches that the other columns stand for.
+        hop: seconds from row to row.
+        decoding: how to read them.
+
+    Raises:
+        UsageError: see `check_decoding`.
+        ModelError: rows that are not probabilities.
     """
     check_decoding(grid, decoding)
     first, last = _range(grid, decoding)
@@ -111,7 +120,7 @@ def decode(posteriors: Iterable[np.ndarray], grid: PitchGrid, hop: float, decodi
     if decoding.smooth == "median":
         pitch = _median(pitch, _odd(MEDIAN_S / step))
     voiced = _tidied(confidence >= decoding.threshold, pitch * grid.cents, step)
-    # A bin that is half inside of the range stands for what is inside.
+    # The bins at the ends of the range may reach beyond it.
     frequency = np.clip(grid.hz_of(pitch), decoding.fmin, decoding.fmax) if _limits(decoding) else grid.hz_of(pitch)
     return Contour(step, frequency, confidence, voiced)
 
@@ -125,12 +134,12 @@ def _limits(decoding: Decoding) -> bool:
 
 
 def _ends(grid: PitchGrid) -> tuple[float, float]:
-    """The lowest and the highest Hz that belong to a bin."""
+    """Return the lowest and the highest frequency in Hz that belong to a bin."""
     return float(grid.hz_of(-0.5)), float(grid.hz_of(grid.bins - 0.5))
 
 
 def _range(grid: PitchGrid, decoding: Decoding) -> tuple[int, int]:
-    """The first and the last bin that overlap with fmin … fmax."""
+    """Return the first and the last bin that overlap with fmin … fmax."""
     first, last = 0, grid.bins - 1
     if decoding.fmin is not None:
         first = int(np.clip(np.floor(grid.bins_of(decoding.fmin) + 0.5), first, last))
@@ -140,7 +149,7 @@ def _range(grid: PitchGrid, decoding: Decoding) -> tuple[int, int]:
 
 
 def _checked(posteriors: Iterable[np.ndarray], grid: PitchGrid) -> Iterator[np.ndarray]:
-    """The same rows in blocks of at most `BLOCK`, all of them probabilities."""
+    """Yield the same rows in blocks of at most `BLOCK`, after checking that they are probabilities."""
     for block in posteriors:
         if block.ndim != 2 or block.shape[1] != 1 + grid.bins:
             raise ModelError(
@@ -158,12 +167,15 @@ def _checked(posteriors: Iterable[np.ndarray], grid: PitchGrid) -> Iterator[np.n
 
 
 def _at_hop(blocks: Iterable[np.ndarray], hop: float, step: float) -> Iterator[np.ndarray]:
-    """Rows every ``hop`` s → rows every ``step`` s, linear in between; none after the last one that came in."""
+    """Interpolate rows that are `hop` s apart linearly, and yield rows that are `step` s apart.
+
+    None of these lies after the last row of the input.
+    """
     ratio = step / hop
     if abs(ratio - 1) < 1e-12:
         yield from blocks
         return
-    known, held, out = 0, None, 0  # rows seen; those from index `known - len(held)` on; rows given
+    known, held, out = 0, None, 0  # rows read; those of them that are held, which are the last ones; rows yielded
     for block in blocks:
         held = block if held is None else np.concatenate((held, block))
         known += len(block)
@@ -175,29 +187,32 @@ def _at_hop(blocks: Iterable[np.ndarray], hop: float, step: float) -> Iterator[n
 
 
 def _between(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Rows at fractional indices."""
+    """Return the rows at fractional indices, by linear interpolation."""
     at = np.clip(at, 0, len(rows) - 1)
     before = np.floor(at).astype(np.int64)
     after = np.minimum(before + 1, len(rows) - 1)
     share = (at - before).astype(np.float32)[:, None]
-    return rows[before] * (1 - share) + rows[after] * share
+    return np.asarray(rows[before] * (1 - share) + rows[after] * share)
 
 
 def _limited(blocks: Iterable[np.ndarray], first: int, last: int) -> Iterator[np.ndarray]:
-    """Rows of the bins first … last alone: p(non-voice) stays, the rest is shared out among them in proportion."""
+    """Yield rows that have only the bins first … last.
+
+    p(non-voice) stays the same. The rest of the probability is distributed among the bins in proportion.
+    """
     for rows in blocks:
         inside = rows[:, 1 + first : 2 + last]
         if inside.shape[1] == rows.shape[1] - 1:
             yield rows
             continue
         total = inside.sum(1, keepdims=True)
-        even = np.float32(1 / inside.shape[1])  # a frame that has nothing there does not know
+        even = np.float32(1 / inside.shape[1])  # for frames without any probability inside the range
         shares = np.divide(inside, total, out=np.full_like(inside, even), where=total > 0)
         yield np.concatenate((rows[:, :1], shares * (1 - rows[:, :1])), axis=1)
 
 
 def _gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Small blocks joined to larger ones: what follows costs the same for one row as for many."""
+    """Join small blocks to larger ones, because every block costs the later steps the same, however small it is."""
     held: list[np.ndarray] = []
     for block in blocks:
         held.append(block)
@@ -209,19 +224,25 @@ def _gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _motion(grid: PitchGrid, step: float) -> Motion:
-    """What a path pays on this grid with frames every ``step`` s."""
+    """Return the costs of moving on this grid, with frames that are `step` s apart."""
     reach = round(min(REACH_CENTS_PER_S * step, JUMP / STEP_PER_CENT) / grid.cents)
     return Motion(STEP_PER_CENT * grid.cents, JUMP, max(reach, 1), step / EVIDENCE_HOP_S)
 
 
 def _local_mean(pitches: np.ndarray, path: np.ndarray) -> np.ndarray:
-    """Fractional bin of every frame: the mean of those around `path`, (n, bins) and (n,) → (n,) float64."""
+    """Return the fractional bin of every frame, (n,) float64: the weighted mean of the bins around `path`.
+
+    Args:
+        pitches: (n, bins) probabilities, the weights.
+        path: (n,) the chosen bin of every frame.
+    """
     near = path[:, None] + np.arange(-MEAN_BINS, MEAN_BINS + 1)
     inside = (near >= 0) & (near < pitches.shape[1])
     near = np.clip(near, 0, pitches.shape[1] - 1)
     weights = np.take_along_axis(pitches, near, axis=1).astype(np.float64) * inside
     total = weights.sum(1)
-    return np.divide((weights * near).sum(1), total, out=path.astype(np.float64), where=total > 0)
+    mean: np.ndarray = np.divide((weights * near).sum(1), total, out=path.astype(np.float64), where=total > 0)
+    return mean
 
 
 def _odd(frames: float) -> int:
@@ -229,7 +250,7 @@ def _odd(frames: float) -> int:
 
 
 def _median(values: np.ndarray, width: int) -> np.ndarray:
-    """Running median over an odd number of frames; the ends are repeated."""
+    """Return the running median over `width` frames, an odd number. The first and last values are repeated."""
     if not len(values) or width < 3:
         return values
     padded = np.pad(values, width // 2, mode="edge")
@@ -242,13 +263,13 @@ def _median(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First frames, and first frames after, of the runs of True."""
+    """Return the starts of the runs of True, and their ends, which are the first frames after them."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return edges[::2], edges[1::2]
 
 
 def _tidied(voiced: np.ndarray, cents: np.ndarray, step: float) -> np.ndarray:
-    """Short gaps inside one note closed, then short runs dropped."""
+    """Close short gaps inside one note, then drop short runs."""
     voiced = voiced.copy()
     starts, stops = _runs(~voiced)
     inner = (starts > 0) & (stops < len(voiced)) & ((stops - starts) * step <= CLOSED_GAP_S + TIME_SLACK * step)

@@ -1,10 +1,11 @@
-"""Contours as files: one row per format that is written, and one reader for these and for what other trackers write.
+"""Files of contours: the formats that are written, and a reader for these and for files of other pitch trackers.
 
     csv     time,frequency,confidence with a header, as CREPE and PESTO write it; frequency 0.000 where unvoiced
-    mirex   time and frequency with a tab between, no header; below 0 is the guess in an unvoiced frame
-    sv      time,frequency of the voiced frames alone, no header: a layer of Sonic Visualiser or Tony
+    mirex   time and frequency with a tab in between, no header; in unvoiced frames the guess with a minus sign
+    sv      time,frequency of the voiced frames only, no header: a layer of Sonic Visualiser or Tony
 
-Times are seconds, frequencies Hz with three decimals. Frame i is at i · hop, in full or to the microsecond.
+Times are in seconds and frequencies in Hz, these with three decimals. Frame i is at i · hop. Times have as many
+decimals as that needs, up to six.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from stemsplit.machine.disk import write_whole
 from stemsplit.melody.contour import Contour
 
 DEFAULT_HOP = 0.010
-"""Seconds between frames of a file that holds too few of them to tell."""
+"""Seconds between frames, if a file has fewer than two of them."""
 
 MOST_FRAMES = 10_000_000
-"""More than any song has: a file of a few lines with far times must not fill the memory."""
+"""More than any song has. A file with a few lines but huge times must not fill the memory."""
 
 MIN_DECIMALS, MAX_DECIMALS = 3, 6
 
 
 @dataclass(frozen=True)
 class ContourFormat:
-    """One row of `FORMATS`: the file is ``{track}.{suffix}``; ``lines`` are those of its text, without line ends."""
+    """One row of `FORMATS`."""
 
     name: str
-    suffix: str
-    lines: Callable[[Contour], Iterator[str]]
+    suffix: str  # the file is called {track}.{suffix}
+    lines: Callable[[Contour], Iterator[str]]  # yields the lines of the file, without line ends
 
 
 def _csv(contour: Contour) -> Iterator[str]:
@@ -70,31 +71,45 @@ FORMATS: dict[str, ContourFormat] = {
 
 
 def format_named(name: str) -> ContourFormat:
-    """A row of `FORMATS`; UsageError with the known names otherwise."""
+    """Return a row of `FORMATS`. Raises: UsageError for an unknown name."""
     if name.lower() not in FORMATS:
         raise UsageError(f"unknown contour format {name!r}: choose one of {', '.join(FORMATS)}")
     return FORMATS[name.lower()]
 
 
 def write_contour(path: Path, contour: Contour, format: str = "csv") -> None:
-    """Write a contour, whole or not at all, in one of `FORMATS`.
+    """Write a contour, whole or not at all.
 
-    Raises: UsageError for an unknown format; OutputError.
+    Args:
+        path: the file.
+        contour: what to write.
+        format: a key of `FORMATS`.
+
+    Raises:
+        UsageError: the format is unknown.
+        OutputError: the disk refuses.
     """
     row = format_named(format)
     write_whole(Path(path), "".join(f"{line}\n" for line in row.lines(contour)).encode())
 
 
 def read_contour(path: Path) -> Contour:
-    """Read any of `FORMATS`, or another file of times, frequencies and perhaps confidences.
+    """Read a contour in any of `FORMATS`, or another file with times, frequencies and perhaps confidences.
 
-    Columns may be separated by commas, semicolons or white space; lines that begin with # and a header that begins with
-    a time are passed over. A frame is voiced when its frequency is above 0; below 0 is a guess, 0 and NaN are none, and
-    so are frames that the file leaves out. Confidence is 1 where voiced and 0 elsewhere, unless a third column holds
-    probabilities. The hop is told from the times, which are moved to the nearest multiple of it. An empty file is
-    refused, save one with the suffix of sv, where it is silence.
+    Columns may be separated by commas, semicolons or white space. Lines that begin with # are skipped, and so is a
+    header whose first column is a time.
 
-    Raises: AudioError.
+    A frame is voiced if its frequency is above 0. Below 0 it is unvoiced with a guess. If the frequency is 0 or NaN, or
+    if the file leaves the frame out, it is unvoiced without a guess.
+
+    The third column is the confidence if it holds probabilities. Otherwise the confidence is 1 where voiced, and 0
+    elsewhere.
+
+    The hop follows from the times, which are rounded to the nearest multiple of it. An empty file is an error, unless
+    it has the suffix of sv: there it means silence.
+
+    Raises:
+        AudioError: the file cannot be read, or is not a contour.
     """
     path = Path(path)
     times, hertz, confidence = _columns(path)
@@ -105,7 +120,7 @@ def read_contour(path: Path) -> Contour:
     hop = _hop(path, times)
     if times[-1] / hop >= MOST_FRAMES:
         raise AudioError(f"{path} is no contour: it would have {times[-1] / hop:.0f} frames, {hop:g} s apart")
-    # Rounded from the first one on: frames at 5, 15, 25 ms would else meet in pairs.
+    # Rounded relative to the first time: otherwise frames at 5, 15 and 25 ms would be rounded to 0, 20 and 20 ms.
     index = np.rint(times[0] / hop).astype(np.int64) + np.rint((times - times[0]) / hop).astype(np.int64)
     if (np.diff(index) < 1).any():
         raise AudioError(f"{path} is no contour: its times are not evenly spaced")
@@ -115,7 +130,7 @@ def read_contour(path: Path) -> Contour:
 
 
 def _decimals(hop: float) -> int:
-    """As many as tell the frames' times in full, within reason."""
+    """Return how many decimals the times of the frames need, between `MIN_DECIMALS` and `MAX_DECIMALS`."""
     for places in range(MIN_DECIMALS, MAX_DECIMALS):
         if abs(hop * 10**places - round(hop * 10**places)) < 1e-9:
             return places
@@ -123,7 +138,7 @@ def _decimals(hop: float) -> int:
 
 
 def _columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times in s, signed Hz, confidences: (n,) each."""
+    """Return the times in s, the frequencies in Hz with their signs, and the confidences: (n,) each."""
     rows, third = [], []
     for number, cells in _cells(path):
         try:
@@ -142,7 +157,7 @@ def _columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of every line that says something."""
+    """Yield the number and the cells of every line that is not empty and not a comment."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
@@ -155,13 +170,19 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Whether a line names columns, the first of which is a time; a list of notes begins with its onsets instead."""
+    """Return whether a line is a header whose first column is a time.
+
+    A list of notes, which is no contour, has onsets in its first column.
+    """
     first = cells[0].strip("\"'").lower()
     return len(cells) > 1 and (first in ("t", "s") or "time" in first or first.startswith("sec"))
 
 
 def _probabilities(cells: list[str]) -> np.ndarray | None:
-    """The third column, if all of it is numbers from 0 to 1: in other files it is a label, or a level in dB."""
+    """Return the third column as numbers, or None if not all of them are from 0 to 1.
+
+    In some files the third column is a label, or a level in dB.
+    """
     try:
         values = np.array([float(cell) for cell in cells], dtype=np.float32)
     except ValueError:
@@ -170,12 +191,12 @@ def _probabilities(cells: list[str]) -> np.ndarray | None:
 
 
 def _hop(path: Path, times: np.ndarray) -> float:
-    """Seconds between frames, some of which may be left out."""
+    """Return the seconds between frames. The file may leave frames out."""
     if len(times) < 2:
         return DEFAULT_HOP
     apart = np.diff(times)
     if (apart <= 0).any():
         raise AudioError(f"{path} is no contour: its times do not rise")
-    # Rounded times jitter: the mean over neighbours is exact enough to count the frames of every gap.
+    # The times are rounded. The mean over neighbours is exact enough to count how many frames every gap holds.
     hop = float(apart[apart < 1.5 * np.median(apart)].mean())
     return round(float((times[-1] - times[0]) / np.rint(apart / hop).sum()), 12)

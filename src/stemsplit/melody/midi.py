@@ -1,10 +1,13 @@
-"""A melody as a MIDI file: its notes, and pitch bends that make them sound as they were sung.
+"""A melody as a MIDI file: its notes, with pitch bends that follow the sung pitch.
 
-One track at 120 beats a minute and 960 ticks a beat, so that a tick is 0.52 ms. Every note starts with a bend to the
-pitch sung there and follows the contour from then on; the tuning and the cents beside the tempered note are in the
-bends too. After a pause of `RELEASE_S` the wheel goes back to 0. How far it reaches is said by RPN 0,0 at the start
-(MIDI 1.0 Detailed Specification, "Registered Parameter Numbers"): 2 semitones where they suffice, since a synthesizer
-that does not listen assumes these, otherwise 12 or 24. What lies beyond is held at the edge.
+The file has one track, with 120 beats per minute and 960 ticks per beat, so that a tick is 0.52 ms. Every note starts
+with a bend to the pitch that is sung there, and follows the contour from then on. So the bends also contain the tuning,
+and the distance from the tempered note. `RELEASE_S` after the end of a note the pitch wheel goes back to 0, unless the
+next note has begun by then.
+
+The range of the bends is set at the start by RPN 0,0 (MIDI 1.0 Detailed Specification, "Registered Parameter Numbers").
+It is 2 semitones if that is enough, because synthesizers that ignore the RPN assume 2. Otherwise it is 12 or 24.
+Larger bends are cut off at the end of the range.
 """
 
 from __future__ import annotations
@@ -27,31 +30,33 @@ if TYPE_CHECKING:
     import mido
 
 TICKS_PER_BEAT = 960
-TEMPO = 500_000  # microseconds a beat
+TEMPO = 500_000  # microseconds per beat
 TICKS_PER_SECOND = TICKS_PER_BEAT * 1_000_000 / TEMPO
 VELOCITY = 80
 BEND_RANGES = (2, 12, 24)  # semitones
-RELEASE_S = 0.25  # a synthesizer's note fades for a while after its end, and would jump with the wheel
+RELEASE_S = 0.25  # a synthesizer lets a note fade after its end, and the wheel would change the pitch of that
 _BEND_EVERY_S = 0.01
-_FINEST_BEND = 0.01  # semitones: smaller changes than a cent are not sent
-_PROGRAM = 53  # General MIDI 54, Voice Oohs: a sound that can be held
-_WHEEL = 8192  # the wheel goes from −8192 to 8191
+_FINEST_BEND = 0.01  # semitones: changes smaller than a cent are not written
+_PROGRAM = 53  # General MIDI 54, Voice Oohs: a sound that lasts as long as the note
+_WHEEL = 8192  # the pitch wheel goes from −8192 to 8191
 
 
 class _Sounding(NamedTuple):
-    """A note in ticks, and its bends: (k,) ticks from its start on, and (k,) semitones from its MIDI number."""
+    """A note and its bends, in ticks."""
 
     note: Note
     start: int
     end: int
-    ticks: np.ndarray
-    bends: np.ndarray
+    ticks: np.ndarray  # (k,) when each bend begins
+    bends: np.ndarray  # (k,) semitones above the note's MIDI number
 
 
 def write_midi(path: Path, notes: Notes, contour: Contour) -> None:
-    """Write the notes and the bends that follow the contour; without notes it is a valid file of silence.
+    """Write notes with bends that follow the contour. Without notes, the file is valid and silent.
 
-    Raises: OutputError; UsageError if mido is missing.
+    Raises:
+        OutputError: the disk refuses.
+        UsageError: mido is not installed.
     """
     mido = _mido()
     sounding = list(_sounding(notes, contour))
@@ -64,7 +69,7 @@ def write_midi(path: Path, notes: Notes, contour: Contour) -> None:
 
 
 def bend_range(bends: np.ndarray) -> int:
-    """The smallest of `BEND_RANGES` that holds all bends (n,) in semitones, or the largest."""
+    """Return the smallest of `BEND_RANGES` that is enough for all bends (n,) in semitones, or the largest."""
     needed = float(np.abs(bends).max(initial=0.0))
     return next((reach for reach in BEND_RANGES if needed <= reach), BEND_RANGES[-1])
 
@@ -78,7 +83,7 @@ def _mido() -> Any:
 
 
 def _sounding(notes: Notes, contour: Contour) -> Iterator[_Sounding]:
-    """The notes in ticks; one that reaches into the next is cut there."""
+    """Yield the notes in ticks. A note that overlaps with the next one is cut off where that begins."""
     starts = [_ticks(note.onset) for note in notes.notes]
     for note, (start, following) in zip(notes.notes, pairwise([*starts, 1 << 62]), strict=True):
         end = min(_ticks(note.end), following)
@@ -93,7 +98,7 @@ def _ticks(seconds: float) -> int:
 
 
 def _bends(note: Note, contour: Contour) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks and semitones of one note's bends: at its start, then every 10 ms where the pitch is known."""
+    """Return ticks and semitones of the bends of a note: one at its start, then every 10 ms where it is voiced."""
     first, last = round(note.onset / contour.hop), round(note.end / contour.hop)
     stride = max(1, math.ceil(_BEND_EVERY_S / contour.hop - 1e-6))
     frames = np.arange(first, min(last, len(contour)), stride)
@@ -122,7 +127,7 @@ def _heading(mido: Any, tuning_hz: float, reach: int) -> list[Any]:
         (38, 0),
         (101, 127),
         (100, 127),
-    ]  # 127, 127: nothing more to set
+    ]  # 127, 127: no parameter is selected any more
     return [
         mido.MetaMessage("track_name", name="Melody"),
         mido.MetaMessage("text", text=f"A4 = {tuning_hz:.2f} Hz"),
@@ -134,7 +139,7 @@ def _heading(mido: Any, tuning_hz: float, reach: int) -> list[Any]:
 
 
 def _timed(mido: Any, reach: int, sounding: list[_Sounding]) -> Iterator[tuple[int, Any]]:
-    """All notes and bends as (tick, message) in order."""
+    """Yield the messages of all notes and bends as (tick, message), in order."""
     wheel, finest = 0, max(1, round(_FINEST_BEND / reach * _WHEEL))
     starts = [each.start for each in sounding]
     for each, (_, following) in zip(sounding, pairwise([*starts, 1 << 62]), strict=True):

@@ -1,4 +1,4 @@
-"""A pitch contour → the notes of a score, and their table."""
+"""A pitch contour → notes, and a table of them."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ from stemsplit.melody.segment import Segment, joined, segments
 
 STANDARD_HZ = 440.0
 LOWEST_HZ, HIGHEST_HZ = 220.0, 880.0
-_EVIDENCE = 3.0  # of the Rayleigh test: with less, notes that agree by chance are as likely as 5 %
+_EVIDENCE = 3.0  # of the Rayleigh test: below it, notes would agree this well by chance in more than 5 % of cases
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _HEADER = "onset,duration,midi,name,hz,cents"
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sung note: seconds, the nearest tempered note as a MIDI number, how far from it, and the median pitch."""
+    """A sung note."""
 
-    onset: float
-    duration: float
-    midi: int
-    cents: float
-    hz: float
+    onset: float  # s
+    duration: float  # s
+    midi: int  # number of the nearest tempered note
+    cents: float  # how far the sung pitch is above that note
+    hz: float  # median of the sung pitch
 
     @property
     def end(self) -> float:
-        """Seconds from the start of the song to where the note has ended."""
+        """The end of the note, in seconds from the start of the song."""
         return self.onset + self.duration
 
     @property
     def name(self) -> str:
-        """As in C#4; 60 is C4, 69 is A4."""
+        """The name of the tempered note, as in C#4. MIDI number 60 is C4, 69 is A4."""
         return f"{_NAMES[self.midi % 12]}{self.midi // 12 - 1}"
 
 
 @dataclass(frozen=True)
 class Notes:
-    """The notes in order, none overlapping, and the A4 in Hz that their numbers and cents refer to."""
+    """The notes of a melody, and its tuning."""
 
-    tuning_hz: float
-    notes: tuple[Note, ...]
+    tuning_hz: float  # the frequency of A4 that MIDI numbers and cents refer to
+    notes: tuple[Note, ...]  # in order, without overlap
 
 
 def find_notes(contour: Contour, tuning: float | None = None) -> Notes:
-    """Find the notes of a melody (`segment.segments` says how).
+    """Find the notes of a melody, by the method of `segment`.
 
-    A note lasts from its first frame to the frame after its last, its glide or scoop included; `hz` is the median of
-    what it holds after that. Notes that touch and would be written the same are one.
+    A note includes the glide that leads to it. Its `hz` is the median of the pitch after the glide. Notes that follow
+    one another without a gap and have the same MIDI number are joined to one.
 
     Args:
-        contour: the pitch; its guesses in unvoiced frames do not count.
-        tuning: A4 in Hz; None estimates it from the notes.
+        contour: the pitch; guesses in unvoiced frames are not used.
+        tuning: the frequency of A4 in Hz; None estimates it from the notes.
 
-    Raises: UsageError for a tuning that is none.
+    Raises:
+        UsageError: see `checked_tuning`.
     """
     given = None if tuning is None else checked_tuning(tuning)
     semitones = midi_pitch(contour.frequency)
@@ -71,7 +72,7 @@ def find_notes(contour: Contour, tuning: float | None = None) -> Notes:
 
 
 def midi_pitch(hz: np.ndarray, tuning_hz: float = STANDARD_HZ) -> np.ndarray:
-    """Fractional MIDI numbers of frequencies."""
+    """Return the fractional MIDI numbers of frequencies in Hz."""
     return 69 + 12 * np.log2(hz / tuning_hz)
 
 
@@ -82,7 +83,7 @@ def _estimated(found: list[Segment], contour: Contour) -> float:
 
 
 def _note(segment: Segment, hop: float, shift: float) -> Note:
-    """`shift`: semitones of the tuning above 440 Hz."""
+    """Return the note of a segment. `shift` is how many semitones the tuning is above 440 Hz."""
     hz = STANDARD_HZ * 2 ** ((segment.semitones - 69) / 12)
     exact = segment.semitones - shift
     midi = min(max(round(exact), 0), 127)
@@ -90,39 +91,34 @@ def _note(segment: Segment, hop: float, shift: float) -> Note:
 
 
 def write_notes(path: Path, notes: Notes) -> None:
-    """Write a CSV: onset and duration in seconds, MIDI number and name, median Hz, cents from the tempered note.
-
-    Raises: OutputError.
-    """
+    """Write notes as a CSV file with the columns of `Note`. Raises: OutputError."""
     rows = [f"{n.onset:.4f},{n.duration:.4f},{n.midi},{n.name},{n.hz:.3f},{n.cents:.1f}" for n in notes.notes]
     write_whole(Path(path), "".join(f"{row}\n" for row in [_HEADER, *rows]).encode())
 
 
 def checked_tuning(hz: float) -> float:
-    """A tuning that the user gave, as it is.
-
-    Raises: UsageError outside of 220 … 880 Hz.
-    """
+    """Return a tuning that the user gave. Raises: UsageError if it is not from 220 to 880 Hz."""
     if not LOWEST_HZ <= hz <= HIGHEST_HZ:
         raise UsageError(f"--tuning {hz:g} Hz is not an A4: choose {LOWEST_HZ:.0f} to {HIGHEST_HZ:.0f}, as in 440")
     return float(hz)
 
 
 def estimate_tuning(semitones: np.ndarray, weights: np.ndarray) -> float:
-    """A4 in Hz, within 50 cents of 440, to which notes deviate least from the tempered scale.
+    """Return the tuning, the frequency of A4 in Hz, from which notes deviate least. It is within 50 cents of 440.
 
-    It is the weighted circular mean of their deviations. If these do not agree (Rayleigh's test at 5 %: Fisher,
-    "Statistical Analysis of Circular Data", 1993, section 4.3), no tuning can be heard, and 440 stands. So it does for
-    one or two notes, which agree by themselves.
+    It is the weighted circular mean of the deviations of the notes from the tempered scale. If the deviations do not
+    agree (Rayleigh's test at 5 %: Fisher, "Statistical Analysis of Circular Data", 1993, section 4.3), the notes have
+    no common tuning, and 440 is returned. The test never passes with one or two notes.
 
     Args:
-        semitones: (n,) MIDI pitches of notes at 440 Hz, fractional; weights: (n,), their seconds times confidence.
+        semitones: (n,) fractional MIDI numbers of the notes, with A4 at 440 Hz.
+        weights: (n,) of the notes: seconds times confidence.
     """
     total = float(weights.sum())
     if not total > 0:  # NaN too
         return STANDARD_HZ
     mean = complex((weights * np.exp(2j * np.pi * semitones)).sum() / total)
-    count = total**2 / float((weights**2).sum())  # of equally heavy notes that would weigh as much
+    count = total**2 / float((weights**2).sum())  # effective number of notes: n if all weights are equal
     if count * abs(mean) ** 2 < _EVIDENCE * (1 - 1e-9):
         return STANDARD_HZ
     return float(STANDARD_HZ * 2 ** (np.angle(mean) / (2 * np.pi) / 12))

@@ -1,4 +1,4 @@
-"""The pitches that a network can name: bins at even steps of log-frequency."""
+"""The pitches that a network tells apart: bins with even steps of log-frequency."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class PitchGrid:
             raise ValueError(f"not a grid of pitches: {self}")
 
     def hz(self) -> np.ndarray:
-        """Centre of every bin in Hz: (bins,) float64, rising."""
+        """Return the centre of every bin in Hz: (bins,) float64, ascending."""
         return self.hz_of(np.arange(self.bins))
 
     def hz_of(self, bins: ArrayLike) -> np.ndarray:
-        """Hz at (fractional) bins, of any shape; the grid's ends are no limits here."""
+        """Return the frequencies in Hz of (fractional) bins of any shape, also beyond the ends of the grid."""
         octaves = np.asarray(bins, dtype=np.float64) * (self.cents / CENTS_PER_OCTAVE)
         return np.asarray(self.lowest_hz * np.exp2(octaves))
 
     def bins_of(self, hz: ArrayLike) -> np.ndarray:
-        """Fractional bins of frequencies above 0 Hz, of any shape: the inverse of `hz_of`."""
+        """Return the fractional bins of frequencies above 0 Hz, of any shape. It is the inverse of `hz_of`."""
         octaves = np.log2(np.asarray(hz, dtype=np.float64) / self.lowest_hz)
         return np.asarray(octaves * (CENTS_PER_OCTAVE / self.cents))

@@ -1,8 +1,9 @@
-"""A picture of a melody: its contour and notes over a spectrogram, and how sure every frame is.
+"""A picture of a melody: its contour and notes over a spectrogram, and the confidence of every frame below.
 
-The picture is 1400 pixels wide. Like a page of music it has several lines: one up to 40 s, of 30 s each up to 8
-minutes, then 16 longer ones, so that its size stays bounded. Colours are those of Okabe and Ito ("Color Universal
-Design", 2008), which people with any colour vision tell apart.
+The picture is 1400 pixels wide. Like a page of music, it has several lines. A melody of up to 40 s has one line. Longer
+ones have lines of 30 s, but at most 16 lines, which are longer in melodies of more than 8 minutes. So the picture's
+size is bounded. The colours are those of Okabe and Ito ("Color Universal Design", 2008), which are also distinct for
+people with colour blindness.
 """
 
 from __future__ import annotations
@@ -32,36 +33,40 @@ CONTOUR_COLOUR, NOTE_COLOUR, VOICED_COLOUR = "#D55E00", "#0072B2", "#009E73"
 _UNVOICED_COLOUR, _TEXT_COLOUR = "#BBBBBB", "#333333"
 _LINE_SECONDS, _ONE_LINE_SECONDS, _MAX_LINES = 30.0, 40.0, 16
 _DPI = 100
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 60, 52, 46  # pixels around the lines
-_PITCH_HEIGHTS, _STRIP_HEIGHT, _STRIP_GAP, _LINE_GAP = (440, 230), 44, 6, 34  # of one line, and of one among several
-_DEPTH_DB = 55.0  # softer than the loudest by more is white
-_POINTS_PER_LINE = 6000  # more could not be seen, and Agg has limits
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 60, 52, 46  # margins in pixels
+_PITCH_HEIGHTS = (440, 230)  # pixels: if there is one line, and if there are several
+_STRIP_HEIGHT, _STRIP_GAP, _LINE_GAP = 44, 6, 34  # pixels
+_DEPTH_DB = 55.0  # what is this much softer than the loudest is white
+_POINTS_PER_LINE = 6000  # more could not be seen, and matplotlib's Agg cannot draw any number of them
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _CJK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC", "Yu Gothic", "Microsoft YaHei",
               "Malgun Gothic", "IPAGothic", "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
 
 
 class _Page(NamedTuple):
-    """How a picture is laid out: lines of `line_seconds`, the range of pitches (MIDI, at 440 Hz), pixels of height."""
+    """The layout of a picture."""
 
     lines: int
     line_seconds: float
-    lowest: float
-    highest: float
-    pitch_height: int
-    height: int
+    lowest: float  # pitch at the bottom of a line, as a MIDI number with A4 at 440 Hz
+    highest: float  # pitch at the top of a line
+    pitch_height: int  # pixels of a line's pitch range
+    height: int  # pixels of the picture
 
 
 def plot_melody(path: Path, contour: Contour, notes: Notes | None, spectrogram: Spectrogram, title: str) -> None:
-    """Draw a melody into a PNG.
+    """Draw a melody into a PNG file.
 
     Args:
+        path: the file.
         contour: drawn where it is voiced.
-        notes: drawn as bars at their tempered pitches, unless None.
-        spectrogram: of the voice that was listened to; may be empty.
-        title: any text; it is cut if it is too long.
+        notes: drawn as bars at their tempered pitches; None leaves them out.
+        spectrogram: of the voice; may be empty.
+        title: any text; it is cut off if it is too long.
 
-    Raises: UsageError if matplotlib is missing; OutputError.
+    Raises:
+        UsageError: matplotlib is not installed.
+        OutputError: the disk refuses.
     """
     figure_type, canvas_type = _matplotlib()
     page = _page(contour, max(spectrogram.seconds, len(contour) * contour.hop))
@@ -71,19 +76,22 @@ def plot_melody(path: Path, contour: Contour, notes: Notes | None, spectrogram: 
         _draw_line(figure, page, line, contour, notes, image, spectrogram.column_seconds)
     canvas, data = canvas_type(figure), io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the title is no news
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # letters that no font has appear as boxes
         _head(figure, page, title, notes)
         canvas.print_png(data, metadata={"Software": None})
     write_whole(Path(path), data.getvalue())
 
 
 def check_plotting() -> None:
-    """Refuse a picture before any work, if it cannot be drawn. Raises: UsageError."""
+    """Check, before any work, that pictures can be drawn here. Raises: UsageError if not."""
     _matplotlib()
 
 
 def _matplotlib() -> tuple[Any, Any]:
-    """The parts that need neither a screen nor pyplot, whose figures outlive their use."""
+    """Return the figure and the canvas class of matplotlib that need no screen.
+
+    pyplot is not used, because it keeps figures in memory.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -105,7 +113,10 @@ def _page(contour: Contour, seconds: float) -> _Page:
 
 
 def _pitch_range(contour: Contour) -> tuple[float, float]:
-    """What is sung with room around it, more of it above, where the harmonics are; two octaves or more."""
+    """Return the lowest and highest pitch to draw, as MIDI numbers: at least two octaves.
+
+    There is room around the sung pitches, and more of it above them, because that is where the harmonics are.
+    """
     sung = midi_pitch(contour.frequency[contour.voiced])
     if len(sung) == 0:
         return 48.0, 84.0
@@ -117,7 +128,7 @@ def _pitch_range(contour: Contour) -> tuple[float, float]:
 def _draw_line(
     figure: Figure, page: _Page, line: int, contour: Contour, notes: Notes | None, image: np.ndarray, column_s: float
 ) -> None:
-    """One line of the page: pitch above, confidence below, on one axis of time."""
+    """Draw one line of the page: pitch above, confidence below, over the same time."""
     start, end = line * page.line_seconds, (line + 1) * page.line_seconds
     bottom = (
         page.height - _TOP - line * (page.pitch_height + _STRIP_GAP + _STRIP_HEIGHT + _LINE_GAP) - page.pitch_height
@@ -137,7 +148,7 @@ def _draw_line(
 
 
 def _axes(figure: Figure, page: _Page, bottom: int, height: int) -> Axes:
-    """Axes at pixels from the bottom of the page, over its whole width."""
+    """Add axes as wide as the page, `bottom` pixels above its lower edge and `height` pixels high."""
     width = WIDTH - _LEFT - _RIGHT
     place = (_LEFT / WIDTH, bottom / page.height, width / WIDTH, height / page.height)
     axes: Axes = figure.add_axes(place, facecolor="white")
@@ -192,7 +203,10 @@ def _draw_contour(axes: Axes, contour: Contour, part: slice) -> None:
 
 
 def _draw_confidence(axes: Axes, contour: Contour, part: slice) -> None:
-    """Means of frames that share a pixel: green where most of them are voiced, grey elsewhere."""
+    """Draw the confidence, green where frames are voiced and grey elsewhere.
+
+    If there are too many frames, groups of them are drawn as their mean, in the colour of the majority.
+    """
     group = max(1, math.ceil((part.stop - part.start) / _POINTS_PER_LINE))
     starts = np.arange(part.start, part.stop, group)
     axes.set(ylim=(0, 1), yticks=(0, 1))
@@ -209,7 +223,7 @@ def _draw_confidence(axes: Axes, contour: Contour, part: slice) -> None:
 
 
 def _scales(axes: Axes, page: _Page, tuning_hz: float) -> None:
-    """Names of notes on the left, Hz on the right, a thin line at every C."""
+    """Label the pitch axis: names of notes on the left, Hz on the right. Draw a thin line at every note named."""
     shift = 12 * math.log2(tuning_hz / 440)
     span = page.highest - page.lowest
     wanted = (
@@ -221,7 +235,7 @@ def _scales(axes: Axes, page: _Page, tuning_hz: float) -> None:
         if span > 30
         else (0, 2, 4, 5, 7, 9, 11)
     )
-    room = 0.025 * span  # at the edges a label would touch those of the strip or of the line above
+    room = 0.025 * span  # labels at the edges would touch those of the strip below or of the line above
     numbers = [m for m in range(128) if m % 12 in wanted and page.lowest + room <= m + shift <= page.highest - room]
     names = {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
     axes.set_ylim(page.lowest, page.highest)
@@ -247,16 +261,16 @@ def _time_scale(pitch: Axes, strip: Axes, start: float, end: float, *, last_line
 
 
 def clock(seconds: float, step: float = 1.0) -> str:
-    """Minutes and seconds, as in 3:05, or 3:05.2 where ticks are closer than a second."""
+    """Return a time as minutes and seconds: 3:05, or 3:05.2 if the step between ticks is below a second."""
     tenths = round(seconds * 10)
     text = f"{tenths // 600}:{tenths // 10 % 60:02d}"
     return f"{text}.{tenths % 10}" if step < 1 else text
 
 
 def _head(figure: Figure, page: _Page, title: str, notes: Notes | None) -> None:
-    """The title on the left and what the colours mean on the right, above the first line.
+    """Draw the title on the left and the legend on the right, above the first line.
 
-    The figure needs its canvas by now: the title is cut by what it measures.
+    The figure must have its canvas already, because the width of the title is measured to cut it off.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -282,7 +296,7 @@ def _head(figure: Figure, page: _Page, title: str, notes: Notes | None) -> None:
 
 
 def _families() -> list[str]:
-    """matplotlib's own font, then those for other scripts that this system has."""
+    """Return the names of matplotlib's own font and of the fonts for Chinese, Japanese and Korean installed here."""
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}

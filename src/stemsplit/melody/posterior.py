@@ -1,11 +1,12 @@
-"""Blocks of a voice → what a network believes of every frame, of any length in bounded memory.
+"""A voice → posteriors: the network's probabilities of every frame. Memory does not depend on the voice's length.
 
     samples        0                                                total
                    |----- context | chunk of frames | context -----|
     frames         i is centred at sample i · hop; there are 1 + total // hop
 
-Every chunk is read with the frames around it that its own depend on (`context_frames`), so the result is that of the
-whole voice at once. Nothing is padded but by the network, at the voice's own two ends.
+The voice is computed in chunks. Each chunk is read together with the frames around it that its own frames depend on
+(`context_frames`), so the result is the same as if the whole voice were computed at once. The network pads only at the
+two ends of the voice.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from stemsplit.networks.contract import MelodyConfig, MelodyNetwork
 from stemsplit.separation.inference import is_out_of_memory
 
 CHUNK_SECONDS = 10.0
-"""Long enough that its context (half a second on either side) is little beside it; a longer one only needs memory."""
+"""The context, half a second on either side, costs little beside this. A longer chunk would only need more memory."""
 TINY = np.finfo(np.float32).tiny
-SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16
+SILENT_PEAK = 1e-5  # −100 dBFS: less than the last of 16 bits
 SILENT_BELIEF = np.float32(1e-6)
-"""Probability that a silent frame is sung. Not 0: its pitches keep their proportions, and a path can pass through."""
+"""Probability that a silent frame is sung. It is not 0, so that the pitches of the frame keep their proportions."""
 
 
 def grid_of(config: MelodyConfig) -> PitchGrid:
-    """The pitches that a network's bins stand for."""
+    """Return the pitches that a network's bins stand for."""
     return PitchGrid(config.lowest_hz, config.bin_cents, config.bins)
 
 
@@ -45,23 +46,23 @@ def posteriors(
     chunk_seconds: float = CHUNK_SECONDS,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> Iterator[np.ndarray]:
-    """Estimate a stream.
+    """Compute the posteriors of a voice.
 
     Args:
-        network: see `MelodyNetwork`; a module is moved to `device` and set to evaluation.
-        blocks: float32 (n,) at the network's rate, n ≥ 0 may vary.
-        device: where to run; when its memory runs out, the rest goes to the CPU.
-        chunk_seconds: speed and memory only, never the result.
-        on_warning: told in one line when memory runs out.
+        network: see `MelodyNetwork`; if it is a torch module, it is moved to `device` and set to evaluation.
+        blocks: float32 (n,) at the network's sample rate; n ≥ 0 may differ between blocks.
+        device: where to compute; if its memory runs out, the rest is computed on the CPU.
+        chunk_seconds: affects speed and memory, but not the result.
+        on_warning: called with one sentence if memory runs out.
 
     Yields:
-        float32 (frames, 1 + bins), rows of probabilities that sum to 1, non-voice first; together 1 + samples // hop
-        rows. Where the voice is silent nothing is sung, whatever the network says.
+        float32 (frames, 1 + bins): rows of probabilities that sum to 1, non-voice first. There are 1 + samples // hop
+        rows in all. Where the voice is silent, they say that nothing is sung, whatever the network computes.
 
     Raises:
         DecodeError: the voice holds NaN or infinity.
-        ModelError: the network returned NaN, infinity or another shape.
-        OutOfMemoryError: the CPU has no memory for a chunk.
+        ModelError: the network returned NaN, infinity or a wrong shape.
+        OutOfMemoryError: the CPU has not enough memory for a chunk.
     """
     config = network.config
     frames = max(1, round(chunk_seconds * config.sample_rate / config.hop_samples))
@@ -72,9 +73,9 @@ def posteriors(
 
 
 def _chunks(blocks: Iterable[np.ndarray], config: MelodyConfig, frames: int) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Samples (n,) that begin on a frame, and the range of their frames that this chunk answers for."""
-    hop, context = config.hop_samples, max(1, config.context_frames)  # silence is heard a frame away
-    source, before = Rechunker(blocks), 0  # `before`: frames that are held as context of the next chunk
+    """Yield each chunk with its context: samples (n,) from a frame on, and the range of the chunk's own frames."""
+    hop, context = config.hop_samples, max(1, config.context_frames)  # `_is_silent` needs a frame of context
+    source, before = Rechunker(blocks), 0  # `before`: frames of context before the chunk
     while (held := source.peek(needed := (before + frames + context) * hop)) is not None and len(held) == needed:
         yield held, before, before + frames
         passed = max(0, before + frames - context)
@@ -82,12 +83,12 @@ def _chunks(blocks: Iterable[np.ndarray], config: MelodyConfig, frames: int) -> 
         before += frames - passed
     if held is not None and len(held):
         yield held, before, 1 + len(held) // hop
-    else:  # one sample at 48 kHz is none at 16
+    else:  # no samples: a very short voice can lose its only sample when its rate is converted
         yield np.zeros(hop, np.float32), 0, 1
 
 
 class _Estimate:
-    """Samples (n,) → probabilities (1 + n // hop, 1 + bins)."""
+    """Samples (n,) → probabilities (1 + n // hop, 1 + bins), on the CPU once the device runs out of memory."""
 
     def __init__(self, network: MelodyNetwork, device: torch.device, warn: Callable[[str], object]) -> None:
         self.network, self.device, self.warn = network, device, warn
@@ -125,7 +126,7 @@ class _Estimate:
 
 
 def _checked(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-    """What the network may see: float32 (n,), all finite."""
+    """Yield the blocks as float32 (n,), after checking that all samples are finite."""
     position = 0
     for block in blocks:
         if block.ndim != 1:
@@ -139,19 +140,19 @@ def _checked(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndar
 
 
 def _is_silent(samples: np.ndarray, hop: int) -> np.ndarray:
-    """Whether nothing sounds within a hop around each frame: (1 + n // hop,) bool."""
+    """Return for each frame whether the samples within one hop around it are silent: (1 + n // hop,) bool."""
     frames = 1 + len(samples) // hop
-    padded = np.zeros((frames + 1) * hop, np.float32)  # one hop before the first frame, the last frame's after it
+    padded = np.zeros((frames + 1) * hop, np.float32)  # from one hop before the first frame to one after the last
     padded[hop : hop + len(samples)] = np.abs(samples)[: frames * hop]
     peaks = padded.reshape(-1, hop).max(1)
-    return np.maximum(peaks[:-1], peaks[1:]) < SILENT_PEAK
+    return np.asarray(np.maximum(peaks[:-1], peaks[1:]) < SILENT_PEAK)
 
 
 def _silenced(rows: np.ndarray, silent: np.ndarray) -> np.ndarray:
-    """Rows of probabilities, with (almost) all of it on non-voice where silent."""
+    """Return the rows, changed where `silent` so that non-voice has almost all of the probability."""
     if not silent.any():
         return rows
-    pitches = rows[:, 1:] + np.finfo(np.float32).tiny  # a network that is very sure rounds them all to 0
+    pitches = rows[:, 1:] + np.finfo(np.float32).tiny  # a very sure network rounds all pitches to 0, and 0 / 0 is NaN
     quiet = np.concatenate(
         [np.full((len(rows), 1), 1 - SILENT_BELIEF), SILENT_BELIEF * pitches / pitches.sum(1, keepdims=True)], axis=1
     )
@@ -159,14 +160,14 @@ def _silenced(rows: np.ndarray, silent: np.ndarray) -> np.ndarray:
 
 
 def together(first: Iterable[np.ndarray], second: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the geometric mean of two streams of posteriors, normalised: (n, 1 + bins) float32, as `first` comes.
+    """Yield the normalised geometric mean of two streams of posteriors: (n, 1 + bins) float32, in blocks as of `first`.
 
-    A song is heard twice: its separated vocals, from which a separator may have taken some of the voice and left some
-    of the music, and the song itself, in which nothing is missing and much is in the way. Where the two err they err at
-    different frames, so what both find likely is right more often than what either does.
+    The network hears a song twice. In the separated vocals, some of the voice may be missing and some music may be
+    left. In the song itself nothing is missing, but all the music is there. The errors in both are mostly at different
+    frames. So what is likely in both is right more often than what is likely in one of them.
 
-    The streams may be cut differently. Where `second` ends early (a conversion of the rate may cost it a frame),
-    `first` stands alone.
+    The blocks of the streams may have different sizes. If `second` ends early, as it may by a frame when a sample rate
+    is converted, the rest is that of `first` alone.
     """
     others = Rechunker(second, axis=0)
     for rows in first:

@@ -1,4 +1,4 @@
-"""A melody model made ready for one request, and what it makes of a source: a pitch contour, in bounded memory.
+"""From a source of audio to its pitch contour, in bounded memory.
 
 a voice:  source blocks ─────────────→ 16 kHz mono → posteriors ─────────────┬→ contour
 a song:   source blocks → its vocals → 16 kHz mono → posteriors ─┬→ together ┘
@@ -27,12 +27,12 @@ from stemsplit.separation.source import Source
 from stemsplit.weights.model import Model
 
 THRESHOLD = 0.5
-"""From this probability on a frame is sung, where neither the user nor the model says otherwise."""
+"""The probability from which on a frame is sung, if neither the user nor the model sets one."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """All that is the same for every track of a run. `separator` is None where the input is a voice already."""
+    """What is the same for every track of a run. `separator` is None if the input is a voice alone."""
 
     model: Model[MelodyNetwork]
     separator: Separator | None
@@ -42,14 +42,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Reading:
-    """A contour, and how many samples at the network's rate it was read from."""
+    """A contour, and the length of its voice in samples at the network's rate."""
 
     contour: Contour
     samples: int
 
 
 def decoding_for(model: Model[MelodyNetwork], options: MelodyOptions) -> Decoding:
-    """How posteriors are read, with the model's own threshold unless the user chose one.
+    """Return the decoding for a request, with the model's own threshold unless the user chose one.
 
     Raises: UsageError.
     """
@@ -63,7 +63,7 @@ def decoding_for(model: Model[MelodyNetwork], options: MelodyOptions) -> Decodin
 
 
 def make_reader(model: Model[MelodyNetwork], separator: Separator | None, options: MelodyOptions) -> Reader:
-    """Choose the decoding and the device; `separator` has the vocals as its only output.
+    """Return a reader for a request. `separator` must have the vocals as its only output.
 
     Raises: UsageError and its kinds.
     """
@@ -80,16 +80,24 @@ def listen(
 ) -> Reading:
     """Read the melody of a source.
 
-    `on_voice` is handed every block (n,) of the voice at the network's rate, `on_progress` the seconds of audio that
-    are done.
-    Raises: AudioError and its kinds, ModelError, OutOfMemoryError.
+    Args:
+        reader: see `make_reader`.
+        source: a song, or a voice if the reader has no separator.
+        on_voice: called with every block (n,) of the voice at the network's sample rate.
+        on_progress: called with the seconds of audio that are done.
+        on_warning: called with one sentence about each problem.
+
+    Raises:
+        AudioError: or one of its kinds; the source cannot be read.
+        ModelError: a network gave no valid output.
+        OutOfMemoryError: even the CPU has too little memory.
     """
     network = reader.model.network
     config = network.config
-    with closing(_voice(reader, source, on_progress, on_warning)) as blocks:  # a thread may read ahead for it
+    with closing(_voice(reader, source, on_progress, on_warning)) as blocks:  # it may have a thread that must end
         voice = _Heard(blocks, on_voice)
         rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
-        if reader.separator is not None:  # a second decoder: holding the mixture back would cost memory
+        if reader.separator is not None:  # the song is decoded a second time, since keeping it would cost memory
             mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
             rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
         contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
@@ -105,7 +113,7 @@ def _why_nothing(reader: Reader, peak: float) -> str:
 
 
 class _Heard:
-    """A voice that passes through, and is known to have had so many samples and such a peak."""
+    """The blocks of a voice. While they are read, it counts their samples and finds their peak."""
 
     def __init__(self, blocks: Iterable[np.ndarray], tell: Callable[[np.ndarray], object]) -> None:
         self._blocks, self._tell = blocks, tell
@@ -122,7 +130,7 @@ class _Heard:
 def _voice(
     reader: Reader, source: Source, on_progress: Callable[[float], object] | None, on_warning: Warn
 ) -> Generator[np.ndarray, None, None]:
-    """Blocks (n,) of the voice alone, its channels in one, at the network's rate."""
+    """Yield the voice as mono blocks (n,) at the network's sample rate."""
     rate = reader.model.network.config.sample_rate
     if reader.separator is not None:
         for block in render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning):
@@ -137,7 +145,7 @@ def _voice(
 
 
 def _at_rate(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:
-    """Blocks (channels, n) → blocks (n,) at `rate`, all channels in one."""
+    """Yield blocks (channels, n) as mono blocks (n,) at `rate`."""
     mono = (block.mean(axis=0, keepdims=True) for block in blocks)
     for (samples,) in resample(mono, own_rate, rate, 1):
         yield samples

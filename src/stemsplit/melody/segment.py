@@ -1,16 +1,18 @@
-"""A pitch contour → stretches of one note each, by dynamic programming.
+"""A pitch contour → segments of one note each, by dynamic programming.
 
-A voiced run is explained as a row of notes: each may begin with a glide over any pitches, then holds one pitch for at
-least `MIN_NOTE_S`. Of all such explanations the cheapest is taken (Viterbi). This is the note model of Tony (Mauch et
-al., "Computer-aided melody note transcription using the Tony software: accuracy and efficiency", TENOR 2015: an attack
-and a stable state for each pitch, three pitches to the semitone, a deviation of 0.9 semitones in the stable one) with
-three changes. Voicing is decided already, so there is no silent state. A shortest note is part of the model, not a
-sieve behind it. And an attack is told from a held note by its slope, so that fast steps stay notes and slow glides do
-not become stairs.
+Each voiced run is explained as a sequence of notes. A note may begin with a glide over any pitches. Then it holds one
+pitch for at least `MIN_NOTE_S`. Of all explanations the one with the least cost is taken (Viterbi).
 
-Costs are nats per 10 ms. A vibrato of ±1 semitone at 5 Hz would save 2.5 nats per half period by changing notes, which
-is less than `NOTE_COST`; a step of a semitone saves that much within 70 ms, one of a whole tone within 20 ms. Not found
-are therefore trills and chromatic runs with notes of 100 ms and less: on pitch alone they cannot be told from vibrato.
+This is the note model of Tony (Mauch et al., "Computer-aided melody note transcription using the Tony software:
+accuracy and efficiency", TENOR 2015): an attack state and a stable state for each pitch, three pitches per semitone,
+and a deviation of 0.9 semitones in the stable state. Three things are different here. There is no silent state, since
+voicing is decided already. The minimum length of a note is part of the model, and not a filter afterwards. And an
+attack differs from a held note by its slope, so that fast steps stay notes, and slow glides do not become stairs of
+notes.
+
+Costs are in nats per 10 ms. In a vibrato of ±1 semitone at 5 Hz, a change of note in every half period would save
+2.5 nats, which is less than `NOTE_COST`. A step of a semitone saves that much within 70 ms, a whole tone within 20 ms.
+Trills and chromatic runs with notes of 100 ms or less are therefore not found: by pitch alone they look like vibrato.
 """
 
 from __future__ import annotations
@@ -20,32 +22,32 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_NOTE_S = 0.08  # a shorter sound is an ornament or a consonant
-MAX_GAP_S = 0.03  # an unvoiced gap below it is a hole in one sound, from it on a pause
+MIN_NOTE_S = 0.08  # shorter sounds are ornaments or consonants
+MAX_GAP_S = 0.03  # a shorter unvoiced gap is a hole in one sound; otherwise it is a pause
 MERGE_SEMITONES = 0.6  # neighbours closer than this are one note that drifts
 NOTE_COST = 4.0  # of each note
 _STEPS = 3  # candidate pitches per semitone
 _DEVIATION = 0.9  # semitones, of a held note
-_OUTLIER_COST = 3.5  # no frame costs more: an octave error of some frames is not a note
-_GLIDE_COST, _REST_COST = 0.35, 1.0  # of a frame of a glide: where the pitch moves, and where it does not
-_GLIDE_SPEED = 8.0  # semitones a second that surely move
-_LONGEST_RUN_S = 60.0  # bounds the tables; a cut is mended as neighbours of one pitch are
+_OUTLIER_COST = 3.5  # the most that a frame of a held note costs, so that octave errors do not become notes
+_GLIDE_COST, _REST_COST = 0.35, 1.0  # of a frame in a glide: if its pitch moves, and if it does not
+_GLIDE_SPEED = 8.0  # semitones per second from which on a pitch counts as moving
+_LONGEST_RUN_S = 60.0  # longer runs are cut, to bound the memory; `joined` puts the note at the cut together again
 
 
 class Segment(NamedTuple):
-    """Frames start … end − 1 are one note; from `held` on its glide is over, and `semitones` is their median."""
+    """The frames of one note."""
 
     start: int
-    held: int
-    end: int
-    semitones: float
+    held: int  # the first frame after the glide
+    end: int  # the first frame after the note
+    semitones: float  # median from `held` on
 
 
 def segments(semitones: np.ndarray, voiced: np.ndarray, hop: float) -> list[Segment]:
     """Split a contour into notes, in order and without overlap.
 
     Args:
-        semitones: (n,) float64, any logarithmic pitch in semitones; of no account where unvoiced.
+        semitones: (n,) float64, the pitch in semitones above any reference; not used where unvoiced.
         voiced: (n,) bool.
         hop: seconds from frame to frame.
     """
@@ -58,7 +60,10 @@ def segments(semitones: np.ndarray, voiced: np.ndarray, hop: float) -> list[Segm
 
 
 def runs(voiced: np.ndarray, hop: float) -> list[tuple[int, int]]:
-    """First and last + 1 of each voiced run of at least `MIN_NOTE_S`, across gaps below `MAX_GAP_S`."""
+    """Return (first frame, first frame after) of each voiced run.
+
+    Gaps shorter than `MAX_GAP_S` belong to the run. Runs shorter than `MIN_NOTE_S` are left out.
+    """
     edges = np.diff(np.concatenate([[False], voiced, [False]]).astype(np.int8))
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     if len(starts) == 0:
@@ -81,24 +86,25 @@ def _frames(seconds: float, hop: float) -> int:
 
 
 def _filled(semitones: np.ndarray, voiced: np.ndarray, start: int, end: int) -> np.ndarray:
-    """The pitch of a run, drawn straight across its gaps."""
+    """Return the pitch of a run, with its gaps filled by linear interpolation."""
     known = start + np.flatnonzero(voiced[start:end])
-    return np.interp(np.arange(start, end), known, semitones[known])
+    filled: np.ndarray = np.interp(np.arange(start, end), known, semitones[known])
+    return filled
 
 
 def _notes_of_run(pitch: np.ndarray, voiced: np.ndarray, hop: float) -> list[tuple[int, int, int]]:
-    """(start, held, end) of the notes of one run (n,), which cover it without a hole.
+    """Return (start, held, end) of the notes of one run (n,). Each note begins where the one before it ends.
 
-    At border t, between frame t − 1 and frame t, there are three best costs of the frames before it: `stable[p]`, of
-    being in a note of pitch p that has lasted long enough; `ended[t]`, the least of these; and `entry[t]`, from
-    which a note may start to be held: a note has ended, or a glide goes on.
+    Border t lies between frame t − 1 and frame t. For each border there are three least costs of all frames before it:
+    `stable[p]` if a note of pitch p is being held, and has been for long enough to end here; `ended[t]`, the least of
+    these; and `entry[t]` if a note may begin to be held here, because a note ends here or a glide goes on until here.
     """
     shortest, weight = _frames(MIN_NOTE_S, hop), voiced * (hop / 0.01)
     grid = np.arange(np.floor(pitch.min() * _STEPS), np.ceil(pitch.max() * _STEPS) + 1) / _STEPS
     off = ((pitch[:, None] - grid) / _DEVIATION) ** 2 / 2
     held = np.minimum(off, _OUTLIER_COST) * weight[:, None]
     total = np.concatenate([np.zeros((1, len(grid))), np.cumsum(held, axis=0)])
-    begin = total[shortest:] - total[:-shortest] + NOTE_COST  # of holding p over frames i … i + shortest − 1
+    begin = total[shortest:] - total[:-shortest] + NOTE_COST  # cost of a note of pitch p in frames i … i + shortest − 1
     glide = _glide_costs(pitch, hop) * weight
     frames = len(pitch)
     entry, ended = np.concatenate([[0.0], np.cumsum(glide)]), np.full(frames + 1, np.inf)
@@ -115,22 +121,23 @@ def _notes_of_run(pitch: np.ndarray, voiced: np.ndarray, hop: float) -> list[tup
         gliding = entry[t - 1] + glide[t - 1]
         after_note[t] = ended[t] <= gliding
         entry[t] = min(ended[t], gliding)
-    fall = np.cumsum(np.concatenate([[0.0], glide[::-1]]))[::-1]  # the voice may slide away after its last note
+    fall = np.cumsum(np.concatenate([[0.0], glide[::-1]]))[::-1]  # cost of a glide from border t to the end of the run
     return _traced(int(np.argmin(ended + fall)), shortest, pitch_of, begun, after_note)
 
 
 def _glide_costs(pitch: np.ndarray, hop: float) -> np.ndarray:
-    """Cost (n,) of each frame as part of a glide, by the speed of the pitch over 50 ms."""
+    """Return the cost (n,) of each frame as part of a glide, by the speed of the pitch over 50 ms."""
     reach = max(1, round(0.025 / hop))
     padded = np.pad(pitch, reach, mode="edge")
     speed = np.abs(padded[2 * reach :] - padded[: -2 * reach]) / (2 * reach * hop)
-    return _REST_COST + (_GLIDE_COST - _REST_COST) * np.minimum(speed / _GLIDE_SPEED, 1)
+    costs: np.ndarray = _REST_COST + (_GLIDE_COST - _REST_COST) * np.minimum(speed / _GLIDE_SPEED, 1)
+    return costs
 
 
 def _traced(
     last: int, shortest: int, pitch_of: np.ndarray, begun: np.ndarray, after_note: np.ndarray
 ) -> list[tuple[int, int, int]]:
-    """Walk the tables back from the border at which the last note ends."""
+    """Return the notes by going back through the tables, from the border `last` at which the last note ends."""
     notes, at, end = [], last, len(pitch_of) - 1
     while at > 0:
         pitch = pitch_of[at]
@@ -147,7 +154,10 @@ def _traced(
 def joined(
     found: list[Segment], semitones: np.ndarray, voiced: np.ndarray, alike: Callable[[float, float], bool]
 ) -> list[Segment]:
-    """Join notes that touch and are alike in pitch: a drift, a stumble inside a note, a cut of a long run."""
+    """Join notes that follow one another without a gap, if `alike` says so of their pitches.
+
+    They are one note that drifts or wavers, or one that the cut of a long run has divided.
+    """
     merged: list[Segment] = []
     for segment in found:
         last = merged[-1] if merged else None

@@ -1,4 +1,4 @@
-"""A spectrogram over log-frequency for a picture, of audio of any length in bounded memory."""
+"""A spectrogram over log-frequency, for a picture. Its memory is bounded, however long the audio is."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 SAMPLE_RATE = 16_000
 LOWEST_MIDI, HIGHEST_MIDI = 24.0, 108.0  # 33 Hz … 4.2 kHz
 _STEPS = 3  # bins per semitone
-_WINDOW, _HOP = 2048, 256  # samples: 128 ms sees the harmonics of a low voice, 16 ms moves with it
+_WINDOW, _HOP = 2048, 256  # samples: 128 ms resolves the harmonics of a low voice, 16 ms follows its movements
 _COLUMNS = 16_384  # 14 MB
 _BLOCK = 1 << 16  # samples worked on at a time
 
 
 class Spectrogram:
-    """Mean power per 1/3 semitone and column of time.
+    """The mean power in bins of a third of a semitone, and in columns of equal time.
 
-    A column is 16 ms at first. When there would be more than `columns` of them, neighbours are averaged in pairs and a
-    column is twice as long from then on, as often as the audio's length asks for it.
+    A column is 16 ms at first. Whenever there are more than `columns` of them, neighbours are averaged in pairs, and
+    columns are twice as long from then on.
     """
 
     def __init__(self, columns: int = _COLUMNS) -> None:
@@ -24,20 +24,20 @@ class Spectrogram:
             raise ValueError(f"columns are averaged in pairs: an even number of them, not {columns}")
         self._bands = _bands()
         self._limit, self._frames_per_column = columns, 1
-        self._done: list[np.ndarray] = []  # (k, bins) each, in order
-        self._columns = 0  # in all of these
+        self._done: list[np.ndarray] = []  # finished columns in order, (k, bins) each
+        self._columns = 0  # how many these are together
         self._pending = np.zeros((0, len(self._bands)), np.float32)  # frames that do not fill a column yet
-        self._rest = np.zeros(_WINDOW // 2, np.float32)  # so that column 0 is centred at the first sample
+        self._rest = np.zeros(_WINDOW // 2, np.float32)  # half a window of silence: column 0 is centred at sample 0
         self._samples = 0
 
     @property
     def seconds(self) -> float:
-        """Length of the audio so far."""
+        """Length of the audio so far, in seconds."""
         return self._samples / SAMPLE_RATE
 
     @property
     def column_seconds(self) -> float:
-        """Time from column to column."""
+        """Seconds from column to column."""
         return self._frames_per_column * _HOP / SAMPLE_RATE
 
     def add(self, samples: np.ndarray) -> None:
@@ -52,7 +52,7 @@ class Spectrogram:
             self._append(frames)
 
     def decibels(self) -> np.ndarray:
-        """The picture so far: (bins, columns) float32 from the lowest bin up, 0 dB the loudest."""
+        """Return the levels so far, (bins, columns) float32 with the lowest bin first. The loudest is 0 dB."""
         tail = self._powers(np.concatenate([self._rest, np.zeros(_WINDOW // 2, np.float32)]))
         last = np.concatenate([self._pending, tail])
         count = self._frames_per_column
@@ -62,7 +62,7 @@ class Spectrogram:
         return np.asarray(10 * np.log10(np.maximum(power / loudest, 1e-12)), np.float32)
 
     def _powers(self, audio: np.ndarray) -> np.ndarray:
-        """(frames, bins) of all whole windows in (n,)."""
+        """Return the power (frames, bins) of all complete windows in the samples (n,)."""
         if len(audio) < _WINDOW:
             return np.zeros((0, len(self._bands)), np.float32)
         windows = np.lib.stride_tricks.sliding_window_view(np.nan_to_num(audio), _WINDOW)[::_HOP]
@@ -81,7 +81,7 @@ class Spectrogram:
             self._halve()
 
     def _halve(self) -> None:
-        """Average neighbours in pairs; a last one without a partner becomes frames again and waits for more."""
+        """Average neighbouring columns in pairs. If the last one has no partner, it becomes frames again and waits."""
         done, even = np.concatenate(self._done), self._columns // 2 * 2
         self._done = [done[:even].reshape(even // 2, 2, len(self._bands)).mean(axis=1)]
         self._pending = np.concatenate([np.repeat(done[even:], self._frames_per_column, axis=0), self._pending])
@@ -90,7 +90,10 @@ class Spectrogram:
 
 
 def _bands() -> np.ndarray:
-    """Triangles (bins, FFT bins) around each third of a semitone, each at least as wide as the FFT resolves."""
+    """Return triangular filters (bins, FFT bins), one per third of a semitone.
+
+    Each is at least as wide as the distance of two FFT bins.
+    """
     midi = np.arange(LOWEST_MIDI * _STEPS, HIGHEST_MIDI * _STEPS + 1) / _STEPS
     centre = 440 * 2 ** ((midi - 69) / 12)
     spacing = SAMPLE_RATE / _WINDOW

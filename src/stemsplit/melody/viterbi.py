@@ -1,12 +1,13 @@
-"""The likeliest path of pitch through a stream of posteriors, in bounded memory.
+"""The likeliest path of the pitch through a stream of posteriors, in bounded memory.
 
-A path pays for what it does not hear (minus log probability) and for how it moves: `Motion.step` for every bin up or
-down, never more than `Motion.jump`, and `Motion.jump` for anything beyond `Motion.reach` bins. Moves are free as far as
-nobody sings, so that a note does not depend on the one before the pause.
+A path has two kinds of cost: for unlikely pitches (minus log probability), and for moves. A move costs `Motion.step`
+for every bin up or down, but at most `Motion.jump`. A move by more than `Motion.reach` bins costs `Motion.jump`. The
+less likely it is that somebody sings, the less a move costs, so that a note does not depend on the one before a pause.
 
     cost of a path = Σ_t −weight · log(p_t[b_t] + FLOOR) + voicing_t · move(b_t − b_{t−1})
 
-The forward pass is that of the whole file. Going back, a frame is decided as soon as `LOOKAHEAD` later ones are known.
+The forward pass gives the same as for the whole file. The backward pass decides a frame when `LOOKAHEAD` later frames
+are known.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from dataclasses import dataclass
 import numpy as np
 
 WINDOW = 1024
-"""Frames that are decided together; they and those ahead are all that is held in memory."""
+"""How many frames are decided together. These and those of the lookahead are all that is in memory."""
 
 LOOKAHEAD = 300
-"""Later frames that a decision waits for: 3 s at 10 ms. Two paths that go on from there have met long before."""
+"""How many later frames a decision waits for: 3 s at 10 ms. Going back that far, all good paths have become one."""
 
 FLOOR = 1e-2
-"""Added to every probability, so that no frame forbids a pitch and a frame that is hardly sung says little."""
+"""Added to every probability: no frame makes a pitch impossible, and frames that are hardly sung have little weight."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What it costs to change the pitch from one frame to the next, in nats; ``weight`` scales what is heard."""
+    """The costs, in nats, of changes of pitch from one frame to the next."""
 
-    step: float
-    jump: float
-    reach: int
-    weight: float = 1.0
+    step: float  # for every bin
+    jump: float  # the most that a move costs
+    reach: int  # bins; a longer move is a jump
+    weight: float = 1.0  # factor on the costs of unlikely pitches
 
     def costs(self) -> np.ndarray:
-        """The costs of moves by -reach … reach bins: (2 · reach + 1,) float32."""
+        """Return the costs of moves by -reach … reach bins: (2 · reach + 1,) float32."""
         return np.minimum(self.step * np.abs(np.arange(-self.reach, self.reach + 1)), self.jump).astype(np.float32)
 
     def strides(self) -> tuple[int, ...]:
-        """Strides that together make every move within reach: 1, 2, 4 … as far as needed."""
+        """Return strides 1, 2, 4 … whose sums give every move within reach."""
         strides: list[int] = []
         while (covered := sum(strides)) < self.reach:
             strides.append(min(covered + 1, self.reach - covered))
@@ -48,9 +49,14 @@ class Motion:
 
 
 def follow(blocks: Iterable[np.ndarray], motion: Motion) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of posteriors (n, 1 + bins), non-voice first → the same rows, with the path's bins (n,) int64.
+    """Yield the rows of the posteriors again, together with the bins of the path.
 
-    The blocks that come out are cut elsewhere than those that go in.
+    Args:
+        blocks: posteriors (n, 1 + bins), non-voice first.
+        motion: the costs.
+
+    Yields:
+        (n, 1 + bins) rows, and (n,) int64 bins. The blocks have other sizes than those of the input.
     """
     rows: np.ndarray | None = None
     scores = np.empty((0, 0), dtype=np.float32)
@@ -71,11 +77,16 @@ def follow(blocks: Iterable[np.ndarray], motion: Motion) -> Iterator[tuple[np.nd
 
 
 def _forward(rows: np.ndarray, motion: Motion, before: tuple[np.ndarray, float] | None) -> np.ndarray:
-    """Scores of the best path to every bin of every frame, the best of a frame being 0: (n, bins) float32.
+    """Return the score of the best path to every bin of every frame, (n, bins) float32.
 
-    ``before``: scores and non-voice of the frame before, if there is one.
+    A score is a negative cost. A constant is added in every frame, so that the best bin has score 0.
+
+    Args:
+        rows: posteriors (n, 1 + bins).
+        motion: the costs.
+        before: scores and p(non-voice) of the frame before, if there is one.
     """
-    scores = np.log(rows[:, 1:] + np.float32(FLOOR)) * np.float32(motion.weight)
+    scores: np.ndarray = np.log(rows[:, 1:] + np.float32(FLOOR)) * np.float32(motion.weight)
     work = np.empty(scores.shape[1], dtype=np.float32)
     spare = np.empty_like(work)
     moves = [
@@ -87,7 +98,8 @@ def _forward(rows: np.ndarray, motion: Motion, before: tuple[np.ndarray, float] 
     voicing = (1 - np.maximum(unsung[1:], unsung[:-1])).tolist()
     last = before[0] if before is not None else np.zeros_like(work)
     for frame, score in enumerate(scores):
-        # A maximum over |move| ≤ reach, less what it costs: each stride adds twice its own length to what is covered.
+        # The maximum of score minus cost over all moves within reach. With each stride, moves by up to the sum of the
+        # strides so far are covered.
         np.copyto(work, last)
         for stride, upper, from_below, lower, from_above in moves:
             np.subtract(work, np.float32(voicing[frame] * motion.step * stride), out=spare)
@@ -101,7 +113,7 @@ def _forward(rows: np.ndarray, motion: Motion, before: tuple[np.ndarray, float] 
 
 
 def _back(scores: np.ndarray, unsung: np.ndarray, motion: Motion) -> np.ndarray:
-    """The bins (n,) of the path that ends best in the last frame."""
+    """Return the bins (n,) of the path with the best score in the last frame."""
     bins, reach, costs = scores.shape[1], motion.reach, motion.costs()
     voicing = (1 - np.maximum(unsung[1:], unsung[:-1])).tolist()
     best = scores.argmax(1).tolist()
@@ -115,7 +127,7 @@ def _back(scores: np.ndarray, unsung: np.ndarray, motion: Motion) -> np.ndarray:
                 - np.float32(voicing[frame]) * costs[first - bin_ + reach : last - bin_ + reach]
             )
             nearest = int(near.argmax())
-            # A jump comes from the best bin of all, whose score is 0.
+            # The best jump comes from the best bin, which has score 0.
             bin_ = first + nearest if near[nearest] >= -voicing[frame] * motion.jump else best[frame]
         path[frame] = bin_
     return path
