@@ -1,1 +1,1 @@
-"""Scores: stems in dB and melodies in per cent, of arrays, files and folders."""
+"""Scores of stems (in dB) and of melodies (as fractions): of arrays, files and folders."""

@@ -1,4 +1,4 @@
-"""Songs with their true stems on disk: a folder of stems, a folder per song, or MUSDB18-HQ (ROOT/test/Song/*.wav)."""
+"""Songs on disk with their true stems: a folder of stems, a folder per song, or MUSDB18-HQ (ROOT/test/Song/*.wav)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ COMPRESSED = ".stem.mp4"
 
 @dataclass(frozen=True, eq=False)
 class SongFolder:
-    """One song: stem name → file, and the file of the mixture if there is one."""
+    """A song and its files."""
 
     name: str
     path: Path
-    stems: dict[str, Path]
-    mixture: Path | None
-    subset: str = ""  # of MUSDB, elsewhere empty
+    stems: dict[str, Path]  # name → file
+    mixture: Path | None  # None: there is no file of it
+    subset: str = ""  # "test" or "train" in MUSDB, elsewhere empty
 
 
 def find_songs(root: Path, subset: str = "test") -> list[SongFolder]:
-    """The song that is in `root` itself, or those of ROOT/`subset`, or of the folders in ROOT; none where none are.
+    """Return the songs in a folder.
 
-    Raises: UsageError for the compressed MUSDB18, which is not what results are compared on.
+    If `root` itself holds stems, it is the only song. Otherwise they are the songs in ROOT/`subset`, or if there are
+    none, those in the folders of ROOT. The list may be empty.
+
+    Raises:
+        UsageError: it is the compressed MUSDB18. Published results are measured on MUSDB18-HQ.
     """
     if (song := _song(root)) is not None:
         return [song]
@@ -40,15 +44,20 @@ def find_songs(root: Path, subset: str = "test") -> list[SongFolder]:
 
 
 def stem_files(folder: Path) -> dict[str, Path]:
-    """The audio files directly in a folder, stem name → path, by name."""
+    """Return the audio files directly in a folder, sorted: stem name → path."""
     return {path.stem: path for path in sorted(folder.iterdir()) if path.is_file() and is_audio(path)}
 
 
 def estimate_files(folder: Path, song: SongFolder, *, alone: bool = False) -> dict[str, Path]:
-    """The estimates of a song in a folder of songs, or in that folder itself if it is the only one; none is fine.
+    """Return the estimated stems of a song: stem name → path. There may be none.
 
-    They may lie where the song lies (test/Song), and in a folder `mixture`, where `stemsplit separate` puts them when
-    it is given the mixtures.
+    Estimates may be in FOLDER/Song, or in FOLDER/test/Song like the song itself. In either place they may be in a
+    folder named after the mixture, because that is where `stemsplit separate` writes the stems of Song/mixture.wav.
+
+    Args:
+        folder: where the estimates are.
+        song: the song.
+        alone: the song is the only one, so its estimates are directly in `folder`.
     """
     place = folder if alone else folder / song.name
     nested = folder / song.subset / song.name

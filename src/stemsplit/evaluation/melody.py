@@ -1,15 +1,16 @@
 """How close an estimated melody is to the true one: the five figures of MIREX, computed by mir_eval.
 
 Poliner et al. 2007 (IEEE TASLP 15(4)) define them, Salamon et al. 2014 (IEEE SPM 31(2)) explain them. A pitch is right
-within 50 cents. All are fractions from 0 to 1, taken on the reference's own frames:
+if it is within 50 cents. All figures are fractions from 0 to 1, of the frames of the reference:
 
-    overall accuracy      of all frames: sung ones whose pitch is right and decision too, and silent ones kept silent
-    raw pitch accuracy    of the sung frames: those whose pitch, or guess, is right
-    raw chroma accuracy   the same, octave errors forgiven
-    voicing recall        of the sung frames: those taken for sung
-    voicing false alarm   of the silent frames: those taken for sung
+    overall accuracy      of all frames: sung frames found to be sung, with the right pitch, and unsung frames found to
+                          be unsung
+    raw pitch accuracy    of the sung frames: those whose pitch is right, or whose guess is, if they were found unsung
+    raw chroma accuracy   the same, but the octave may be wrong
+    voicing recall        of the sung frames: those found to be sung
+    voicing false alarm   of the unsung frames: those found to be sung
 
-Where a reference has no sung frame, or no silent one, the figures over these are nan and stay out of means.
+If a reference has no sung frames, or no unsung ones, the figures about these are nan, and means leave them out.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from stemsplit.melody.contour import Contour
 from stemsplit.melody.formats import read_contour
 
 SUFFIXES = (".f0.sv.csv", ".f0.csv", ".f0.txt", ".f0.tsv", ".sv.csv", ".csv", ".txt", ".tsv", ".f0")
-"""What follows a track's name in the files of contours: ours and those of other trackers, longest first."""
+"""Endings of files of contours, ours and those of other pitch trackers; the longest first."""
 NO_CONTOURS = (".notes.csv", "readme.txt", "license.txt")
 FIGURES = (
     "overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy", "voicing_recall", "voicing_false_alarm",
@@ -38,7 +39,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class MelodyScore:
-    """The five figures as fractions, and how many frames of the reference they rest on, how many of them sung."""
+    """The five figures as fractions, and the numbers of frames and of sung frames in the reference."""
 
     overall_accuracy: float
     raw_pitch_accuracy: float
@@ -51,7 +52,7 @@ class MelodyScore:
 
 @dataclass(frozen=True)
 class TrackScore:
-    """One track's score."""
+    """The score of one track."""
 
     track: str
     score: MelodyScore
@@ -59,7 +60,7 @@ class TrackScore:
 
 @dataclass(frozen=True)
 class MelodyEvaluation:
-    """Every track that could be scored, by name, and the references that had no estimate."""
+    """The tracks that were scored, and the names of the references without an estimate."""
 
     tracks: tuple[TrackScore, ...]
     missing: tuple[str, ...] = ()
@@ -69,20 +70,20 @@ class MelodyEvaluation:
 
 
 def score_melody(reference: Contour, estimate: Contour) -> MelodyScore:
-    """Score an estimate against the truth, at the reference's frames.
+    """Score an estimate against the true melody, at the frames of the reference.
 
-    The estimate is brought there as mir_eval does it, linearly in cents, so hops need not be equal. Where it ends
-    early it counts as silent and without a guess: mir_eval alone would hold its last frame for the rest.
+    The two may have different hops: mir_eval interpolates the estimate linearly in cents. After the end of an estimate
+    that is too short, nothing counts as sung and there is no guess. (mir_eval itself would repeat the last frame.)
 
     Raises:
-        UsageError: the reference has no frame, or mir_eval is not installed.
+        UsageError: the reference has no frames, or mir_eval is not installed.
     """
     if not len(reference):
         raise UsageError("a reference without a single frame: nothing can be scored against it")
     melody = _mir_eval_melody()
     true = np.where(reference.voiced, reference.frequency, 0.0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that nothing is sung, in one or the other, is no mistake
+        warnings.simplefilter("ignore")  # mir_eval warns if nothing is sung, but that is no mistake
         found = melody.evaluate(reference.times, true, *_signed(estimate, until=float(reference.times[-1])))
     sung = int(reference.voiced.sum())
     pitch, chroma, recall = (
@@ -95,12 +96,12 @@ def score_melody(reference: Contour, estimate: Contour) -> MelodyScore:
 
 
 def mean_score(scores: Sequence[MelodyScore]) -> MelodyScore:
-    """The mean over tracks, each counting the same, as MIREX reports it; frames are summed up."""
+    """Return the mean over tracks, with equal weights, as MIREX reports it. Numbers of frames are added up."""
     return _average(scores, {name: [1.0] * len(scores) for name in FIGURES})
 
 
 def total_score(scores: Sequence[MelodyScore]) -> MelodyScore:
-    """As if all tracks were one: each counts by its frames, by those sung, or by those silent."""
+    """Return the score as if all tracks were one: each figure weights a track by the frames that it is taken over."""
     frames = [float(score.frames) for score in scores]
     sung = [float(score.voiced_frames) for score in scores]
     silent = [score.frames - score.voiced_frames + 0.0 for score in scores]
@@ -108,7 +109,7 @@ def total_score(scores: Sequence[MelodyScore]) -> MelodyScore:
 
 
 def _average(scores: Sequence[MelodyScore], weights: dict[str, list[float]]) -> MelodyScore:
-    """Weighted means of the figures that are defined; nan where none is."""
+    """Return the weighted mean of each figure over the scores in which it is not nan; nan if there are none."""
     means = {}
     for name in FIGURES:
         known = [(getattr(s, name), w) for s, w in zip(scores, weights[name], strict=True)]
@@ -120,7 +121,7 @@ def _average(scores: Sequence[MelodyScore], weights: dict[str, list[float]]) -> 
 
 
 def _signed(contour: Contour, until: float) -> tuple[np.ndarray, np.ndarray]:
-    """Times and Hz as mir_eval wants an estimate: below 0 is a guess in a silent frame, 0 is no guess."""
+    """Return times and Hz as mir_eval needs them: below 0 for a guess in an unsung frame, 0 for no guess."""
     times, hz = contour.times, np.where(contour.voiced, contour.frequency, -contour.frequency)
     end = len(contour) * contour.hop
     if len(contour) == 0 or end < until - 1e-9:
@@ -135,20 +136,22 @@ def _mir_eval_melody() -> ModuleType:
         raise UsageError(
             f"melodies are scored by mir_eval, which is not here ({error}); pip install 'stemsplit-mamba[eval]'"
         ) from error
-    return mir_eval.melody
+    module: ModuleType = mir_eval.melody
+    return module
 
 
 # --- files
 
 
 def evaluate_melodies(reference: Path, estimate: Path) -> MelodyEvaluation:
-    """Score contour files: one with one, or two folders whose files have the same names up to their `SUFFIXES`.
+    """Score files of contours: a file against a file, or a folder against a folder.
 
-    Folders are searched to any depth. A file beside a folder is compared with the file of its name in it.
+    In folders, at any depth, files belong together if their names are the same without the endings in `SUFFIXES`. If
+    one path is a file and the other a folder, the file is compared with that of the same name in the folder.
 
     Raises:
-        UsageError: a path is missing or holds no contour, two files are of one track, or no track is in both.
-        AudioError: a file that is no contour, as `read_contour`.
+        UsageError: a path is missing or holds no contour, two files are of the same track, or no track is in both.
+        AudioError: a file is not a contour, see `read_contour`.
     """
     references, estimates = contour_files(reference), contour_files(estimate)
     if reference.is_file() and estimate.is_file():
@@ -167,7 +170,11 @@ def evaluate_melodies(reference: Path, estimate: Path) -> MelodyEvaluation:
 
 
 def contour_files(path: Path) -> dict[str, Path]:
-    """Track → file of a folder's contours, by name; a file is the only one. Raises UsageError."""
+    """Return the contours in a folder, or the one that is `path` itself: track → file.
+
+    Raises:
+        UsageError: there is no such path, or no contour.
+    """
     if path.is_dir():
         return _folder_files(path)
     if not path.is_file():
@@ -178,7 +185,7 @@ def contour_files(path: Path) -> dict[str, Path]:
 
 
 def track_name(name: str) -> str:
-    """A file's name without what `SUFFIXES` list."""
+    """Return the name of a file without its ending, if `SUFFIXES` lists that."""
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix) and len(name) > len(suffix)), "")
     return name[: len(name) - len(suffix)]
 

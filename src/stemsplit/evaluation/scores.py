@@ -1,12 +1,16 @@
-"""The figures of a song's stems, second by second, and those of many songs together.
+"""The figures of the stems of one song, which is read second by second, and averages over songs.
 
-cSDR is the median over seconds of their SDR (Stöter et al. 2018, SiSEC; museval's SDR). Where the reference is silent
-no SDR is defined: the estimate's energy against the mixture's is given instead, as leakage.
+The SDR of a song is that of all its samples. Its cSDR is the median of the SDR of its seconds (Stöter et al. 2018,
+SiSEC). If the true stem is silent, no SDR is defined. Then the leakage is given, the energy of the estimate relative to
+that of the mixture.
 
-What the literature calls uSDR is the mean of the SDR over songs; its cSDR is the median over songs of ours. museval's
-SDR (BSSEval v4) does not depend on its distortion filters, which only share the error out among ISR, SIR and SAR: the
-frames are plain ratios of sums, and museval is not needed for them. As in museval, a frame in which a stem or an
-estimate is silent counts for no stem, and what is left at the end of the song and is no whole second is left out.
+What the literature calls uSDR is the mean of the SDR over songs. What it calls the cSDR of a data set is the median
+over songs of the cSDR.
+
+museval's SDR (BSSEval v4) does not depend on its distortion filters, which only divide the error into ISR, SIR and SAR.
+So the SDR of a second is a plain ratio of sums, and museval is not needed. Two rules are those of museval: a second in
+which any true or estimated stem is silent is left out for all stems, and so is the end of the song if it is shorter
+than a second.
 """
 
 from __future__ import annotations
@@ -26,19 +30,19 @@ from stemsplit.evaluation.sdr import Energies, decibels, measure
 
 @dataclass(frozen=True)
 class StemScore:
-    """The figures of one stem in dB: only the leakage where the reference is silent, elsewhere all but it."""
+    """The figures of one stem in dB. If the true stem is silent, only the leakage is defined; otherwise all others."""
 
     stem: str
     sdr_db: float | None
     si_sdr_db: float | None
-    si_sdr_improvement_db: float | None  # over taking the mixture as the estimate
-    leakage_db: float | None  # energy of the estimate over that of the mixture
-    csdr_db: float | None = None  # median over seconds
+    si_sdr_improvement_db: float | None  # over the SI-SDR that the mixture has as an estimate
+    leakage_db: float | None  # energy of the estimate relative to that of the mixture
+    csdr_db: float | None = None  # median of the SDR over seconds
 
 
 @dataclass(frozen=True)
 class SongScore:
-    """All stems of one song."""
+    """The scores of all stems of one song."""
 
     song: str
     stems: tuple[StemScore, ...]
@@ -50,9 +54,13 @@ def score_stems(
     mixture: np.ndarray | None = None,
     sample_rate: int | None = None,
 ) -> tuple[StemScore, ...]:
-    """Score the stems that both have, (channels, samples); the mixture is the references' sum by default.
+    """Score the stems that are in both mappings.
 
-    cSDR needs the `sample_rate` in Hz.
+    Args:
+        references: stem → true samples (channels, samples).
+        estimates: stem → estimated samples (channels, samples).
+        mixture: (channels, samples); by default the sum of all references.
+        sample_rate: Hz; without it there is no cSDR.
     """
     stems = tuple(stem for stem in references if stem in estimates)
     if mixture is None:
@@ -74,7 +82,14 @@ def score_stems(
 
 
 def score(stem: str, estimated: Energies, unseparated: Energies, csdr_db: float | None) -> StemScore:
-    """The figures of a stem from its estimate's sums and from those with the mixture as the estimate."""
+    """Return the figures of a stem.
+
+    Args:
+        stem: its name.
+        estimated: the sums over reference and estimate.
+        unseparated: the sums over reference and mixture.
+        csdr_db: its cSDR, if known.
+    """
     if estimated.silent:
         return StemScore(stem, None, None, None, decibels(estimated.estimate, unseparated.estimate))
     improvement = estimated.si_sdr_db - unseparated.si_sdr_db
@@ -85,26 +100,31 @@ def score(stem: str, estimated: Energies, unseparated: Energies, csdr_db: float 
 
 
 class Part(NamedTuple):
-    """As much of a song as is compared at once, a second: stem → (channels, n), and the mixture (channels, n)."""
+    """A second of a song, or the rest at its end."""
 
-    references: Mapping[str, np.ndarray]
-    estimates: Mapping[str, np.ndarray]
-    mixture: np.ndarray
+    references: Mapping[str, np.ndarray]  # stem → (channels, n)
+    estimates: Mapping[str, np.ndarray]  # stem → (channels, n)
+    mixture: np.ndarray  # (channels, n)
 
 
 class Frame(NamedTuple):
-    """One second for cSDR: the SDR of each stem in dB, and the stems that are silent in it, true or estimated."""
+    """What the cSDR needs of one second."""
 
-    sdr_db: Mapping[str, float]
-    silent: frozenset[str]
+    sdr_db: Mapping[str, float]  # by stem
+    silent: frozenset[str]  # the stems of which the reference or the estimate is silent
 
 
 FrameSDR = Callable[[Part], Mapping[str, float]]
-"""The SDR in dB of each stem of a part, of those that are not silent."""
+"""Returns the SDR in dB of each stem of a part that is not silent."""
 
 
 def score_parts(parts: Iterable[Part], frame_sdr: FrameSDR | None = None) -> tuple[StemScore, ...]:
-    """Score a song second by second; only its last part may be shorter. `frame_sdr`: another's figures for cSDR."""
+    """Score a song.
+
+    Args:
+        parts: its seconds; only the last may be shorter.
+        frame_sdr: computes the SDR of a second for the cSDR; by default that of `sdr`.
+    """
     estimated: dict[str, Energies] = {}
     unseparated: dict[str, Energies] = {}
     frames: list[Frame] = []
@@ -125,14 +145,15 @@ def score_parts(parts: Iterable[Part], frame_sdr: FrameSDR | None = None) -> tup
 
 
 def _hushed(part: Part, stem: str) -> bool:
-    """Silence as museval has it: the channels cancel out at every sample."""
+    """Return whether a stem is silent as museval defines it: its channels add up to 0 at every sample."""
     return any(not kind[stem].sum(axis=0, dtype=np.float64).any() for kind in (part.references, part.estimates))
 
 
 def csdr(frames: Sequence[Frame]) -> dict[str, float | None]:
-    """Per stem the median over the frames in which no stem is silent; a stem that always is does not count.
+    """Return the cSDR of each stem: the median over the frames in which no stem is silent.
 
-    A perfect frame is infinitely good; in museval rounding leaves it some 350 dB, above any other too.
+    A stem that is silent in all frames has no cSDR, and does not exclude frames for others. A perfect frame has an
+    infinite SDR. (In museval, rounding errors make it about 350 dB, which is also above all others.)
     """
     stems = {stem for frame in frames for stem in (*frame.sdr_db, *frame.silent)}
     always = {stem for stem in stems if all(stem in frame.silent for frame in frames)}
@@ -142,9 +163,12 @@ def csdr(frames: Sequence[Frame]) -> dict[str, float | None]:
 
 
 def museval_frame_sdr() -> FrameSDR:
-    """museval's own SDR of a second, to compare with; filters of one tap, which do not touch the SDR and are quick.
+    """Return a function that computes the SDR of a second by museval, to compare with ours.
 
-    Raises: UsageError where museval is not installed.
+    Its distortion filters have one tap: that is fast, and the SDR does not depend on them.
+
+    Raises:
+        UsageError: museval is not installed.
     """
     bss_eval = museval_metrics().bss_eval
 
@@ -161,9 +185,10 @@ def museval_frame_sdr() -> FrameSDR:
 
 
 def museval_metrics() -> ModuleType:
-    """The module of museval that computes; the whole package wants ffmpeg, to read what we have read already.
+    """Import only the module of museval that computes scores. The whole package would need ffmpeg to read files.
 
-    Raises: UsageError where museval is not installed.
+    Raises:
+        UsageError: museval is not installed.
     """
     package = find_spec("museval")
     if package is None or not package.submodule_search_locations:
@@ -184,12 +209,12 @@ def museval_metrics() -> ModuleType:
 
 
 def median_scores(songs: Iterable[SongScore]) -> tuple[StemScore, ...]:
-    """Per stem the median over songs of every figure, None where no song has it."""
+    """Return for each stem the median over songs of every figure; None for figures that no song has."""
     return _over_songs(songs, _median)
 
 
 def mean_scores(songs: Iterable[SongScore]) -> tuple[StemScore, ...]:
-    """Per stem the mean over songs of every figure, None where no song has it."""
+    """Return for each stem the mean over songs of every figure; None for figures that no song has."""
     return _over_songs(songs, _mean)
 
 
@@ -212,7 +237,7 @@ def _median(values: Sequence[float | None]) -> float | None:
     if not known:
         return None
     low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-    return low if low == high else (low + high) / 2  # inf and inf have no mean in floating point
+    return low if low == high else (low + high) / 2  # two infinities of one sign are equal and need no mean
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""A separator on songs with known stems: it separates and is scored in one pass, and no stem is written."""
+"""Scores of a separator on songs with known stems. It separates and is scored in one pass, without writing stems."""
 
 from __future__ import annotations
 
@@ -32,10 +32,17 @@ def score_separator(
     on_progress: Callable[[float], object] | None = None,
     on_warning: Warn = lambda text: None,
 ) -> SongScore:
-    """Separate a song's mixture, or the sum of its stems where there is none, and score every stem of the separator.
+    """Separate a song and score every stem of the separator. Memory does not depend on the song's length.
 
-    Memory does not grow with the song. `on_progress` is told the seconds of audio that are done.
-    Raises: AudioError for a song without one of the stems, and whose files differ in rate, channels or length.
+    Args:
+        song: if it has no file of the mixture, the sum of its stems is separated.
+        separator: all its stems must be in the song.
+        frame_sdr: see `score_parts`.
+        on_progress: called with the seconds of audio that are done.
+        on_warning: called with one sentence about each problem.
+
+    Raises:
+        AudioError: a stem is missing, or the files differ in sample rate, channels or length.
     """
     names = [output.name for output in separator.outputs]
     if missing := [name for name in names if name not in song.stems]:
@@ -55,7 +62,7 @@ def score_separator(
 
 
 def about(separator: Separator) -> dict[str, Any]:
-    """What the scores of a separator depend on, as JSON values."""
+    """Return what the scores of a separator depend on, as JSON values."""
     chunking = separator.chunking
     return {
         "model": separator.model.reference,
@@ -67,7 +74,10 @@ def about(separator: Separator) -> dict[str, Any]:
 
 
 def published_sdr(reference: str) -> dict[str, Score]:
-    """The SDR in dB of whole songs of MUSDB18-HQ's test set that the card of a catalog's model states, by stem."""
+    """Return the published scores of a model by stem: the SDR of whole songs of the test set of MUSDB18-HQ.
+
+    They are those on the model's card. There are none for models that are not in the catalog.
+    """
     try:
         scores = card(reference).scores
     except UnknownModelError:

@@ -1,4 +1,4 @@
-"""Scores that are kept, a JSON line per song, so that a run that was stopped goes on where it was."""
+"""A file of scores, with one line of JSON per song, so that a run that was stopped can go on where it was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any
 from stemsplit.errors import OutputError, reason
 from stemsplit.evaluation.scores import SongScore, StemScore
 
-FIGURES_VERSION = 1  # another one where the same files would score otherwise
+FIGURES_VERSION = 1  # to be increased when the same files get other scores
 
 
 class ScoreSheet:
-    """The lines of a file, or none that are kept without one. A song's last line counts, for its own key only.
+    """The scores of songs by name and key (`key_of`), kept in a file.
 
-    Without `reread` lines that are there already stay, and are not found.
+    Args:
+        path: the file, to which lines are only appended; None keeps the scores in memory alone.
+        reread: use the lines that the file holds already. If a song and key occur several times, the last line counts.
     """
 
     def __init__(self, path: Path | None, *, reread: bool = True) -> None:
@@ -31,14 +33,14 @@ class ScoreSheet:
                 values = json.loads(line)
                 self._known[values["song"], values["key"]] = song_score(values)
             except (ValueError, TypeError, KeyError, AttributeError):
-                continue  # a run that was killed left half a line
+                continue  # half a line of a run that was killed
 
     def find(self, song: str, key: str) -> SongScore | None:
-        """The scores of a song under that key, if they are there."""
+        """Return the scores of a song under a key, or None."""
         return self._known.get((song, key))
 
     def add(self, score: SongScore, key: str, **about: Any) -> None:
-        """Append a song's line at once. Raises: OutputError."""
+        """Append a line with the scores of a song, the key and other values. Raises: OutputError."""
         self._known[score.song, key] = score
         if self.path is None:
             return
@@ -54,25 +56,30 @@ class ScoreSheet:
 
 
 def key_of(files: Iterable[Path], about: Mapping[str, Any]) -> str:
-    """What scores depend on, as a short text: files by place, size and time, and `about` (a model, settings)."""
+    """Return a short text that changes with what scores depend on.
+
+    Args:
+        files: of the song; their paths, sizes and times of modification count.
+        about: other values, such as the model and its settings.
+    """
     states = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     text = json.dumps([FIGURES_VERSION, sorted(states), dict(about)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def as_json(score: SongScore) -> dict[str, Any]:
-    """A song's scores; JSON has no infinity: a perfect stem's inf and an empty one's −inf are strings."""
+    """Return the scores of a song as JSON values. JSON has no infinity, so "inf" and "-inf" are strings."""
     return {"song": score.song, "stems": [figures(stem) for stem in score.stems]}
 
 
 def figures(stem: StemScore) -> dict[str, Any]:
-    """A stem's figures for `as_json`."""
+    """Return the figures of a stem as JSON values."""
     values = asdict(stem)
     return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def song_score(values: Mapping[str, Any]) -> SongScore:
-    """What `as_json` was made of. Raises: ValueError, TypeError, KeyError for anything else."""
+    """Return the scores that `as_json` made values of. Raises: ValueError, TypeError or KeyError for other values."""
     names = [field.name for field in fields(StemScore) if field.name != "stem"]
     stems = [
         StemScore(stem["stem"], **{name: None if stem[name] is None else float(stem[name]) for name in names})

@@ -1,4 +1,4 @@
-"""Files of songs beside one another → scores; files of any length are read once, second by second."""
+"""The files of songs, true and estimated → scores. Files are read once, second by second, however long they are."""
 
 from __future__ import annotations
 
@@ -14,23 +14,31 @@ from stemsplit.errors import AudioError, UsageError
 from stemsplit.evaluation.folders import estimate_files, find_songs
 from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
 
-Key = tuple[str, str]  # which file of a song: ("true" or "estimate", stem), or ("mixture", "")
+Key = tuple[str, str]
+"""Which file of a song: ("true", stem), ("estimate", stem) or ("mixture", "")."""
 
 
 class Pair(NamedTuple):
-    """A song's files to compare, stem → path, and what is compared with its mixture, if that has a file."""
+    """The files of a song that are compared."""
 
     song: str
-    references: Mapping[str, Path]
-    estimates: Mapping[str, Path]
-    mixture: Path | None
+    references: Mapping[str, Path]  # stem → path
+    estimates: Mapping[str, Path]  # stem → path
+    mixture: Path | None  # None: it is the sum of the references
 
 
 def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[list[Pair], tuple[str, ...]]:
-    """The songs of two folders, and the references ("song/stem") without an estimate.
+    """Return the songs that are in two folders, and the references without an estimate, as "song/stem".
 
-    See `song_folders` for the layouts, MUSDB18-HQ's among them, of which only one subset is taken.
-    Raises: UsageError: a folder is missing, or the two have no stem in common.
+    `find_songs` and `estimate_files` say how the folders may be organised.
+
+    Args:
+        reference: the folder of true stems.
+        estimate: the folder of estimated stems.
+        subset: of MUSDB, the subset to take.
+
+    Raises:
+        UsageError: a folder is missing, or the two have no stem in common.
     """
     for folder in (reference, estimate):
         if not folder.is_dir():
@@ -53,7 +61,7 @@ def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[l
 
 
 def evaluate_song(pair: Pair, frame_sdr: FrameSDR | None = None) -> SongScore:
-    """Score one song's files in one pass. Raises: AudioError, as `seconds_together`."""
+    """Score the files of one song in one pass. Raises: AudioError, see `seconds_together`."""
     true = {("true", stem): path for stem, path in pair.references.items()}
     stems = [stem for stem in pair.references if stem in pair.estimates]
     paths = true | {("estimate", stem): pair.estimates[stem] for stem in stems}
@@ -71,9 +79,12 @@ def evaluate_song(pair: Pair, frame_sdr: FrameSDR | None = None) -> SongScore:
 
 
 def seconds_together(paths: Mapping[Key, Path]) -> Iterator[dict[Key, np.ndarray]]:
-    """Each second (channels, n) of all files side by side, n the same for all of them; the last may be shorter.
+    """Read several files together, and yield each second of them: (channels, n), with the same n for all files.
 
-    Raises: AudioError for files that differ in rate, channels or length.
+    The last second may be shorter.
+
+    Raises:
+        AudioError: the files differ in sample rate, channels or length.
     """
     infos = [probe(path) for path in paths.values()]
     for info in infos[1:]:
@@ -94,7 +105,7 @@ def seconds_together(paths: Mapping[Key, Path]) -> Iterator[dict[Key, np.ndarray
 
 
 def _require_one_kind(first: AudioInfo, other: AudioInfo) -> None:
-    """Raise AudioError if two files differ in rate or channels."""
+    """Raise AudioError if two files differ in sample rate or channels."""
     for what in ("sample_rate", "channels"):
         if getattr(first, what) != getattr(other, what):
             raise AudioError(
@@ -104,7 +115,7 @@ def _require_one_kind(first: AudioInfo, other: AudioInfo) -> None:
 
 
 def _require_one_length(paths: Sequence[Path], ends: Sequence[int]) -> None:
-    """Raise AudioError if one file ended before another; `ends` are the samples read of each so far."""
+    """Raise AudioError if one file has ended before another. `ends` are the samples read from each so far."""
     for path, end in zip(paths, ends, strict=True):
         if end != ends[0]:
             short, long = (path, paths[0]) if end < ends[0] else (paths[0], path)
