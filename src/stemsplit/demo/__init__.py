@@ -1,1 +1,1 @@
-"""A song to try things on, with exact stems and melody, made of numpy alone."""
+"""A song to try things on, with exact stems and melody. It is computed, with numpy alone."""

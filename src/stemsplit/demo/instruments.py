@@ -1,7 +1,7 @@
 """Instruments in numpy: a drum kit, basses, an electric piano, a plucked guitar and a pad.
 
-A player takes a note or a stroke and returns its sound, float64 (samples,) or (2, samples); `demo` places
-and mixes them.
+Each of them takes a note or a stroke and returns its sound, float64 (samples,) or (2, samples). `demo.stems` puts the
+sounds into tracks and mixes these.
 """
 
 from __future__ import annotations
@@ -18,34 +18,41 @@ Array = np.ndarray
 
 
 def seconds_axis(seconds: float) -> Array:
-    """Times of the samples, (samples,)."""
+    """Return the times of the samples, in seconds: (samples,)."""
     return np.arange(max(1, round(seconds * RATE))) / RATE
 
 
 def hertz(pitch: float) -> float:
-    """Frequency of a MIDI pitch."""
+    """Return the frequency of a MIDI pitch in Hz."""
     return float(440 * 2 ** ((pitch - 69) / 12))
 
 
 def shaped(signal: Array, gain: Callable[[Array], Array]) -> Array:
-    """The signal with a zero-phase gain over frequency (Hz); the ends wrap, so they should be quiet."""
+    """Multiply the spectrum of a signal by `gain`, a function of the frequency in Hz, without changing phases.
+
+    The signal is treated as a loop, so its ends should be quiet.
+    """
     size = 1 << (signal.shape[-1] - 1).bit_length()
     frequencies = np.fft.rfftfreq(size, 1 / RATE)
-    return np.fft.irfft(np.fft.rfft(signal, size) * gain(frequencies), size)[..., : signal.shape[-1]]
+    filtered: Array = np.fft.irfft(np.fft.rfft(signal, size) * gain(frequencies), size)
+    return filtered[..., : signal.shape[-1]]
 
 
 def low_pass(cutoff: float, order: int = 2) -> Callable[[Array], Array]:
-    """Butterworth magnitude."""
+    """Return the magnitude of a Butterworth low-pass as a function of the frequency in Hz."""
     return lambda f: 1 / np.sqrt(1 + (f / cutoff) ** (2 * order))
 
 
 def high_pass(cutoff: float, order: int = 2) -> Callable[[Array], Array]:
-    """Butterworth magnitude."""
+    """Return 1 minus the magnitude of a Butterworth low-pass, as a function of the frequency in Hz."""
     return lambda f: 1 - 1 / np.sqrt(1 + (f / cutoff) ** (2 * order))
 
 
 def released(sound: Array, seconds: float, release: float) -> Array:
-    """The sound held for `seconds`, then let go over `release` seconds, with a 1 ms attack against clicks."""
+    """Return a sound that lasts `seconds` and fades out over another `release` seconds.
+
+    It also fades in over 1 ms, so that there is no click.
+    """
     held, tail = round(seconds * RATE), round(release * RATE)
     sound = sound[..., : held + tail].copy()
     left = sound.shape[-1] - held
@@ -60,11 +67,17 @@ def released(sound: Array, seconds: float, release: float) -> Array:
 
 
 def plucked_string(frequency: float, seconds: float, bright: float, rng: np.random.Generator) -> Array:
-    """A Karplus-Strong string (Karplus & Strong 1983) in closed form, tuned exactly.
+    """Compute a Karplus-Strong string (Karplus & Strong 1983) by its spectrum, so that it is tuned exactly.
 
-    The loop y[n] = x[n] + g·h(y)[n − period] has the spectrum X / (1 − g·H·z^−period). It is taken on a
-    circle a little outside the unit circle, which keeps its end from wrapping around to its start.
-    `bright` 0..1 sets the loop filter; the pluck comes a fifth of the string from the bridge.
+    The loop y[n] = x[n] + g·h(y)[n − period] has the spectrum X / (1 − g·H·z^−period). It is computed on a circle a
+    little outside of the unit circle. Otherwise the end of the sound, which still rings, would appear at its start.
+    The string is plucked at a fifth of its length from the bridge.
+
+    Args:
+        frequency: Hz.
+        seconds: length of the sound.
+        bright: from 0 to 1; sets the loop filter h and the loudness of the pluck.
+        rng: draws the noise of the pluck.
     """
     size = 1 << (round(seconds * RATE) - 1).bit_length()
     radius = np.exp(4 / size)
@@ -81,26 +94,27 @@ def plucked_string(frequency: float, seconds: float, bright: float, rng: np.rand
     excitation = np.fft.rfft(pluck * radius ** -np.arange(len(pluck)), size)
     string = np.fft.irfft(excitation / (1 - turn), size) * radius**times
     string = string[: round(seconds * RATE)]
-    return string / (np.abs(string).max() + 1e-9)
+    return np.asarray(string / (np.abs(string).max() + 1e-9))
 
 
 @dataclass(frozen=True)
 class Guitar:
-    """Plucked strings, each pitch plucked once and then cut to length."""
+    """A guitar. Each pitch is computed once, and then cut to the length of every note."""
 
-    strings: dict[int, Array]
+    strings: dict[int, Array]  # pitch → sound
 
     def play(self, note: Note) -> Array:
+        """Return the sound of a note."""
         return note.velocity * released(self.strings[note.pitch], note.seconds, 0.12)
 
 
 def tune_guitar(notes: tuple[Note, ...], rng: np.random.Generator) -> Guitar:
-    """Strings for every pitch that will be asked for, seen through a wooden body."""
+    """Return a guitar with a string for each pitch of `notes`, and with the resonances of a wooden body."""
     bright = rng.uniform(0.25, 0.75)
 
     def body(f: Array) -> Array:
         wood = 0.8 * np.exp(-(((f - 110) / 40) ** 2)) + 0.6 * np.exp(-(((f - 220) / 60) ** 2))
-        return (0.6 + wood) * high_pass(70)(f) * low_pass(6500, 1)(f)
+        return np.asarray((0.6 + wood) * high_pass(70)(f) * low_pass(6500, 1)(f))
 
     longest = max((note.seconds for note in notes), default=1.0) + 0.2
     return Guitar(
@@ -115,14 +129,14 @@ def tune_guitar(notes: tuple[Note, ...], rng: np.random.Generator) -> Guitar:
 
 
 def picked_bass(note: Note, rng: np.random.Generator) -> Array:
-    """A plucked bass string with its top taken off and its fundamental brought out."""
+    """Play a plucked bass string, with weaker treble and a stronger fundamental."""
     string = plucked_string(hertz(note.pitch), note.seconds + 0.2, 0.3, rng)
     thick = shaped(string, lambda f: low_pass(500)(f) + 1.5 * low_pass(120)(f))
     return note.velocity * released(thick, note.seconds, 0.08)
 
 
 def synth_bass(note: Note, rng: np.random.Generator) -> Array:
-    """A sawtooth whose filter closes: harmonic k decays k times as fast as the filter does."""
+    """Play a sawtooth through a low-pass that closes during the note, so that higher harmonics decay first."""
     times = seconds_axis(note.seconds + 0.1)
     turn = np.exp(2j * np.pi * (hertz(note.pitch) * times + rng.random()))
     harmonic, sound = np.ones_like(turn), np.zeros_like(times)
@@ -138,7 +152,11 @@ def synth_bass(note: Note, rng: np.random.Generator) -> Array:
 
 
 def electric_piano(note: Note) -> Array:
-    """Two-operator FM (Chowning 1973): a body that mellows, and a tine two octaves and more above it."""
+    """Play an electric piano by frequency modulation (Chowning 1973), with two modulators.
+
+    One, at the pitch itself, makes the body of the sound, which becomes mellower. The other, at nine times the pitch,
+    makes the strike of the tine.
+    """
     times = seconds_axis(note.seconds + 0.15)
     frequency = hertz(note.pitch)
     body = 1.5 * note.velocity * np.exp(-times / 0.7) * np.sin(2 * np.pi * frequency * times)
@@ -149,11 +167,12 @@ def electric_piano(note: Note) -> Array:
 
 @dataclass(frozen=True)
 class Pad:
-    """Loops of a soft ensemble, stereo, one per pitch."""
+    """A soft ensemble: one stereo loop per pitch."""
 
-    loops: dict[int, Array]
+    loops: dict[int, Array]  # pitch → (2, samples)
 
     def play(self, note: Note) -> Array:
+        """Return the sound of a note, (2, samples)."""
         loop = self.loops[note.pitch]
         length = round((note.seconds + 0.5) * RATE)
         sound = np.resize(loop[0], length), np.resize(loop[1], length)
@@ -162,7 +181,7 @@ class Pad:
 
 
 def tune_pad(notes: tuple[Note, ...], rng: np.random.Generator) -> Pad:
-    """One loop for every pitch, all of one timbre."""
+    """Return a pad with a loop for each pitch of `notes`, all with the same timbre."""
     rolloff, odd = rng.uniform(1.1, 1.9), rng.uniform(0.4, 1.0)
     return Pad(
         {pitch: ensemble_loop(hertz(pitch), rolloff, odd, rng) for pitch in sorted({note.pitch for note in notes})}
@@ -170,9 +189,10 @@ def tune_pad(notes: tuple[Note, ...], rng: np.random.Generator) -> Pad:
 
 
 def ensemble_loop(frequency: float, rolloff: float, odd: float, rng: np.random.Generator) -> Array:
-    """A seamless loop, (2, 131072): harmonics as narrow bands of random phase (Nasca's PADsynth).
+    """Return a seamless loop (2, 131072) in which each harmonic is a narrow band of random phases (Nasca's PADsynth).
 
-    Harmonic k has level k^−rolloff, the even ones times `odd`; left and right have phases of their own.
+    Harmonic k has the level k^−rolloff; the level of even harmonics is multiplied by `odd`. Left and right have
+    different phases.
     """
     size = 1 << 17
     frequencies = np.fft.rfftfreq(size, 1 / RATE)
@@ -184,7 +204,7 @@ def ensemble_loop(frequency: float, rolloff: float, odd: float, rng: np.random.G
         spectrum[near] += level * np.exp(-(((frequencies[near] - k * frequency) / width) ** 2))
     phases = np.exp(2j * np.pi * rng.random((2, len(frequencies))))
     loop = np.fft.irfft(spectrum * phases, size)
-    return 0.25 * loop / np.sqrt(np.mean(loop**2))
+    return np.asarray(0.25 * loop / np.sqrt(np.mean(loop**2)))
 
 
 # --- drums
@@ -192,17 +212,18 @@ def ensemble_loop(frequency: float, rolloff: float, odd: float, rng: np.random.G
 
 @dataclass(frozen=True)
 class DrumKit:
-    """Three takes of every drum, so that no two strokes in a row are the same."""
+    """A drum kit with several versions of every drum, so that successive strokes differ."""
 
-    takes: dict[str, tuple[Array, ...]]
+    takes: dict[str, tuple[Array, ...]]  # drum → its versions
 
     def play(self, hit: Hit, stroke: int) -> Array:
+        """Return the sound of a hit, by the version that the number of the stroke chooses."""
         takes = self.takes[hit.drum]
         return hit.velocity * takes[stroke % len(takes)]
 
 
 def build_kit(rng: np.random.Generator) -> DrumKit:
-    """A kit of its own sizes and skins."""
+    """Return a kit with drums of random sizes and sounds."""
     size = rng.uniform(0.88, 1.12)
     snare_tone, snare_ring = rng.uniform(165, 215), rng.uniform(0.09, 0.16)
     partials = 3000 * rng.uniform(1, 4, size=24)
@@ -219,7 +240,7 @@ def build_kit(rng: np.random.Generator) -> DrumKit:
 
 
 def skin(tone: float, drop: float, drop_seconds: float, ring: float, click: float, rng: np.random.Generator) -> Array:
-    """A kick or tom: a sine that falls by `drop` Hz to `tone` and rings, with a beater's click."""
+    """Return the sound of a kick drum or tom: a sine that falls by `drop` Hz to `tone` and rings, with a click."""
     times = seconds_axis(6 * ring)
     cycles = tone * times + drop * drop_seconds * (1 - np.exp(-times / drop_seconds))
     sound = np.sin(2 * np.pi * cycles) * np.exp(-times / ring)
@@ -228,7 +249,7 @@ def skin(tone: float, drop: float, drop_seconds: float, ring: float, click: floa
 
 
 def snare(tone: float, ring: float, rng: np.random.Generator) -> Array:
-    """Two modes of the head and the rattle of the wires."""
+    """Return the sound of a snare drum: two modes of the head, and the noise of the wires."""
     times = seconds_axis(6 * ring)
     bend = 0.02 * (1 - np.exp(-times / 0.02))
     head = np.sin(2 * np.pi * tone * (times + bend)) + 0.6 * np.sin(2 * np.pi * 1.72 * tone * times)
@@ -238,7 +259,7 @@ def snare(tone: float, ring: float, rng: np.random.Generator) -> Array:
 
 
 def cymbal(partials: Array, cutoff: float, ring: float, seconds: float, rng: np.random.Generator) -> Array:
-    """Noise and inharmonic partials, above `cutoff` Hz; the highest die first."""
+    """Return the sound of a cymbal: noise and inharmonic partials above `cutoff` Hz. High frequencies decay faster."""
     times = seconds_axis(seconds)
     metal = np.zeros_like(times)
     for partial in partials * rng.uniform(0.995, 1.005):
@@ -254,7 +275,11 @@ def cymbal(partials: Array, cutoff: float, ring: float, seconds: float, rng: np.
 
 
 def reverberated(dry: Array, seconds: float, wet: float, rng: np.random.Generator) -> Array:
-    """Dry sound (2, samples) plus a room: 12 ms later, noise falling 60 dB in `seconds`, its top sooner."""
+    """Add a room to a dry sound (2, samples).
+
+    The room's response is noise that begins after 12 ms and falls by 60 dB in `seconds`; its treble falls faster. `wet`
+    is its level.
+    """
     times = seconds_axis(1.2 * seconds)
     noise = rng.normal(size=(2, len(times)))
     dark = shaped(noise, lambda f: low_pass(2500, 1)(f) * high_pass(200)(f)) * 10 ** (-3 * times / seconds)

@@ -1,14 +1,14 @@
-"""What songs of the demo are drawn from: progressions, rhythms of voices and instruments, grooves and syllables."""
+"""The patterns that demo songs are made of: chord progressions, rhythms, grooves and syllables."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Four chords, one per bar, as degrees of the scale.
+# Four chords, one per bar, as degrees of the scale of their roots.
 MAJOR_PROGRESSIONS = ((0, 4, 5, 3), (5, 3, 0, 4), (0, 5, 3, 4), (3, 0, 4, 5), (0, 2, 3, 4), (0, 3, 5, 4))
 MINOR_PROGRESSIONS = ((0, 5, 2, 6), (0, 3, 5, 6), (0, 6, 5, 6), (5, 6, 0, 2), (0, 2, 6, 3))
 
-# Two bars of singing: lengths in beats, rests below zero. The rest at the end is where the singer breathes.
+# Two bars of singing: lengths of notes in beats; a negative length is a rest. The singer breathes in the last rest.
 VERSE_RHYTHMS = (
     (-0.5, 0.5, 0.5, 0.5, 1, 1, 1.5, 0.5, 1, -1),
     (0.5, 0.5, 1, 0.5, 0.5, 1, 0.75, 0.75, 1.5, -1),
@@ -22,7 +22,7 @@ CHORUS_RHYTHMS = (
     (2, 1, 1, 1.5, 1.5, -1),
 )
 
-# Sixteen steps to the bar: x a stroke, g a ghost stroke, o an open hi-hat.
+# Sixteen steps per bar: x is a stroke, g a ghost stroke, o an open hi-hat.
 GROOVES = (
     {"kick": "x.....x.x.......", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.o."},
     {"kick": "x...x...x...x...", "snare": "....x.......x...", "hat": "..o...o...o...o."},
@@ -36,7 +36,7 @@ FILLS = (
     {"tom_high": "............x...", "tom_low": "..............x.", "snare": ".............x.x"},
 )
 
-# (beat, length in beats, note): root, octave, fifth, or an approach to the next bar's root.
+# (beat, length in beats, note). An "approach" note leads to the root of the next bar.
 BASS_LINES = (
     (*((0.5 * i, 0.45, "root") for i in range(7)), (3.5, 0.45, "approach")),
     ((0, 1.4, "root"), (1.5, 0.45, "root"), (2, 1.4, "root"), (3.5, 0.45, "approach")),

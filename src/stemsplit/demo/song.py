@@ -1,7 +1,7 @@
-"""A short pop song as a score: a progression, a sung melody, a bass line, accompaniment and drum hits.
+"""A short pop song as a score: chords, a sung melody, a bass line, accompaniment and drum hits.
 
-Everything is drawn from one random generator, so a seed is a song. Times are in seconds, pitches are MIDI
-note numbers (69 = 440 Hz); a degree counts the steps of the scale from the tonic.
+All choices come from one random generator, so a seed determines a song. Times are in seconds. Pitches are MIDI note
+numbers (69 = 440 Hz). A degree counts steps of the scale from the tonic, which is degree 0.
 """
 
 from __future__ import annotations
@@ -35,61 +35,61 @@ MINOR = (0, 2, 3, 5, 7, 8, 10)
 
 @dataclass(frozen=True)
 class Note:
-    """One note: onset and length in seconds, MIDI pitch, velocity 0..1."""
+    """One note."""
 
-    start: float
-    seconds: float
+    start: float  # s
+    seconds: float  # length
     pitch: int
-    velocity: float
+    velocity: float  # from 0 to 1
 
 
 @dataclass(frozen=True)
 class SungNote(Note):
-    """A note with its syllable; `vowels` of two letters is a diphthong, an empty consonant a slur."""
+    """A note with its syllable."""
 
-    consonant: str
-    vowels: str
+    consonant: str  # empty for a slur, which continues the vowel
+    vowels: str  # one letter, or two for a diphthong
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One stroke of the drum kit: onset in seconds, which drum, velocity 0..1."""
+    """One stroke on the drum kit."""
 
-    start: float
+    start: float  # s
     drum: str
-    velocity: float
+    velocity: float  # from 0 to 1
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is decided before the first note: metre, key, form."""
+    """What all parts of a song have in common: tempo, key, chords and form."""
 
     seconds: float
     tempo_bpm: float
     bars: int
-    tonic: int
-    scale: tuple[int, ...]
-    progressions: tuple[tuple[int, ...], tuple[int, ...]]
-    swing: float
+    tonic: int  # pitch from 0 to 11
+    scale: tuple[int, ...]  # semitones of the degrees above the tonic
+    progressions: tuple[tuple[int, ...], tuple[int, ...]]  # degrees of the chords of verse and chorus
+    swing: float  # delay of every second sixteenth, as a fraction of a sixteenth
 
     @property
     def end_beat(self) -> float:
-        """The downbeat on which everybody lands."""
+        """The beat of the last chord, after all bars."""
         return float(self.bars * BEATS_PER_BAR)
 
     def chord(self, bar: int) -> int:
-        """Degree of the chord's root in `bar`; the song ends at home."""
+        """Return the degree of the chord's root in a bar. After the last bar it is the tonic."""
         if bar >= self.bars:
             return 0
         return self.progressions[section(bar)][bar % BARS_PER_SECTION]
 
     def pitch(self, degree: int) -> int:
-        """MIDI pitch of a scale degree, octaves included."""
+        """Return the pitch of a degree. Degrees from 7 on are in higher octaves."""
         octave, step = divmod(degree, 7)
         return self.tonic + 12 * octave + self.scale[step]
 
     def time(self, beat: float) -> float:
-        """Seconds of a beat; the off-beat sixteenths come `swing` of a sixteenth late."""
+        """Return the time of a beat in seconds. Every second sixteenth is late by `swing`."""
         late = self.swing / 4 if round(beat * 4) % 2 else 0.0
         return (beat + late) * 60 / self.tempo_bpm
 
@@ -108,7 +108,7 @@ class Score:
 
 
 def compose(seconds: float, voice_centre: int, rng: np.random.Generator) -> Score:
-    """A song of `seconds` for a singer whose range lies around MIDI pitch `voice_centre`."""
+    """Compose a song of `seconds` for a singer whose range has its middle at the pitch `voice_centre`."""
     plan = draw_plan(seconds, rng)
     return Score(
         plan=plan,
@@ -122,7 +122,7 @@ def compose(seconds: float, voice_centre: int, rng: np.random.Generator) -> Scor
 
 
 def draw_plan(seconds: float, rng: np.random.Generator) -> Plan:
-    """Key, tempo and progression; the tempo gives way so that whole bars and a last chord fill the time."""
+    """Draw key, tempo and chords. The tempo is adjusted so that whole bars and a last chord fill the time."""
     tempo = rng.uniform(86, 126)
     last_chord = min(rng.uniform(1.4, 2.4), 0.12 * seconds)
     bars = max(1, round((seconds - last_chord) * tempo / (60 * BEATS_PER_BAR)))
@@ -142,12 +142,12 @@ def draw_plan(seconds: float, rng: np.random.Generator) -> Plan:
 
 
 def section(bar: int) -> int:
-    """0 in a verse, 1 in a chorus."""
+    """Return 0 for a bar of a verse, 1 for a bar of a chorus."""
     return bar // BARS_PER_SECTION % 2
 
 
 def chord_degrees(root: int) -> tuple[int, ...]:
-    """Root, third, fifth and the root above."""
+    """Return the degrees of a chord: root, third, fifth, and the root an octave above."""
     return (root, root + 2, root + 4, root + 7)
 
 
@@ -156,15 +156,15 @@ def chord_degrees(root: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Motif:
-    """Two bars of a section's tune, before the chords bend it: rhythm, contour in degrees, syllables."""
+    """Two bars of melody, which `phrase` then adapts to the chords."""
 
-    rhythm: tuple[float, ...]
-    contour: tuple[int, ...]
-    syllables: tuple[tuple[str, str], ...]
+    rhythm: tuple[float, ...]  # beats; below 0 a rest
+    contour: tuple[int, ...]  # degrees above the middle of the voice, one per note
+    syllables: tuple[tuple[str, str], ...]  # (consonant, vowels), one per note
 
 
 def melody(plan: Plan, voice_centre: int, rng: np.random.Generator) -> tuple[SungNote, ...]:
-    """Two-bar phrases, one motif per section, chord notes on the strong beats, the tonic at the end."""
+    """Compose the melody: phrases of two bars with one motif per kind of section, and the tonic at the end."""
     motifs = (draw_motif(VERSE_RHYTHMS, 0, rng), draw_motif(CHORUS_RHYTHMS, 2, rng))
     home = nearest_degree(plan, voice_centre)
     first_beat = BEATS_PER_BAR if plan.bars >= 6 else 0
@@ -181,7 +181,7 @@ def melody(plan: Plan, voice_centre: int, rng: np.random.Generator) -> tuple[Sun
 
 
 def draw_motif(rhythms: tuple[tuple[float, ...], ...], lift: int, rng: np.random.Generator) -> Motif:
-    """A rhythm with a contour that wanders at most three degrees from its middle, `lift` degrees up."""
+    """Draw a rhythm, and a contour that moves at most three degrees away from its middle, which is at `lift`."""
     rhythm = rhythms[rng.integers(len(rhythms))]
     count = sum(length > 0 for length in rhythm)
     contour, degree = [], int(rng.integers(-1, 3))
@@ -193,7 +193,7 @@ def draw_motif(rhythms: tuple[tuple[float, ...], ...], lift: int, rng: np.random
 
 
 def draw_syllable(rng: np.random.Generator) -> tuple[str, str]:
-    """(consonant, vowels); one in eight is a slur on the vowel."""
+    """Draw a syllable, as (consonant, vowels). In one of eight the consonant is empty, which is a slur."""
     consonant = "" if rng.random() < 0.12 else str(rng.choice(CONSONANTS, p=CONSONANT_ODDS))
     return consonant, str(rng.choice(VOWELS, p=VOWEL_ODDS))
 
@@ -201,7 +201,10 @@ def draw_syllable(rng: np.random.Generator) -> tuple[str, str]:
 def phrase(
     plan: Plan, motif: Motif, bar: int, home: int, rng: np.random.Generator
 ) -> list[tuple[float, float, int, tuple[str, str]]]:
-    """(beat, length in beats, degree, syllable) of one motif over the chords from `bar` on."""
+    """Return the notes of a motif from `bar` on, as (beat, length in beats, degree, syllable).
+
+    Notes on strong beats and long notes are moved to the nearest note of the chord.
+    """
     notes: list[tuple[float, float, int, tuple[str, str]]] = []
     beat, index = float(bar * BEATS_PER_BAR), 0
     for length in motif.rhythm:
@@ -210,7 +213,7 @@ def phrase(
             if beat % 2 == 0 or length >= 1.5:
                 degree = nearest_chord_degree(degree, plan.chord(int(beat) // BEATS_PER_BAR))
             elif bar % BARS_PER_SECTION and rng.random() < 0.3:
-                degree += int(rng.choice([-1, 1]))  # the answering phrase varies the tune
+                degree += int(rng.choice([-1, 1]))  # the second phrase of a section varies the melody
             notes.append((beat, length, degree, motif.syllables[index]))
             index += 1
         beat += abs(length)
@@ -218,12 +221,12 @@ def phrase(
 
 
 def nearest_degree(plan: Plan, pitch: int) -> int:
-    """The degree of the scale that lies closest to a MIDI pitch."""
+    """Return the degree of the scale that is closest to a pitch."""
     return min(range(80), key=lambda degree: abs(plan.pitch(degree) - pitch))
 
 
 def nearest_chord_degree(degree: int, root: int) -> int:
-    """The closest degree that belongs to the triad on `root`."""
+    """Return the closest degree that belongs to the triad on `root`."""
     chord = {(root + step) % 7 for step in (0, 2, 4)}
     return min(range(degree - 2, degree + 3), key=lambda d: (d % 7 not in chord, abs(d - degree)))
 
@@ -231,7 +234,7 @@ def nearest_chord_degree(degree: int, root: int) -> int:
 def sung(
     plan: Plan, beat: float, beats: float, degree: int, syllable: tuple[str, str], rng: np.random.Generator
 ) -> SungNote:
-    """A melody note at its time, a little loose, a little short of the next one."""
+    """Return a note of the melody, with a human error of timing, and a little shorter than its beats."""
     start = plan.time(beat) + loose(rng, 0.012)
     seconds = 0.97 * beats * 60 / plan.tempo_bpm
     velocity = float(rng.uniform(0.8, 1.0)) * (1.0 if beat % 2 == 0 else 0.9)
@@ -239,7 +242,7 @@ def sung(
 
 
 def loose(rng: np.random.Generator, spread: float) -> float:
-    """A human timing error in seconds, at most two spreads."""
+    """Draw a human error of timing, in seconds. It is at most twice the `spread`."""
     return float(np.clip(rng.normal(0, spread / 2), -2 * spread, 2 * spread))
 
 
@@ -247,7 +250,10 @@ def loose(rng: np.random.Generator, spread: float) -> float:
 
 
 def voicing(plan: Plan, bar: int, centre: int) -> tuple[int, ...]:
-    """Four chord notes near MIDI pitch `centre`, lowest first: neighbouring chords share their register."""
+    """Return four notes of the chord of a bar, lowest first.
+
+    They are near the pitch `centre`, so that successive chords are in the same range.
+    """
     return tuple(
         sorted(
             pitch + 12 * round((centre + 4 * voice - 6 - pitch) / 12)
@@ -257,7 +263,7 @@ def voicing(plan: Plan, bar: int, centre: int) -> tuple[int, ...]:
 
 
 def bass_line(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
-    """One pattern per section, with an approach note into the next bar."""
+    """Compose the bass line: one pattern per kind of section, with notes that lead to the next bar."""
     lines = [BASS_LINES[i] for i in rng.choice(len(BASS_LINES), size=2, replace=False)]
     notes = []
     for bar in range(plan.bars):
@@ -273,12 +279,12 @@ def bass_line(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
 
 
 def bass_root(plan: Plan, bar: int) -> int:
-    """The chord's root between E1 and D#2 (MIDI 28 to 39)."""
+    """Return the root of the chord of a bar, between E1 and D#2 (MIDI 28 to 39)."""
     return (plan.pitch(plan.chord(bar)) - 28) % 12 + 28
 
 
 def keys(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
-    """Chords of the electric piano, one rhythm per section."""
+    """Compose the chords of the electric piano, with one rhythm per kind of section."""
     rhythms = [KEYS_RHYTHMS[i] for i in rng.choice(len(KEYS_RHYTHMS), size=2, replace=False)]
     notes = []
     for bar in range(plan.bars):
@@ -290,7 +296,7 @@ def keys(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
 
 
 def guitar(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
-    """Arpeggios in one section, strummed chords in the other, and a last chord."""
+    """Compose the guitar: arpeggios in one kind of section, strummed chords in the other, and a last chord."""
     arpeggio = ARPEGGIOS[rng.integers(len(ARPEGGIOS))]
     strummed = int(rng.integers(2))
     notes = []
@@ -307,7 +313,7 @@ def guitar(plan: Plan, rng: np.random.Generator) -> tuple[Note, ...]:
 
 
 def strum(plan: Plan, beat: float, beats: float, strings: tuple[int, ...], rng: np.random.Generator) -> list[Note]:
-    """A chord string by string, 14 ms apart: down on the beat, up between beats."""
+    """Return the notes of a strummed chord, 14 ms apart: downwards on the beat, upwards between beats."""
     order = strings if beat % 1 == 0 else strings[::-1]
     notes = [played(plan, beat, beats, pitch, 0.75 if beat % 1 == 0 else 0.55, rng) for pitch in order]
     return [
@@ -316,7 +322,7 @@ def strum(plan: Plan, beat: float, beats: float, strings: tuple[int, ...], rng: 
 
 
 def pad(plan: Plan) -> tuple[Note, ...]:
-    """One long chord per bar, in the choruses an octave higher."""
+    """Compose the pad: one long chord per bar, in choruses an octave higher."""
     bar_seconds = BEATS_PER_BAR * 60 / plan.tempo_bpm
     return tuple(
         Note(plan.time(bar * BEATS_PER_BAR), bar_seconds, pitch, 0.8)
@@ -326,7 +332,7 @@ def pad(plan: Plan) -> tuple[Note, ...]:
 
 
 def played(plan: Plan, beat: float, beats: float, pitch: int, velocity: float, rng: np.random.Generator) -> Note:
-    """An instrument's note with a human's timing and touch."""
+    """Return a note of an instrument, with human variation of timing and velocity."""
     start = max(0.0, plan.time(beat) + loose(rng, 0.006))
     return Note(start, beats * 60 / plan.tempo_bpm, pitch, velocity * float(rng.uniform(0.85, 1.0)))
 
@@ -335,7 +341,7 @@ def played(plan: Plan, beat: float, beats: float, pitch: int, velocity: float, r
 
 
 def drum_hits(plan: Plan, rng: np.random.Generator) -> tuple[Hit, ...]:
-    """One groove per section, a fill into the next section, a crash on its first beat."""
+    """Compose the drums: one groove per kind of section, a fill at the end of each section, and a crash after it."""
     grooves = [GROOVES[i] for i in rng.choice(len(GROOVES), size=2, replace=False)]
     hits = []
     for bar in range(plan.bars):
@@ -349,7 +355,7 @@ def drum_hits(plan: Plan, rng: np.random.Generator) -> tuple[Hit, ...]:
 
 
 def bar_hits(plan: Plan, bar: int, groove: dict[str, str], fill: dict[str, str], rng: np.random.Generator) -> list[Hit]:
-    """The strokes of one bar; a fill replaces the groove's second half, the kick excepted."""
+    """Return the strokes of one bar. A fill replaces the second half of the groove, except for the kick drum."""
     hits = []
     for drum, steps in (*groove.items(), *fill.items()):
         for step, mark in enumerate(steps):
@@ -364,6 +370,6 @@ def bar_hits(plan: Plan, bar: int, groove: dict[str, str], fill: dict[str, str],
 
 
 def struck(plan: Plan, beat: float, drum: str, velocity: float, rng: np.random.Generator) -> Hit:
-    """A stroke with a drummer's timing and touch."""
+    """Return a stroke with human variation of timing and velocity."""
     start = max(0.0, plan.time(beat) + loose(rng, 0.005))
     return Hit(start, drum, velocity * float(rng.uniform(0.88, 1.0)))

@@ -1,6 +1,6 @@
-"""A song to try things on: composed, played and sung from a seed, with its exact stems and melody.
+"""The demo song: composed, played and sung by a program, with its exact stems and melody.
 
-No soundfont, no recording, no model, numpy alone: the song may be used for anything, and its stems are exact.
+It uses no soundfont, no recording and no model. So the song may be used for anything.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stemsplit.demo.voice import FRAME, draw_singer, sing
 from stemsplit.errors import OutputError
 
 STEMS = ("drums", "bass", "other", "vocals")
-LEVELS_DB = {"drums": -18.0, "bass": -20.0, "other": -22.0, "vocals": -17.5}  # RMS while the stem sounds
+LEVELS_DB = {"drums": -18.0, "bass": -20.0, "other": -22.0, "vocals": -17.5}  # RMS where the stem is not silent
 PEAK = 0.85
 HOP_MS = 10
 HOP_SAMPLES = RATE * HOP_MS // 1000
@@ -40,8 +40,8 @@ PANS = {"tom_high": -0.4, "tom_low": 0.4, "hat": 0.3, "hat_open": 0.3, "crash": 
 class DemoSong:
     """A rendered song."""
 
-    stems: dict[str, Array]  # name → float32 (2, samples); they add up to the mixture
-    f0_hz: Array  # float32 (frames,): the sung pitch at frame · 10 ms, 0 where nothing is voiced
+    stems: dict[str, Array]  # name → float32 (2, samples); their sum is the mixture
+    f0_hz: Array  # float32 (frames,): the sung pitch at frame · 10 ms; 0 where nothing is voiced
     tempo_bpm: float
     seed: int
     sample_rate: int = RATE
@@ -49,14 +49,14 @@ class DemoSong:
 
     @property
     def mixture(self) -> Array:
-        """The song, float32 (2, samples)."""
-        return np.stack([self.stems[name] for name in STEMS]).sum(axis=0)
+        """The sum of all stems, float32 (2, samples)."""
+        return np.asarray(np.stack([self.stems[name] for name in STEMS]).sum(axis=0))
 
 
 def synthesize_demo_song(seconds: float = 20, seed: int = 0) -> DemoSong:
-    """Compose and render `seconds` of pop at 44.1 kHz; another seed is another song, band and singer.
+    """Compose and render a pop song of `seconds` at 44.1 kHz. Each seed gives another song, band and singer.
 
-    Raises ValueError unless `seconds` is a positive number.
+    Raises: ValueError unless `seconds` is a positive number.
     """
     samples = round(seconds * RATE) if np.isfinite(seconds) else 0
     if samples < 1:
@@ -76,7 +76,7 @@ def synthesize_demo_song(seconds: float = 20, seed: int = 0) -> DemoSong:
 
 
 def write_demo_song(path: Path, *, seconds: float = 20, seed: int = 0) -> DemoSong:
-    """Render a song and write its mixture to `path` as 24-bit WAV. Raises OutputError if that fails."""
+    """Render a song and write its mixture to `path` as 24-bit WAV. Raises: OutputError."""
     song = synthesize_demo_song(seconds, seed)
     _write_wav(path, song.mixture)
     return song
@@ -96,24 +96,25 @@ def _write_wav(path: Path, sound: Array) -> None:
 
 
 def play_drums(score: Score, samples: int, rng: np.random.Generator) -> Array:
-    """The kit in a small room, (2, samples)."""
+    """Play the drum kit in a small room: (2, samples)."""
     kit = build_kit(rng)
     track = np.zeros((2, samples))
     for stroke, hit in enumerate(score.drums):
         place(track, kit.play(hit, stroke), hit.start, PANS.get(hit.drum, 0.0))
     track = reverberated(track, 0.5, 0.12, rng)
     loud = np.abs(track).max() + 1e-9
-    return np.tanh(2 * track / loud)  # a bus compressor's work: the loudest strokes give way
+    compressed: Array = np.tanh(2 * track / loud)  # like a compressor: the loudest strokes become softer
+    return compressed
 
 
 def play_bass(score: Score, samples: int, rng: np.random.Generator) -> Array:
-    """A plucked or a synthesised bass in the middle, (2, samples)."""
+    """Play a plucked or a synthesised bass, in the middle: (2, samples)."""
     player = (picked_bass, synth_bass)[rng.integers(2)]
     return played_notes(score.bass, lambda note: player(note, rng), samples, pan=0.0)
 
 
 def play_other(score: Score, samples: int, rng: np.random.Generator) -> Array:
-    """Electric piano to one side, guitar to the other, the pad around, all in a hall, (2, samples)."""
+    """Play an electric piano on one side, a guitar on the other and a stereo pad, all in a hall: (2, samples)."""
     side = float(rng.choice([-1, 1])) * rng.uniform(0.2, 0.5)
     parts = (
         played_notes(score.keys, electric_piano, samples, pan=side),
@@ -126,7 +127,7 @@ def play_other(score: Score, samples: int, rng: np.random.Generator) -> Array:
 
 
 def in_the_studio(voice: Array, tempo_bpm: float, rng: np.random.Generator) -> Array:
-    """The voice in the middle, brightened, with an echo an eighth later and a plate, (2, samples)."""
+    """Process the voice: in the middle, brighter, with an echo after an eighth note and reverberation: (2, samples)."""
     voice = shaped(voice, lambda f: 1 + 1.6 * high_pass(1800)(f) + 3 * high_pass(6000)(f))
     track = np.stack([voice, voice])
     delay = round(30 / tempo_bpm * RATE)
@@ -138,7 +139,7 @@ def in_the_studio(voice: Array, tempo_bpm: float, rng: np.random.Generator) -> A
 
 
 def played_notes(notes: Iterable[Note], player: Callable[[Note], Array], samples: int, pan: float) -> Array:
-    """All notes of one part, (2, samples)."""
+    """Play all notes of a part, and return its track (2, samples)."""
     track = np.zeros((2, samples))
     for note in notes:
         place(track, player(note), note.start, pan)
@@ -146,7 +147,7 @@ def played_notes(notes: Iterable[Note], player: Callable[[Note], Array], samples
 
 
 def place(track: Array, sound: Array, start: float, pan: float) -> None:
-    """Add a mono or stereo sound at `start` seconds; pan −1 is left, 1 is right, at constant power."""
+    """Add a mono or stereo sound to a track at `start` seconds. Pan −1 is left, 1 is right, with constant power."""
     first = round(start * RATE)
     sound = sound[..., : max(0, track.shape[1] - first)]
     angle = np.pi / 4 * (1 + pan)
@@ -158,17 +159,18 @@ def place(track: Array, sound: Array, start: float, pan: float) -> None:
 
 
 def at_level(track: Array, level_db: float) -> Array:
-    """The track at an RMS of `level_db` while it sounds; silence stays silence."""
+    """Return the track scaled to an RMS of `level_db`, measured where it is not silent. Silence is left as it is."""
     blocks = track[:, : track.shape[1] // 4410 * 4410].reshape(2, -1, 4410) if track.shape[1] >= 4410 else track[None]
     power = np.mean(blocks**2, axis=(0, 2))
     sounding = power[power > 1e-3 * power.max()] if power.size else power
     if sounding.size == 0:
         return track
-    return track * 10 ** (level_db / 20) / np.sqrt(sounding.mean())
+    scaled: Array = track * 10 ** (level_db / 20) / np.sqrt(sounding.mean())
+    return scaled
 
 
 def mixed(stems: dict[str, Array]) -> dict[str, Array]:
-    """Balanced stems, float32, faded in and out without a click, whose sum peaks at `PEAK`."""
+    """Return the stems as float32, balanced, faded out at the end, and scaled so that their sum peaks at `PEAK`."""
     balanced = {name: at_level(stems[name], LEVELS_DB[name]) for name in STEMS}
     samples = balanced[STEMS[0]].shape[1]
     fade = np.minimum(1, np.arange(samples, 0, -1) / (0.3 * RATE))

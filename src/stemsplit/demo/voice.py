@@ -1,7 +1,7 @@
-"""A singer in numpy: a glottal pulse train through moving formants, with consonants, vibrato and breath.
+"""A singer in numpy: pulses of the vocal folds through moving formants, with consonants, vibrato and breath.
 
-Source-filter theory (Fant 1960) in its additive form: every harmonic of the pulse is weighted, 300 times a
-second, by the complex gain of the vocal tract at its frequency. So f0 is known exactly.
+This is the source-filter theory (Fant 1960), computed by adding up harmonics. Each harmonic of the pulses is multiplied
+by the complex gain of the vocal tract at its frequency, which is set 300 times per second. So f0 is known exactly.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import numpy as np
 from stemsplit.demo.instruments import RATE, Array
 from stemsplit.demo.song import SungNote
 
-FRAME = 147  # samples: 300 control frames a second, three to every 10 ms
+FRAME = 147  # samples: 300 control frames per second, three in 10 ms
 FRAMES_PER_SECOND = RATE / FRAME
 HIGHEST_HARMONIC_HZ = 11000
 NOISE_SPECTRUM = 4 * FRAME // 2 + 1
 
-# Formant frequencies of a low voice, Hz (after Peterson & Barney 1952); the consonants are their loci.
+# Formant frequencies of a low voice in Hz (after Peterson & Barney 1952). Those of consonants are the frequencies that
+# the formants start from at the consonant (loci).
 FORMANTS = {
     "a": (730, 1150, 2500, 3300, 4200),
     "e": (480, 1850, 2500, 3400, 4200),
@@ -39,15 +40,15 @@ BANDWIDTHS = np.array([110.0, 120.0, 150.0, 210.0, 280.0])
 
 @dataclass(frozen=True)
 class Consonant:
-    """How a consonant sounds: its length, its voice against the vowel's, its noise and where that lies."""
+    """How a consonant sounds."""
 
-    seconds: float
-    voice: float
-    noise: float = 0.0
-    centre_hz: float = 0.0
-    width_hz: float = 1.0
-    closure: float = 0.0  # the part of its length that is silent before the burst
-    locus: str | None = None  # whose formants it takes; None: those of the vowel that follows
+    seconds: float  # length
+    voice: float  # loudness of the voice, relative to a vowel
+    noise: float = 0.0  # loudness of the noise
+    centre_hz: float = 0.0  # middle of the noise's spectrum
+    width_hz: float = 1.0  # width of the noise's spectrum
+    closure: float = 0.0  # fraction of the length that is without noise, before a burst
+    locus: str | None = None  # key of its formants in `FORMANTS`; None: those of the next vowel
 
 
 CONSONANTS = {
@@ -70,12 +71,12 @@ BREATH = Consonant(0.28, 0.0, 0.25, 1800, 1100)
 
 @dataclass(frozen=True)
 class Singer:
-    """A voice: how long its tract is, how its folds close, how it shakes."""
+    """The properties of a voice."""
 
     centre: int  # MIDI pitch of the middle of the range
-    tract: float  # factor on the formant frequencies
-    open_quotient: float
-    tilt_hz: float  # corner of the source's extra tilt
+    tract: float  # factor on the formant frequencies; above 1 for a shorter vocal tract
+    open_quotient: float  # fraction of a period in which the vocal folds are open
+    tilt_hz: float  # harmonics above this frequency become weaker
     breathiness: float
     vibrato_hz: float
     vibrato_semitones: float
@@ -84,24 +85,24 @@ class Singer:
 
 @dataclass(frozen=True)
 class Vocal:
-    """One sung take."""
+    """What `sing` returns."""
 
     sound: Array  # (samples,)
-    f0_hz: Array  # (frames,) at frame · FRAME samples; 0 where nothing is voiced
+    f0_hz: Array  # (frames,): the pitch at sample frame · FRAME; 0 where nothing is voiced
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What the singer does, 300 times a second: (frames,), formants (frames, 5), noise (frames, bins)."""
+    """What the singer does in every control frame, 300 times per second."""
 
-    f0_hz: Array
-    voice: Array
-    formants_hz: Array
-    noise: Array
+    f0_hz: Array  # (frames,)
+    voice: Array  # (frames,): loudness
+    formants_hz: Array  # (frames, 5)
+    noise: Array  # (frames, bins): spectrum
 
 
 def draw_singer(rng: np.random.Generator) -> Singer:
-    """A higher or a lower voice, each with its own colour."""
+    """Draw the properties of a higher or a lower voice."""
     high = rng.random() < 0.6
     return Singer(
         centre=int(rng.integers(63, 67) if high else rng.integers(53, 58)),
@@ -116,11 +117,11 @@ def draw_singer(rng: np.random.Generator) -> Singer:
 
 
 def sing(melody: tuple[SungNote, ...], samples: int, singer: Singer, rng: np.random.Generator) -> Vocal:
-    """The melody as `samples` of mono sound, with the exact f0 of every control frame."""
+    """Sing a melody: `samples` of mono sound, with the exact f0 of every control frame."""
     frames = -(-samples // FRAME) + 1
     controls = articulate(melody, frames, singer, rng)
     sound, turns = voiced_sound(controls, singer)
-    rough = 1 + 0.6 * np.cos(turns)  # the folds let more air through while they are open
+    rough = 1 + 0.6 * np.cos(turns)  # more breath passes while the vocal folds are open
     sound += noise_sound(controls.noise, rng)
     sound += rough * noise_sound(aspiration(controls, singer), rng)
     voiced = controls.voice > 0.01
@@ -131,7 +132,11 @@ def sing(melody: tuple[SungNote, ...], samples: int, singer: Singer, rng: np.ran
 
 
 def articulate(melody: tuple[SungNote, ...], frames: int, singer: Singer, rng: np.random.Generator) -> Controls:
-    """Note by note: syllables become steps, and smoothing makes them movements of an inert body."""
+    """Return the controls of a melody.
+
+    At first they change in steps from one syllable to the next. Smoothing then makes them change as slowly as the body
+    of a singer does.
+    """
     voice = np.zeros(frames)
     formants = np.tile(np.array(FORMANTS["a"], dtype=float), (frames, 1))
     noise = np.zeros((frames, NOISE_SPECTRUM))
@@ -154,26 +159,29 @@ def articulate(melody: tuple[SungNote, ...], frames: int, singer: Singer, rng: n
 
 
 def frame_slice(start: float, end: float, frames: int) -> slice:
-    """The control frames from `start` to `end` seconds."""
+    """Return the control frames from `start` to `end` seconds."""
     first, last = (round(t * FRAMES_PER_SECOND) for t in (start, end))
     return slice(min(max(first, 0), frames), min(max(last, 0), frames))
 
 
 def write_vowels(voice: Array, formants: Array, note: SungNote) -> None:
-    """The vowel over the whole note; a diphthong moves on after six tenths. The loudness swells and falls."""
+    """Set loudness and formants of the vowel for the length of a note.
+
+    The loudness rises and falls. A diphthong changes to its second vowel after six tenths of the note.
+    """
     part = frame_slice(note.start, note.start + note.seconds, len(voice))
     count = part.stop - part.start
     progress = np.linspace(0, 1, count)
     voice[part] = note.velocity * (0.8 + 0.3 * np.sin(np.pi * progress**0.7)) * np.minimum(1, 6 * (1 - progress))
     turn = part.start + (round(0.6 * count) if len(note.vowels) > 1 else count)
     formants[part.start : turn] = FORMANTS[note.vowels[0]]
-    formants[turn:] = FORMANTS[note.vowels[-1]]  # kept through the rest, until the next syllable
+    formants[turn:] = FORMANTS[note.vowels[-1]]  # also in the rest that follows, until the next syllable
 
 
 def write_consonant(
     voice: Array, formants: Array, noise: Array, note: SungNote, consonant: Consonant, tract: float
 ) -> None:
-    """The consonant just before the note, so that the vowel falls on the beat."""
+    """Set the consonant, which is before the note, so that the vowel begins on the beat."""
     part = frame_slice(note.start - consonant.seconds, note.start, len(voice))
     voice[part] = note.velocity * consonant.voice
     formants[part] = FORMANTS[consonant.locus or note.vowels[0]]
@@ -182,7 +190,10 @@ def write_consonant(
 
 
 def add_noise(noise: Array, start: float, consonant: Consonant, tract: float) -> None:
-    """A burst or a hiss: its closure silent, a fast rise, a slower fall, one hill over frequency."""
+    """Add the noise of a consonant from `start` seconds on, after its closure.
+
+    It rises fast and falls slowly. Its spectrum has a single peak.
+    """
     part = frame_slice(start + consonant.closure * consonant.seconds, start + consonant.seconds + 0.01, len(noise))
     progress = np.linspace(0, 1, part.stop - part.start)
     rise = np.minimum(1, progress / (0.08 if consonant.closure else 0.45))
@@ -193,7 +204,7 @@ def add_noise(noise: Array, start: float, consonant: Consonant, tract: float) ->
 
 
 def pitch_curve(melody: tuple[SungNote, ...], frames: int, singer: Singer, rng: np.random.Generator) -> Array:
-    """f0 in Hz, (frames,): notes joined by glides, phrases scooped into, growing vibrato, a little drift."""
+    """Return f0 in Hz, (frames,): notes with glides between them, rises at the start of phrases, vibrato and drift."""
     pitch, vibrato = np.zeros(frames), np.zeros(frames)
     previous_end = -1.0
     for note in melody:
@@ -208,37 +219,44 @@ def pitch_curve(melody: tuple[SungNote, ...], frames: int, singer: Singer, rng: 
     rate = singer.vibrato_hz * (1 + 0.25 * wandering(frames, 0.8, rng))
     shake = smoothed(vibrato, 0.4) * np.sin(2 * np.pi * np.cumsum(rate) / FRAMES_PER_SECOND)
     drift = 0.12 * wandering(frames, 0.5, rng) + 0.02 * wandering(frames, 0.03, rng)
-    return 440 * 2 ** ((smoothed(pitch, singer.glide_seconds) + shake + drift - 69) / 12)
+    return np.asarray(440 * 2 ** ((smoothed(pitch, singer.glide_seconds) + shake + drift - 69) / 12))
 
 
 def smoothed(track: Array, seconds: float) -> Array:
-    """A Hann-weighted mean over `seconds`, the ends held."""
+    """Return the running mean over `seconds`, with Hann weights. The first and last values are repeated."""
     half = max(1, round(seconds * FRAMES_PER_SECOND / 2))
     window = np.hanning(2 * half + 3)[1:-1]
     return np.convolve(np.pad(track, half, mode="edge"), window / window.sum(), mode="valid")
 
 
 def wandering(frames: int, seconds: float, rng: np.random.Generator) -> Array:
-    """Slow noise of unit variance, with movements of about `seconds`."""
+    """Return slow noise (frames,) of unit variance, which changes within about `seconds`."""
     track = smoothed(rng.normal(size=frames), seconds)
-    return track / (track.std() + 1e-9)
+    return np.asarray(track / (track.std() + 1e-9))
 
 
 # --- how it sounds
 
 
 def glottal_harmonics(open_quotient: float, count: int) -> Array:
-    """Fourier coefficients 1..count of the KLGLOTT88 flow derivative (Klatt & Klatt 1990), |first| = 1."""
+    """Return the Fourier coefficients 1 … count of the air flow's derivative, scaled so that the first has magnitude 1.
+
+    The model of the vocal folds is KLGLOTT88 (Klatt & Klatt 1990).
+    """
     phase = np.arange(8192) / 8192 / open_quotient
     flow_derivative = np.where(phase < 1, 2 * phase - 3 * phase**2, 0.0)
     coefficients = np.fft.rfft(flow_derivative)[1 : count + 1]
-    return coefficients / np.abs(coefficients[0])
+    return np.asarray(coefficients / np.abs(coefficients[0]))
 
 
 def tract_gain(frequencies: Array, formants_hz: Array) -> Array:
-    """Complex gain of five formants in cascade; frequencies (frames, k), formants (frames, 5).
+    """Return the complex gain (frames, k) of five formants in series at some frequencies.
 
-    Above the highest formant a real tract has more of them; a rising factor stands for those.
+    A real vocal tract has more formants above these. A factor that rises with frequency replaces them.
+
+    Args:
+        frequencies: (frames, k) in Hz.
+        formants_hz: (frames, 5).
     """
     gain: Array = np.ones(1, dtype=complex)
     for index, bandwidth in enumerate(BANDWIDTHS):
@@ -248,7 +266,7 @@ def tract_gain(frequencies: Array, formants_hz: Array) -> Array:
 
 
 def voiced_sound(controls: Controls, singer: Singer) -> tuple[Array, Array]:
-    """The pulse train through the tract, and the phase of its fundamental; both ((frames − 1) · FRAME,)."""
+    """Return the voiced sound, and the phase of its fundamental: both ((frames − 1) · FRAME,)."""
     f0 = between_frames(controls.f0_hz)
     turns = 2 * np.pi * np.cumsum(f0) / RATE
     sound = np.zeros_like(turns)
@@ -262,14 +280,14 @@ def voiced_sound(controls: Controls, singer: Singer) -> tuple[Array, Array]:
 
 
 def voiced_runs(voice: Array) -> list[tuple[int, int]]:
-    """(first, last) frames around every stretch with voice."""
+    """Return the (first, last) frames of every voiced run, each with a silent frame at both ends where there is one."""
     sounding = np.concatenate([[False], voice > 1e-4, [False]])
     edges = np.flatnonzero(sounding[1:] != sounding[:-1])
     return [(max(start - 1, 0), min(end, len(voice) - 1)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def harmonics(turns: Array, f0_hz: Array, voice: Array, formants_hz: Array, singer: Singer) -> Array:
-    """Σ Re(gain_k · e^{jk·turns}) over the harmonics below `HIGHEST_HARMONIC_HZ`."""
+    """Return the sum of all harmonics below `HIGHEST_HARMONIC_HZ`: Σ Re(gain_k · e^{jk·turns})."""
     count = int(HIGHEST_HARMONIC_HZ / f0_hz.min())
     frequencies = f0_hz[:, None] * np.arange(1, count + 1)
     gains = tract_gain(frequencies, formants_hz) * glottal_harmonics(singer.open_quotient, count)
@@ -285,13 +303,14 @@ def harmonics(turns: Array, f0_hz: Array, voice: Array, formants_hz: Array, sing
 
 
 def between_frames(track: Array) -> Array:
-    """Control values (frames,) as samples ((frames − 1) · FRAME,), in straight lines."""
+    """Interpolate control values (frames,) linearly to samples ((frames − 1) · FRAME,)."""
     ramp = np.arange(FRAME) / FRAME
-    return (track[:-1, None] + (track[1:] - track[:-1])[:, None] * ramp).ravel()
+    lines: Array = track[:-1, None] + (track[1:] - track[:-1])[:, None] * ramp
+    return lines.ravel()
 
 
 def aspiration(controls: Controls, singer: Singer) -> Array:
-    """Spectrum of the breath that passes with the voice, (frames, bins)."""
+    """Return the spectrum of the breath that is heard with the voice, (frames, bins)."""
     frequencies = np.linspace(0, RATE / 2, NOISE_SPECTRUM)[None, :]
     voiced = controls.voice > 1e-4
     spectrum = np.zeros((len(voiced), NOISE_SPECTRUM))
@@ -302,7 +321,7 @@ def aspiration(controls: Controls, singer: Singer) -> Array:
 
 
 def noise_sound(spectrum: Array, rng: np.random.Generator) -> Array:
-    """Gaussian noise with a moving spectrum (frames, bins), as samples ((frames − 1) · FRAME,)."""
+    """Return Gaussian noise ((frames − 1) · FRAME,) whose spectrum (frames, bins) changes over time."""
     frames, size = len(spectrum), 4 * FRAME
     loud = np.flatnonzero(spectrum.max(axis=1) > 1e-6)
     white = rng.normal(size=(len(loud), NOISE_SPECTRUM, 2)) @ np.array([1, 1j])
