@@ -1,1 +1,1 @@
-"""Networks: what they promise, the table of architectures, and a file for each of them."""
+"""Networks: their interfaces, the table of architectures, and a file for each architecture."""

@@ -3,9 +3,11 @@
 waveform → STFT → band tokens → 8 blocks → mask ─┬→ masked spectrum ────────────────┐
                   band tokens ────────── fusion ─┴→ 4 blocks → map (added) ──────────┴→ + → iSTFT → stems
 
-One block: Mamba-2 over time, Mamba-2 over bands, exchange between audio channels, each residual. Tokens keep one
-layout throughout, (B, C, K, T, D): batch, audio channel, band, frame, feature. A `joint` network has one token where
-the paper's has one per audio channel: a band holds its bins in all channels, C is 1, and nothing is exchanged.
+One block is Mamba-2 over time, Mamba-2 over bands, and an exchange between audio channels, each with a residual
+connection. Tokens have the shape (B, C, K, T, D) everywhere: batch, audio channel, band, frame, feature.
+
+The paper has a token per audio channel. A `joint` network (our variant) has one token for all channels: a band holds
+the bins of all channels, C is 1, and there is no exchange.
 """
 
 from __future__ import annotations
@@ -26,22 +28,26 @@ from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.networks.layers.tac import TransformAverageConcatenate
 
 QUIETEST = 1e-8
-"""Spectra with a lower RMS are not brought up: they are silence but for rounding."""
+"""Spectra with a lower RMS are not normalised further: they are silence with rounding errors."""
 
 VOCALS, OTHER = "vocals", "other"
 
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
-"""The paper's bands at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz wide, and the rest."""
+"""Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz, and the rest."""
 
 
 @dataclass(frozen=True)
 class BSMambaConfig(Config):
-    """What a checkpoint needs to be built and run. The defaults are the published full model.
+    """Everything that is needed to build and run a network. The defaults are those of the published full model.
 
-    `chunk_samples` and `overlap` (a fraction of the chunk) are how its scores were measured. `normalize` divides the
-    spectrum by its RMS and multiplies the output again (arXiv 2602.08671): gain-equivariant, and silent for silence.
-    `joint` makes one token of a band's bins in all `channels`: half the work for stereo. Fewer channels are repeated.
-    `expander_db` turns vocals down, into other, where they lie below it relative to the mixture: see `expander`.
+    Attributes:
+        chunk_samples: the length of a chunk with which the published scores were measured.
+        overlap: the overlap with which they were measured, as a fraction of a chunk.
+        normalize: divide the spectrum by its RMS, and multiply the output by it (arXiv 2602.08671). So a louder mixture
+            gives the same stems, only louder, and silence gives silence.
+        joint: make one token of a band's bins in all channels, which halves the work for stereo. If the mixture has
+            one channel, that is repeated.
+        expander_db: where vocals are below this level relative to the mixture, move them to other; see `expander`.
     """
 
     stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -86,7 +92,7 @@ class BSMambaConfig(Config):
 
     @property
     def shortest_samples(self) -> int:
-        """Samples of the shortest chunk: one window of the transform."""
+        """Samples of the shortest chunk that the network takes: one window of the STFT."""
         return self.n_fft
 
 
@@ -94,18 +100,18 @@ CONFIGS = {
     "ts-bsmamba2": BSMambaConfig(),
     "l-ts-bsmamba2": BSMambaConfig(blocks_mask=4, blocks_map=2),
 }
-"""The published variants: 35,517,480 and 27,708,648 parameters."""
+"""The published variants, with 35,517,480 and 27,708,648 parameters."""
 
 
 class Estimates(NamedTuple):
-    """Both stages' waveforms, (B, S, C, samples) each. `masked` stems add up to the mixture, `two_stage` need not."""
+    """The estimated stems of both stages, (B, S, C, samples) each."""
 
-    two_stage: Tensor
-    masked: Tensor
+    two_stage: Tensor  # the output of the network
+    masked: Tensor  # stage 1 alone; these stems add up to the mixture
 
 
 class BSMamba(nn.Module):
-    """The network: a mixture (B, C, samples) in, stems (B, S, C, samples) out, in the order of `config.stems`."""
+    """The network: mixture (B, C, samples) → stems (B, S, C, samples), in the order of `config.stems`."""
 
     def __init__(self, config: BSMambaConfig) -> None:
         super().__init__()
@@ -120,7 +126,7 @@ class BSMamba(nn.Module):
         self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand, group)
 
     def matrices(self) -> list[Tensor]:
-        """The weights that map hidden features to hidden features, for an optimiser that treats matrices as such."""
+        """Return the weights that map hidden features to hidden features, for optimisers made for matrices."""
         linear = [part for part in self.modules() if isinstance(part, nn.Linear)]
         heads = (self.heads_mask, self.heads_map)
         return [
@@ -136,7 +142,7 @@ class BSMamba(nn.Module):
         return self.synthesise(self.finished(masked + mapped), scale, mixture.shape[-1])
 
     def finished(self, spectra: Tensor) -> Tensor:
-        """Return the stems' spectra (B, S, C, F, T) as they are synthesised: after the expander, if there is one."""
+        """Return the spectra of the stems (B, S, C, F, T) after the expander, if the config has one."""
         c = self.config
         if c.expander_db is None:
             return spectra
@@ -144,16 +150,17 @@ class BSMamba(nn.Module):
         return expand(spectra, stem, into, c.expander_db, c.sample_rate / c.hop_length)
 
     def estimates(self, mixture: Tensor) -> Estimates:
-        """Return the two-stage estimate and stage 1 alone, as the network made them, for training and comparison."""
+        """Return the estimates of both stages without the expander, for training and for comparisons."""
         spectrum, scale = self.analyse(mixture)
         masked, mapped = self.spectra(spectrum)
         length = mixture.shape[-1]
         return Estimates(self.synthesise(masked + mapped, scale, length), self.synthesise(masked, scale, length))
 
     def training_pairs(self, stems: Tensor, supervision: Supervision) -> list[Pair]:
-        """Compare both stages' estimates with the true stems (B, S, C, samples), as waveforms or as spectra.
+        """Compare the estimates of both stages with the true stems (B, S, C, samples), as waveforms or as spectra.
 
-        Rows of spectra are the real numbers of all bins: their energies are those of waveforms but for a factor.
+        A spectrum is compared as a row of real numbers, the real and imaginary parts of all bins. The energy of a row
+        is that of the waveform, apart from a constant factor.
         """
         if supervision.spectra:
             estimates, reference, mixture = self._spectra_compared(stems, supervision)
@@ -167,7 +174,7 @@ class BSMamba(nn.Module):
         ]
 
     def _spectra_compared(self, stems: Tensor, supervision: Supervision) -> tuple[Estimates, Tensor, Tensor]:
-        """Return estimates and stems as rows (B, S, C, n), and the mixture's (B, C, n), all on the network's scale."""
+        """Return estimates (B, S, C, n), true stems (B, S, C, n) and mixture (B, C, n) as rows, all normalised."""
         known = self.transform(stems)
         if supervision.gains is not None:
             bins = torch.arange(known.shape[-2], dtype=torch.float64)
@@ -179,7 +186,7 @@ class BSMamba(nn.Module):
         return Estimates(_as_rows(masked + mapped), _as_rows(masked)), _as_rows(known), _as_rows(spectrum)
 
     def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the masked stems and what stage 2 adds, (B, S, C, F, T) complex, of a mixture (B, C, F, T)."""
+        """Return the masked stems of a mixture (B, C, F, T), and what stage 2 adds: complex (B, S, C, F, T) each."""
         if not self.config.joint:
             return self._spectra(spectrum)
         channels, wide = spectrum.shape[1], self.config.channels
@@ -199,20 +206,23 @@ class BSMamba(nn.Module):
         return masks * spectrum.unsqueeze(1), self.heads_map.decode(tokens)
 
     def analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the STFT (B, C, F, T) of a mixture (B, C, samples), and what it was divided by, (B, 1, 1, 1)."""
+        """Return the normalised STFT (B, C, F, T) of a mixture (B, C, samples), and its scale; see `scaled`."""
         return self.scaled(self.transform(mixture))
 
     def scaled(self, spectrum: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what the network reads of a mixture's STFT (B, C, F, T), and what it was divided by, (B, 1, 1, 1)."""
+        """Return the STFT (B, C, F, T) of a mixture divided by its RMS, and the RMS (B, 1, 1, 1).
+
+        If the config has no `normalize`, return the STFT as it is, and None.
+        """
         if not self.config.normalize:
             return spectrum, None
-        # Over all bins, not samples: what stage 2 adds is an absolute value, and should be of order 1.
+        # The RMS of the bins, and not of the samples: stage 2 outputs bins, and these should be of the order of 1.
         scale = torch.view_as_real(spectrum).square().mean(dim=(1, 2, 3, 4)).sqrt().view(-1, 1, 1, 1)
         return spectrum / scale.clamp_min(QUIETEST), scale
 
     def transform(self, waves: Tensor) -> Tensor:
         """Return the STFT (…, F, T) of waveforms (…, samples)."""
-        # The reflecting border of the STFT needs more than half a window.
+        # The STFT reflects the waveform at its ends, for which it must be longer than half a window.
         short = self.config.n_fft // 2 + 1 - waves.shape[-1]
         padded = F.pad(waves, (0, max(short, 0))).flatten(0, -2)
         n_fft, hop_length = self.config.n_fft, self.config.hop_length
@@ -220,7 +230,7 @@ class BSMamba(nn.Module):
         return spectrum.unflatten(0, waves.shape[:-1])
 
     def synthesise(self, spectra: Tensor, scale: Tensor | None, length: int) -> Tensor:
-        """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T)."""
+        """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T), multiplied by `scale` if it is given."""
         padded = max(length, self.config.n_fft // 2 + 1)
         waves = inverse_stft(spectra, self.config.n_fft, self.config.hop_length, padded)[..., :length]
         return waves if scale is None else waves * scale
@@ -231,13 +241,13 @@ def _as_rows(spectra: Tensor) -> Tensor:
 
 
 def sum_to_one(masks: Tensor) -> Tensor:
-    """Shift complex masks (B, S, …) so that they add up to 1 at every bin: the masked stems add up to the mixture."""
+    """Shift complex masks (B, S, …) so that they add up to 1 in every bin, and the masked stems to the mixture."""
     excess = masks.sum(1, keepdim=True) - 1
     return masks - excess / masks.shape[1]
 
 
 class Block(nn.Module):
-    """The paper's BSNet block: over time, over bands, across audio channels."""
+    """The BSNet block of the paper: over time, over bands, and across audio channels."""
 
     def __init__(self, config: BSMambaConfig) -> None:
         super().__init__()
@@ -246,13 +256,13 @@ class Block(nn.Module):
         self.channel = nn.Identity() if config.joint else TransformAverageConcatenate(config.dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, C, K, T, D) → the same shape."""
+        """Return updated tokens (B, C, K, T, D)."""
         tokens = self.time(tokens)
         tokens = self.band(tokens.transpose(2, 3)).transpose(2, 3)
         return self.channel(tokens)
 
 
 def bimamba_of(config: BSMambaConfig) -> ResidualBiMamba:
-    """Return a bidirectional block of a config's widths."""
+    """Return a bidirectional block with the sizes that a config states."""
     c = config
     return ResidualBiMamba(c.dim, d_state=c.d_state, d_conv=c.d_conv, expand=c.expand, headdim=c.headdim)

@@ -1,4 +1,4 @@
-"""What networks, their configs and the backends promise one another: the only things that other folders rely on."""
+"""The interfaces of networks, of their configs, and of backends. Other folders rely on these alone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Self = TypeVar("Self", bound="Config")
 
 @dataclass(frozen=True)
 class Config:
-    """Base of every architecture's config: a frozen dataclass of JSON values; lists are tuples here.
+    """The base class of all configs: a frozen dataclass of JSON values, with tuples instead of lists.
 
-    A subclass refuses values out of range in `__post_init__`, by ValueError.
+    A subclass checks its values in `__post_init__`, and raises ValueError if one is out of range.
     """
 
     @classmethod
     def from_dict(cls: type[Self], values: Mapping[str, Any]) -> Self:
-        """Build from JSON values. Raises: ValueError for unknown names: a config never holds what nobody reads."""
+        """Build a config from JSON values. Raises: ValueError for an unknown name or a value out of range."""
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise ValueError(f"unknown settings {', '.join(unknown)}")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
@@ -35,94 +35,134 @@ class Config:
 
 
 class SeparatorConfig(Protocol):
-    """What a separator says about itself."""
+    """What every separator's config states."""
 
     @property
-    def stems(self) -> tuple[str, ...]: ...  # in the order of the network's output
+    def stems(self) -> tuple[str, ...]:
+        """Names of the stems, in the order of the network's output."""
+
     @property
-    def sample_rate(self) -> int: ...  # Hz
+    def sample_rate(self) -> int:
+        """The sample rate in Hz."""
+
     @property
-    def channels(self) -> int: ...  # the most that one pass takes
+    def channels(self) -> int:
+        """The most audio channels that the network takes at once."""
+
     @property
-    def chunk_samples(self) -> int: ...
+    def chunk_samples(self) -> int:
+        """Samples of a chunk, unless the user chooses another length."""
+
     @property
-    def overlap(self) -> float: ...  # fraction of a chunk
+    def overlap(self) -> float:
+        """How much successive chunks overlap, as a fraction of a chunk, unless the user chooses."""
+
     @property
-    def shortest_samples(self) -> int: ...  # of a chunk
+    def shortest_samples(self) -> int:
+        """Samples of the shortest chunk that the network takes."""
+
     @property
-    def thread_safe(self) -> bool: ...  # whether several threads may call the network at once
+    def thread_safe(self) -> bool:
+        """Whether several threads may call the network at once."""
+
     @property
-    def aligned(self) -> bool: ...  # whether a stem has the same place in the output of every chunk
+    def aligned(self) -> bool:
+        """Whether a stem has the same place in the output for every chunk."""
 
 
 class SeparatorNetwork(Protocol):
-    """Mixture (B, C, S) float32 → stems (B, K, C, S)."""
+    """A separator: mixture (B, C, S) float32 → stems (B, K, C, S)."""
 
     @property
-    def config(self) -> SeparatorConfig: ...
-    def __call__(self, mixture: Tensor, /) -> Tensor: ...
+    def config(self) -> SeparatorConfig:
+        """The config that the network was built from."""
+
+    def __call__(self, mixture: Tensor, /) -> Tensor:
+        """Return the stems (B, K, C, S) of a mixture (B, C, S)."""
+        ...
 
 
 class Supervision(NamedTuple):
-    """How a recipe wants estimates to be compared with the true stems; a network minds what it can."""
+    """How a recipe wants estimates to be compared with the true stems. A network may ignore what it has no use for."""
 
     spectra: bool = False
-    """Compare spectra instead of waveforms, which spares the inverse transforms."""
+    """Compare spectra instead of waveforms, which saves the inverse transforms."""
     first_stage: float = 0.5
-    """Share of the first stage's estimate in the loss, where a network has two."""
+    """Weight of the first stage's estimate in the loss, for networks with two stages."""
     gains: Callable[[Tensor], Tensor] | None = None
-    """Frequencies (F,) in Hz → factors (B, K, F) that the stems are still to be filtered by; for spectra."""
+    """Frequencies (F,) in Hz → factors (B, K, F) that the spectra of the true stems are multiplied by first."""
 
 
 class Pair(NamedTuple):
-    """An estimate and what it should be, (B, K, …, n), beside their mixture (B, …, n); its weight in the loss."""
+    """An estimate, and what the loss compares it with."""
 
-    weight: float
-    estimate: Tensor
-    reference: Tensor
-    mixture: Tensor
+    weight: float  # in the loss
+    estimate: Tensor  # (B, K, …, n)
+    reference: Tensor  # (B, K, …, n)
+    mixture: Tensor  # (B, …, n)
 
 
 class TrainableSeparator(Protocol):
-    """A separator that can be trained: it says what of it is compared with what."""
+    """A separator that can be trained."""
 
     def training_pairs(self, stems: Tensor, supervision: Supervision) -> list[Pair]:
-        """Run the network on the sum of true stems (B, K, C, S); the weights of the pairs add up to 1."""
+        """Run the network on the sum of true stems (B, K, C, S), and return what is to be compared with what.
+
+        The weights of the pairs add up to 1.
+        """
         ...
 
 
 class MelodyConfig(Protocol):
-    """What a melody network says about itself."""
+    """What every melody network's config states."""
 
     @property
-    def sample_rate(self) -> int: ...  # Hz
+    def sample_rate(self) -> int:
+        """The sample rate in Hz."""
+
     @property
-    def hop_samples(self) -> int: ...
+    def hop_samples(self) -> int:
+        """Samples from frame to frame."""
+
     @property
-    def lowest_hz(self) -> float: ...  # of the first pitch bin
+    def lowest_hz(self) -> float:
+        """Frequency of the first pitch bin."""
+
     @property
-    def bin_cents(self) -> float: ...
+    def bin_cents(self) -> float:
+        """Cents from one pitch bin to the next."""
+
     @property
-    def bins(self) -> int: ...
+    def bins(self) -> int:
+        """Number of pitch bins."""
+
     @property
-    def context_frames(self) -> int: ...  # on either side, that a frame depends on
+    def context_frames(self) -> int:
+        """Frames on either side that the output of a frame depends on."""
 
 
 class MelodyNetwork(Protocol):
-    """Waveform (B, samples) float32 → logits (B, 1 + samples // hop, 1 + bins), non-voice first."""
+    """A melody network: waveform (B, samples) float32 → logits (B, 1 + samples // hop, 1 + bins), non-voice first."""
 
     @property
-    def config(self) -> MelodyConfig: ...
-    def __call__(self, waveform: Tensor, /) -> Tensor: ...
+    def config(self) -> MelodyConfig:
+        """The config that the network was built from."""
+
+    def __call__(self, waveform: Tensor, /) -> Tensor:
+        """Return the logits (B, 1 + samples // hop, 1 + bins) of a waveform (B, samples)."""
+        ...
 
 
 class Backend(Protocol):
-    """One way to compute layers at inference."""
+    """One way to compute layers at inference. See `backends.choose`."""
 
     name: str
 
     def missing(self, device: torch.device) -> str | None:
-        """Return None if it works on this device here, else one line that says why not."""
+        """Return None if the backend works on this device, otherwise the reason in one line."""
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Pack a layer's weights as they are now; later changes are not seen. None: nothing for such a layer."""
+        """Return a function that computes a layer, or None if the backend has none for such a layer.
+
+        The function keeps the weights that the layer has now. Later changes of the layer do not affect it.
+        """

@@ -6,9 +6,10 @@
       → stage 2: Inception modules over (kernel × time), halving the kernel axis; then over time alone
       → logits (B, T, 1 + bins): non-voice, then pitches 20 cents apart
 
-[P] is published: the two kernel lengths, the stacking, Inception modules, the pre-training with sorted kernels. The
-rest is our choice [C], for only the paper's poster and abstract could be read: sample rate, counts, pooling, logarithm,
-normalisation, the shapes of the branches, the dilated convolutions over time, and the classes.
+We could only read the poster and the abstract of the paper. From these come the parts marked [P]: the two kernel
+lengths, the stacking, the Inception modules, and the pre-training with sorted kernels. The others are our own choice
+[C]: sample rate, numbers of channels, pooling, logarithm, normalisation, the shapes of the branches, the dilated
+convolutions over time, and the classes.
 """
 
 from __future__ import annotations
@@ -27,26 +28,30 @@ from stemsplit.networks.contract import Config
 from stemsplit.networks.kernels.products import fast_products
 
 FLOOR = 1e-4
-"""Added before the logarithm: −80 dB of full scale, so that silence is a number."""
+"""Added before the logarithm, so that silence gives a finite number: −80 dB of full scale."""
 BRANCHES = ((3, 3), (5, 5), (15, 3), (3, 9))
-"""Kernels (kernel axis × time) beside the 1×1: local, wider, harmonic structure, continuity of a note."""
+"""Sizes (kernel axis × time) of the wide convolutions in an Inception module.
+
+They are for local structure, wider structure, harmonics, and the continuity of notes.
+"""
 GOLDEN = (math.sqrt(5) - 1) / 2
+"""The golden ratio minus 1."""
 
 
 @dataclass(frozen=True)
 class MelodyCNNConfig(Config):
-    """Sizes. `kernel_samples` and `positions` have one entry per resolution."""
+    """The sizes of the network. `kernel_samples` and `positions` have one entry per resolution."""
 
     sample_rate: int = 16000
     hop_samples: int = 160
     kernels: int = 192
     kernel_samples: tuple[int, ...] = (64, 960)
     positions: tuple[int, ...] = (16, 6)
-    """At how many places of a hop a kernel is applied; a convolution at every sample would cost ten times as much."""
+    """How many times in a hop a kernel is applied. Applying it at every sample would cost ten times as much."""
     module_channels: tuple[int, ...] = (8, 16, 20, 24)
-    """Of each branch of each Inception module; a module halves the kernel axis."""
+    """Channels of a branch, for each Inception module. A module halves the kernel axis."""
     bottleneck: int = 16
-    """Channels that the wide kernels of a branch see, but in the first module."""
+    """Channels that the input of a wide convolution is reduced to. The first module has no reduction."""
     time_channels: int = 224
     time_dilations: tuple[int, ...] = (1, 2, 4, 8)
     time_kernel: int = 5
@@ -70,7 +75,7 @@ class MelodyCNNConfig(Config):
 
     @property
     def context_frames(self) -> int:
-        """Frames on either side that a frame's logits depend on."""
+        """Frames on either side that the logits of a frame depend on."""
         modules = len(self.module_channels) * max(width // 2 for _, width in BRANCHES)
         time = sum(self.time_dilations) * (self.time_kernel // 2)
         kernels = math.ceil(max(self.kernel_samples) / 2 / self.hop_samples) + 1
@@ -78,9 +83,9 @@ class MelodyCNNConfig(Config):
 
 
 class KernelBank(nn.Module):
-    """Stage 1 at one resolution: learned filters, and how loud each is in every hop.
+    """Stage 1 at one resolution: learned filters, and the logarithm of the loudness of each filter in every hop.
 
-    (B, samples) → (B, kernels, T), T = 1 + samples // hop; frame t is centred at sample t · hop.
+    (B, samples) → (B, kernels, T), T = 1 + samples // hop. Frame t is centred at sample t · hop.
     """
 
     def __init__(self, kernels: int, length: int, hop: int, positions: int) -> None:
@@ -91,6 +96,7 @@ class KernelBank(nn.Module):
         self.offsets = irregular_offsets(hop, positions)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """Return the loudness (B, kernels, T) of a waveform (B, samples)."""
         batch, samples = waveform.shape
         frames = 1 + samples // self.hop
         lead = (self.length + self.hop) // 2
@@ -98,17 +104,17 @@ class KernelBank(nn.Module):
         offsets = torch.tensor(self.offsets, device=waveform.device)
         begins = torch.arange(frames, device=waveform.device)[:, None] * self.hop + offsets
         windows = padded.unfold(1, self.length, 1)[:, begins.flatten()]  # (B, T · positions, length)
-        with torch.autocast(waveform.device.type, enabled=False):  # 8 bits would bury quiet partials beside loud ones
+        with torch.autocast(waveform.device.type, enabled=False):  # bfloat16 would lose soft partials beside loud ones
             loudness = functional.linear(windows, self.weight).abs()
         peaks = loudness.view(batch, frames, -1, loudness.shape[-1]).amax(2)
         return peaks.add(FLOOR).log().transpose(1, 2)
 
 
 def irregular_offsets(hop: int, count: int) -> list[int]:
-    """Return `count` places in a hop, ascending, spread by the golden ratio.
+    """Return `count` positions in a hop, ascending, which the golden ratio distributes irregularly.
 
-    Even spacing would sample a filter's oscillation at the same phase again and again at some pitches, and could
-    always find it at zero there.
+    With a regular distance, a filter's output for some pitches would have the same phase at all positions. It could be
+    zero at all of them.
     """
     places = {int(hop * ((0.5 + index * GOLDEN) % 1.0)) for index in range(count)}
     spare = (place for place in range(hop) if place not in places)
@@ -118,7 +124,7 @@ def irregular_offsets(hop: int, count: int) -> list[int]:
 
 
 class Stage1(nn.Module):
-    """(B, samples) → graph (B, resolutions, kernels, T), each kernel normalised over the batch."""
+    """All resolutions of stage 1: (B, samples) → graph (B, resolutions, kernels, T), with batch normalisation."""
 
     def __init__(self, config: MelodyCNNConfig) -> None:
         super().__init__()
@@ -129,15 +135,21 @@ class Stage1(nn.Module):
         self.norm = nn.BatchNorm1d(config.kernels * len(self.banks), affine=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """Return the graph (B, resolutions, kernels, T) of a waveform (B, samples)."""
         graph = torch.stack([bank(waveform) for bank in self.banks], 1)
         return self.norm(graph.flatten(1, 2)).view_as(graph)
 
 
 class Inception(nn.Module):
-    """Parallel kernels of several shapes side by side, then max-pooling over two rows: (B, C, F, T) → (B, C', F/2, T).
+    """Parallel convolutions of several shapes, then max-pooling over two rows: (B, C, F, T) → (B, C', F/2, T).
 
-    A 1×1 convolution (`bottleneck` channels each) stands before the wide kernels; None leaves it out. Normalisation and
-    ReLU work on all branches at once, and ReLU after the pooling, which is the same for half the work.
+    Normalisation and ReLU are applied to all branches at once. ReLU comes after the pooling, which gives the same
+    result for half the work.
+
+    Args:
+        inputs: channels of the input.
+        channels: channels of each branch.
+        bottleneck: channels to which 1×1 convolutions reduce the input of each wide convolution; None leaves these out.
     """
 
     def __init__(self, inputs: int, channels: int, bottleneck: int | None) -> None:
@@ -153,6 +165,7 @@ class Inception(nn.Module):
         self.norm = nn.BatchNorm2d(self.channels)
 
     def forward(self, graph: Tensor) -> Tensor:
+        """Return the pooled output (B, C', F/2, T) of a graph (B, C, F, T)."""
         parts = [graph] * len(self.branches) if self.squeeze is None else self.squeeze(graph).chunk(len(BRANCHES), 1)
         wide = [branch(part) for branch, part in zip(self.branches, parts, strict=True)]
         joined = self.norm(torch.cat([self.point(graph), *wide], 1))
@@ -174,11 +187,12 @@ class TimeBlock(nn.Module):
         self.mix = nn.Conv1d(channels, channels, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Return updated features (B, C, T)."""
         return hidden + self.mix(self.norm(self.conv(hidden)).relu_())
 
 
 class Stage2(nn.Module):
-    """Graph (B, resolutions, kernels, T) → logits (B, T, 1 + bins)."""
+    """Stage 2: graph (B, resolutions, kernels, T) → logits (B, T, 1 + bins)."""
 
     def __init__(self, config: MelodyCNNConfig, dropout: float = 0.1) -> None:
         super().__init__()
@@ -197,13 +211,14 @@ class Stage2(nn.Module):
         self.head = nn.Conv1d(config.time_channels, 1 + config.bins, 1)
 
     def forward(self, graph: Tensor) -> Tensor:
+        """Return the logits (B, T, 1 + bins) of a graph (B, resolutions, kernels, T)."""
         hidden = self.inception(graph.to(memory_format=torch.channels_last))
         hidden = self.norm(self.flatten(hidden.flatten(1, 2))).relu()
         return self.head(self.dropout(self.time(hidden))).transpose(1, 2)
 
 
 class MelodyCNN(nn.Module):
-    """Waveform (B, samples) → logits (B, 1 + samples // hop, 1 + bins): non-voice first, then pitches upwards."""
+    """The network: waveform (B, samples) → logits (B, 1 + samples // hop, 1 + bins), non-voice first, then pitches."""
 
     def __init__(self, config: MelodyCNNConfig | None = None) -> None:
         super().__init__()
@@ -212,12 +227,16 @@ class MelodyCNN(nn.Module):
         self.stage2 = Stage2(self.config)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """Return the logits (B, 1 + samples // hop, 1 + bins) of a waveform (B, samples)."""
         with nullcontext() if torch.is_grad_enabled() else fast_products():
             return self.stage2(self.stage1(waveform))
 
 
 def folded(network: MelodyCNN) -> MelodyCNN:
-    """A copy for inference, with the normalisations folded into the convolutions before them; not to be trained."""
+    """Return a copy for inference, in which the convolutions contain the normalisations that follow them.
+
+    The copy cannot be trained.
+    """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, Inception):
@@ -236,7 +255,7 @@ def folded(network: MelodyCNN) -> MelodyCNN:
 
 
 def _fold(convolutions: Sequence[nn.Conv1d | nn.Conv2d], norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
-    """Give convolutions, whose outputs stand one after the other in what `norm` normalises, its scale and offset."""
+    """Include a normalisation in the convolutions before it, whose outputs are its input, one after the other."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -251,7 +270,7 @@ def _fold(convolutions: Sequence[nn.Conv1d | nn.Conv2d], norm: nn.BatchNorm1d | 
 
 
 class PitchProbe(nn.Module):
-    """The 1-D CNN alone, for pre-training [P]: a small reader per bank that names the pitch of each frame [C].
+    """Stage 1 for pre-training [P]: with a small network per resolution that finds the pitch of each frame [C].
 
     (B, samples) → logits (B, resolutions, T, 1 + bins).
     """
@@ -270,20 +289,21 @@ class PitchProbe(nn.Module):
         )
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """Return the logits (B, resolutions, T, 1 + bins) of a waveform (B, samples)."""
         graph = self.stage1(waveform)
         logits = [reader(graph[:, index]) for index, reader in enumerate(self.readers)]
         return torch.stack(logits, 1).transpose(2, 3)
 
 
 def peak_frequencies(weight: Tensor, sample_rate: int, size: int = 8192) -> Tensor:
-    """Where each kernel (kernels, length) answers most, in Hz: (kernels,)."""
+    """Return the frequency in Hz at which each kernel (kernels, length) has its strongest response: (kernels,)."""
     response = torch.fft.rfft(weight.detach().float(), n=max(size, weight.shape[-1])).abs()
     return response.argmax(-1) * (sample_rate / max(size, weight.shape[-1]))
 
 
 @torch.no_grad()
 def sort_kernels(stage1: Stage1, sample_rate: int) -> None:
-    """Put the kernels of every bank into the order of their peak frequencies, with their statistics [C]."""
+    """Sort the kernels of every bank, and their statistics, by peak frequency [C]."""
     orders = [peak_frequencies(bank.weight, sample_rate).argsort(stable=True) for bank in stage1.banks]  # type: ignore[arg-type]
     for bank, order in zip(stage1.banks, orders, strict=True):
         bank.weight.copy_(bank.weight[order])  # type: ignore[operator, index]
@@ -296,9 +316,9 @@ def sort_kernels(stage1: Stage1, sample_rate: int) -> None:
 
 @torch.no_grad()
 def start_with_cosines(stage1: Stage1, sample_rate: int, lowest: float = 55.0, highest: float = 7000.0) -> None:
-    """Make every kernel a windowed cosine; peaks spaced evenly in pitch [C].
+    """Make every kernel a cosine with a window, with frequencies at even steps of pitch [C].
 
-    A window is as long as its kernel, or eight periods if that is shorter: neighbours overlap at every pitch.
+    A window is as long as its kernel, or 16 periods if that is shorter. So neighbours overlap at every pitch.
     """
     for bank in stage1.banks:
         kernels, length = bank.weight.shape  # type: ignore[misc]

@@ -1,7 +1,8 @@
-"""The table of architectures: what config.json calls a network → its config, its class and what it is for.
+"""The table of architectures: the name in config.json → the config's class, the network's class, and its task.
 
-A new architecture is a file in this folder and a row here; one with public checkpoints has a file of layouts, too. What
-a row names is imported when it is asked for, so that a song is separated without loading every network there is.
+A new architecture needs a file in this folder and a row here. If it has public checkpoints, it also needs a file in
+`weights.layouts`. Modules are named as text and imported when they are needed, so that a run does not load networks
+that it does not use.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ Task = Literal["separate", "melody"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row. Places are "module:name", as `pkgutil.resolve_name` reads them."""
+    """One row. A place is a "module:name" for `pkgutil.resolve_name`."""
 
     name: str
     task: Task
     config_place: str
     network_place: str
     layouts: tuple[str, ...] = ()
-    """Modules of `weights.layouts`, one per layout of public checkpoints of this architecture."""
+    """The modules of `weights.layouts` that read public checkpoints of this architecture."""
     inference_place: str | None = None
-    """A function that returns a network in its form for inference, where it has one of its own."""
+    """A function that makes a network faster for inference, if there is one."""
 
     @property
     def config(self) -> type[Config]:
-        """The config's class."""
+        """The class of the config."""
         found: type[Config] = resolve_name(self.config_place)
         return found
 
     @property
     def network(self) -> type[nn.Module]:
-        """The network's class, which is built of a config alone."""
+        """The class of the network. Its only argument is the config."""
         found: type[nn.Module] = resolve_name(self.network_place)
         return found
 
     def for_inference(self, network: Any) -> Any:
-        """Return the network as it is computed: not to be trained or saved."""
+        """Return the network in the form in which it is computed. That form cannot be trained or saved."""
         return resolve_name(self.inference_place)(network) if self.inference_place else network
 
 
@@ -69,7 +70,7 @@ ARCHITECTURES = {
 
 
 def architecture_of(network: nn.Module) -> Architecture:
-    """Return the row of a network. Raises: KeyError if no architecture has its class."""
+    """Return the row of a network. Raises: KeyError if there is none for its class."""
     place = f"{type(network).__module__}:{type(network).__qualname__}"
     for row in ARCHITECTURES.values():
         if row.network_place == place:

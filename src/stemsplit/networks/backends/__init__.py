@@ -1,1 +1,1 @@
-"""Ways to compute layers at inference, and the choice between them."""
+"""Backends, which compute layers at inference, and the choice of one."""

@@ -1,10 +1,11 @@
-"""Who computes a network's layers at inference: one signature, several ways, chosen once.
+"""The choice of a backend, which computes layers of a network at inference.
 
-A backend binds a layer: it packs the layer's weights as it likes and returns a function that computes the layer, for
-inference only. A layer that it has nothing for computes itself, as in training. `ResidualBiMamba.forward_unfused` is
-the truth that every backend is tested against.
+A backend binds a layer: it packs the layer's weights in its own way, and returns a function that computes the layer,
+for inference only. A layer for which it has no function computes itself, as in training. Tests compare every backend
+with `ResidualBiMamba.forward_unfused`.
 
-STEMSPLIT_BACKEND=auto|torch|native|triton|mamba chooses; auto is the fastest that works on the device.
+The environment variable STEMSPLIT_BACKEND=auto|torch|native|triton|mamba chooses the backend. auto is the fastest one
+that works on the device.
 """
 
 from __future__ import annotations
@@ -33,18 +34,22 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "triton": partial(_load, "triton", "TritonBackend"),
     "mamba": partial(_load, "mamba", "MambaBackend"),
 }
-"""By name. A backend's module is imported when it is asked for, not before."""
+"""Name → a function that makes the backend. Its module is imported only then."""
 
 FASTEST_FIRST = {"cpu": ("native", "torch"), "cuda": ("triton", "mamba", "torch")}
-"""What auto tries on a kind of device; "torch" everywhere else."""
+"""Kind of device → the backends that auto tries, in this order. On other devices it takes "torch"."""
 
 
 def choose(device: torch.device | str, wanted: str | None = None) -> Backend:
-    """The backend called `wanted`, or by the environment's STEMSPLIT_BACKEND; auto is the fastest one that works.
+    """Return a backend for a device.
+
+    Args:
+        device: where layers are computed.
+        wanted: its name, or auto; None takes that of the environment variable.
 
     Raises:
-        UsageError: no such name.
-        DeviceError: it does not work here; an explicit choice is never replaced by another.
+        UsageError: the name is unknown.
+        DeviceError: the backend does not work on this device. Only auto may take another one.
     """
     device = torch.device(device)
     name = wanted or wanted_backend()
@@ -60,9 +65,10 @@ def choose(device: torch.device | str, wanted: str | None = None) -> Backend:
 
 
 def bind(network: nn.Module, backend: Backend | None) -> None:
-    """Let a backend compute the layers of a network that it has something for, with the weights as they are now.
+    """Let a backend compute those layers of a network for which it has a function, with the weights of now.
 
-    None lets all layers compute themselves. Loading or moving weights and training undo it; bind again afterwards.
+    None lets all layers compute themselves. When weights are loaded, moved or trained, the layers compute themselves
+    again, until this function is called again.
     """
     for layer in network.modules():
         if isinstance(layer, Bindable):
@@ -70,7 +76,7 @@ def bind(network: nn.Module, backend: Backend | None) -> None:
 
 
 def why_not(name: str, device: torch.device) -> str | None:
-    """Return None if the backend of that name works on the device, else the reason in one line."""
+    """Return None if the backend of that name works on the device, otherwise the reason in one line."""
     try:
         backend = BACKENDS[name]()
     except ImportError as error:

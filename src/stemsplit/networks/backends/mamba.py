@@ -1,6 +1,7 @@
-"""The bidirectional Mamba-2 block by mamba-ssm's own kernels, for those who have installed the `mamba` extra.
+"""The bidirectional Mamba-2 block by the kernels of mamba-ssm, which the `mamba` extra installs.
 
-The same function as `ssd_triton` computes, in more steps and with more memory: the authors' way, to compare with.
+It computes the same as `backends.triton`, but with more operations and more memory. It is there to compare with the
+kernels of the paper's authors.
 """
 
 from __future__ import annotations
@@ -22,22 +23,25 @@ from stemsplit.networks.layers.mamba2 import Mamba2
 from stemsplit.networks.layers.norm import RMS_EPS, group_norm
 
 LONGEST_CHUNK = 256
-"""mamba-ssm's default."""
+"""Steps of the longest chunk: the default of mamba-ssm."""
 
 SCAN_MODULE, CONV_MODULE = "mamba_ssm.ops.triton.ssd_combined", "causal_conv1d"
 
 
 class MambaBackend:
-    """See `contract.Backend`."""
+    """The backend that uses mamba-ssm. See `contract.Backend`.
+
+    Args:
+        chunk_steps: steps of a chunk; by default the power of two that holds the sequence, but at most 256.
+    """
 
     name = "mamba"
 
     def __init__(self, chunk_steps: int | None = None) -> None:
-        """`chunk_steps`: instead of the power of two that holds the sequence, at most 256."""
         self.chunk_steps = chunk_steps
 
     def missing(self, device: torch.device) -> str | None:
-        """As `Backend.missing`."""
+        """Return None if mamba-ssm works on this device, otherwise the reason in one line."""
         if device.type != "cuda":
             return "mamba-ssm's kernels are written for GPUs"
         if find_spec("mamba_ssm") is None:
@@ -45,22 +49,25 @@ class MambaBackend:
         return import_problem()
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Pack a bidirectional block's weights, in float32; copies in other types are made when they are needed."""
+        """Pack the weights of a bidirectional block in float32. Copies in other types are made when they are needed."""
         return MambaBlock(layer, self.chunk_steps) if isinstance(layer, ResidualBiMamba) else None
 
 
 @cache
 def import_problem() -> str | None:
-    """Why mamba-ssm cannot be imported, in one line: it must have been compiled for this version of PyTorch."""
+    """Return None if mamba-ssm can be imported, otherwise the reason in one line.
+
+    Often it was compiled for another version of PyTorch.
+    """
     try:
         import_module(SCAN_MODULE)
-    except Exception as error:  # a missing library, a symbol that PyTorch lost, a driver without a GPU
+    except Exception as error:  # a missing library, a symbol that PyTorch no longer has, a driver without a GPU
         return f"mamba-ssm is installed but cannot be imported ({(str(error) or type(error).__name__).splitlines()[0]})"
     return None
 
 
 class MambaBlock:
-    """One block, bound: rows (N, L, D) → rows (N, L, D) of the same type."""
+    """A bound block: rows (N, L, D) → rows (N, L, D) of the same type."""
 
     def __init__(self, block: ResidualBiMamba, chunk_steps: int | None) -> None:
         self.scan = import_module(SCAN_MODULE).mamba_chunk_scan_combined
@@ -70,7 +77,7 @@ class MambaBlock:
             self.weights = {torch.float32: _weights(block)}
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Run the block. The backward direction is the forward one over flipped rows."""
+        """Compute the block. The backward direction is computed forward, with flipped rows."""
         if rows.numel() == 0:
             return rows
         dtype = working_type(rows)
@@ -109,12 +116,12 @@ class MambaBlock:
         weight, bias = weights["conv_weight"], weights["conv_bias"]
         if self.conv is None:
             return F.silu(depthwise_convolution(mixed, weight, bias, reverse=False))
-        # Rows of features are what it calls channels last.
+        # causal_conv1d takes (N, channels, L), here with the strides of channels last.
         return self.conv(mixed.transpose(1, 2), weight.squeeze(1), bias, activation="silu").transpose(1, 2)
 
 
 FLOAT32 = ("rate", "dt_bias", "skip")
-"""What decays are made of stays float32, and D with it."""
+"""The weights that stay float32 in any case: those of the decays, and D."""
 
 
 def _cast(weights: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def _cast(weights: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _weights(block: ResidualBiMamba) -> list[dict[str, Any]]:
-    """Copies of a block's weights in float32: both directions', then what is around them."""
+    """Return copies of the weights of a block in float32: of the two directions, and of the rest of the block."""
     forward, backward = block.proj.weight.float().chunk(2, dim=1)
     around = {
         "norm_weight": block.norm_weight.float().clone(),
@@ -141,7 +148,10 @@ def _weights(block: ResidualBiMamba) -> list[dict[str, Any]]:
 
 
 def _direction_weights(mamba: Mamba2, out: Tensor) -> dict[str, Any]:
-    """One direction's; `outward` is out_proj with the norm's weight before it and the block's projection after it."""
+    """Return the weights of one direction.
+
+    `outward` is one matrix for the norm's weight, out_proj, and the block's projection `out`.
+    """
     taken = {"inward": mamba.in_proj.weight, "conv_weight": mamba.conv1d.weight, "conv_bias": bias_of(mamba.conv1d)}
     taken |= {"dt_bias": mamba.dt_bias, "skip": mamba.D}
     return {

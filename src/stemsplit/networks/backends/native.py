@@ -1,7 +1,7 @@
-"""The block in C++ on the CPU: packed weights, its own threads, tiles that stay in cache. See native/block.h.
+"""The bidirectional Mamba-2 block in C++ on the CPU, with threads of its own. See kernels/native/block.h.
 
-fp32 by default; under `torch.autocast("cpu", torch.bfloat16)` the products are in bfloat16 where the processor has
-instructions for them (sums, decays and states stay in float32), and in fp32 where it has none.
+It computes in fp32. Under `torch.autocast("cpu", torch.bfloat16)` the matrix products are in bfloat16, if the processor
+has instructions for that; sums, decays and states stay in fp32.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.mamba2 import Mamba2
 
 WIDE = ("avx512", "avx2")
-"""Instruction sets for fp32, the best first; the portable one is no faster than PyTorch and is not chosen."""
+"""Instruction sets for fp32, the best first. The portable one is not chosen, because it is no faster than PyTorch."""
 
 
 class NativeBackend:
-    """See `contract.Backend`. `instructions` names one instruction set for all calls, for tests and comparisons."""
+    """The backend that uses the native library. See `contract.Backend`.
+
+    Args:
+        instructions: an instruction set for all calls, for tests and comparisons; by default the best one.
+    """
 
     name = "native"
 
@@ -40,7 +44,7 @@ class NativeBackend:
         self.instructions = instructions
 
     def missing(self, device: torch.device) -> str | None:
-        """It needs the CPU, the compiled library, and AVX2 at least."""
+        """Return None if this is the CPU, with the library and at least AVX2, otherwise the reason in one line."""
         if torch.device(device).type != "cpu":
             return "it is for the CPU"
         library = load_library()
@@ -54,10 +58,10 @@ class NativeBackend:
         return None
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Pack a bidirectional block's weights; rows come back in their type, float64 ones go through the block.
+        """Pack the weights of a bidirectional block.
 
         Raises:
-            DeviceError: it does not work here (see `missing`).
+            DeviceError: the backend does not work here, see `missing`.
         """
         if not isinstance(layer, ResidualBiMamba):
             return None
@@ -69,7 +73,10 @@ class NativeBackend:
 
 
 class BoundBlock:
-    """Rows (N, L, D) → rows (N, L, D) by the library. Weights are packed at the first call in each precision."""
+    """A bound block: rows (N, L, D) → rows (N, L, D) of the same type.
+
+    Weights are packed at the first call in each precision. Rows in float64 are computed by the block itself.
+    """
 
     def __init__(self, block: ResidualBiMamba, library: Library, instructions: str | None) -> None:
         self.block, self.library = block, library
@@ -79,12 +86,13 @@ class BoundBlock:
         self._packed: dict[str, PackedBlock] = {}
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Compute on as many threads as PyTorch would use.
+        """Compute the block with as many threads as PyTorch would use.
 
         Raises:
-            DeviceError: the library refuses; ValueError: rows of another width.
+            DeviceError: the library reports an error.
+            ValueError: the rows have a wrong width.
         """
-        if rows.dtype == torch.float64:  # asked for more than these kernels have
+        if rows.dtype == torch.float64:  # more precision than the library has
             return self.block.fused(rows)
         name = self.fast if _autocast_to_bfloat16() else self.exact
         if name not in self._packed:
@@ -114,7 +122,10 @@ _local = threading.local()
 
 
 def _thread_scratch(words: int) -> Tensor:
-    """Memory that is kept for the next call of this thread: fresh pages cost more than the arithmetic on them."""
+    """Return temporary memory, which is kept for the next call of this thread.
+
+    New pages of memory would cost more time than the arithmetic.
+    """
     scratch: Tensor | None = getattr(_local, "scratch", None)
     if scratch is None or scratch.numel() < words:
         _local.scratch = scratch = torch.empty(words, dtype=torch.float32)
@@ -126,7 +137,7 @@ def _autocast_to_bfloat16() -> bool:
 
 
 class PackedBlock:
-    """The block's weights as one instruction set wants them, and the tensors that keep them alive."""
+    """The weights of a block as one instruction set needs them, and the tensors that own their memory."""
 
     @torch.no_grad()
     def __init__(self, block: ResidualBiMamba, library: Library, name: str) -> None:
@@ -178,12 +189,12 @@ class PackedBlock:
         return -(-width // self.vector) * self.vector
 
     def _pad(self, rows: Tensor) -> Tensor:
-        """Zeros after the first axis, up to whole vectors."""
+        """Append zeros to the first axis, up to a multiple of the vector."""
         missing = self._padded(rows.shape[0]) - rows.shape[0]
         return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
 
     def _heads(self, rows: Tensor, mamba: Mamba2) -> Tensor:
-        """Zeros after every head's channels, (heads * P, …) → (heads * padded P, …)."""
+        """Append zeros to the channels of every head: (heads * P, …) → (heads * padded P, …)."""
         heads = rows.unflatten(0, (mamba.heads, mamba.headdim))
         missing = self._padded(mamba.headdim) - mamba.headdim
         return torch.cat([heads, heads.new_zeros(mamba.heads, missing, *heads.shape[2:])], dim=1).flatten(0, 1)
@@ -192,7 +203,10 @@ class PackedBlock:
         return self._keep(self._pad(values))
 
     def _matrix(self, weight: Tensor) -> c_void_p:
-        """Pack weight (outputs, inner): panels of outputs, each [inner cells][panel] cells of `pack` inner values."""
+        """Pack a weight (outputs, inner) as the library reads it; see native/abi.h.
+
+        It is a sequence of panels of outputs. Each panel has [inner cells][panel] cells of `pack` inner values.
+        """
         outputs, inner = weight.shape
         weight = F.pad(weight, (0, -inner % self.pack, 0, -outputs % self.panel))
         panels = weight.view(-1, self.panel, weight.shape[1] // self.pack, self.pack).transpose(1, 2)

@@ -1,9 +1,11 @@
-"""The block in plain PyTorch, arranged for a CPU's caches: works everywhere, needs nothing else.
+"""The bidirectional Mamba-2 block in plain PyTorch, arranged for the caches of a CPU. It works everywhere.
 
-Sequences go through in tiles small enough to stay in cache, both directions side by side; every intermediate lives in
-a buffer that tiles, blocks and calls share. Within chunks of Q steps the sequence map is a masked matrix, shared by
-the two directions where they can (the decay above the diagonal is the backward one's, below it the forward one's);
-longer sequences carry states between chunks (`ssd.ssd_chunked` is the readable version, with the same letters).
+Sequences are computed in tiles that are small enough for the cache, both directions together. All intermediate results
+are in buffers that are used again for other tiles, blocks and calls.
+
+Inside a chunk of Q steps, the map from x to y is a masked matrix. Both directions share one matrix of decays, with
+those of the forward direction on and below the diagonal, and those of the backward direction above it. From one chunk
+to the next, states are passed on. `ssd.ssd_chunked` is the readable version, with the same symbols.
 
 Shapes: N sequences of a tile, M chunks, Q steps, 2 directions (forward, backward), H heads, P channels per head,
 I = H P inner width, S state size, D features, R = N M Q rows.
@@ -25,17 +27,23 @@ from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 
 TILE_BYTES = 32_000_000
-"""Of all intermediates of one tile. Larger ones leave the last cache; smaller ones fetch the weights too often."""
+"""The size of all intermediate results of a tile.
+
+Larger tiles do not fit into the cache. Smaller ones read the weights too often.
+"""
 
 CHUNK_STEPS = 64
-"""What chunks are near: the work inside a chunk grows with its length, that of the states with their count."""
+"""Chunks have about so many steps. Longer chunks have more work per step, and shorter ones pass on more states."""
 
 SHORTEST_STEP = 1e-20
-"""Least dt: keeps D/dt finite, adds nothing to any float32 or float64 that matters."""
+"""The smallest dt. It keeps D/dt finite, and is too small to change any result."""
 
 
 class TorchBackend:
-    """See `contract.Backend`. One instance owns the buffers that its blocks share, a set for each thread."""
+    """The backend that uses PyTorch alone. See `contract.Backend`.
+
+    The blocks of an instance share its buffers. Every thread has its own set of them.
+    """
 
     name = "torch"
 
@@ -43,11 +51,11 @@ class TorchBackend:
         self.own = _OfThread()
 
     def missing(self, device: torch.device) -> str | None:
-        """It works wherever torch does."""
+        """Return None: this backend works on every device."""
         return None
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Return the tiled pass of a bidirectional block on a CPU in full precision, its own pass elsewhere."""
+        """Return the tiled version of a bidirectional block if it is on a CPU in float32 or float64, else `fused`."""
         if not isinstance(layer, ResidualBiMamba):
             return None
         block, kind = layer, layer.proj.weight
@@ -66,7 +74,7 @@ class TorchBackend:
 
 @dataclass(frozen=True)
 class Weights:
-    """A block's weights as its tiles read them. Columns of products lie side by side, forward first."""
+    """The weights of a block as `run_tile` needs them. Columns of both directions are side by side, forward first."""
 
     norm_weight: Tensor  # (D,)
     norm_bias: Tensor  # (D,)
@@ -76,16 +84,16 @@ class Weights:
     step_bias: Tensor  # (2·H, 1)
     rate: Tensor  # (2·H, 1): −exp(A_log)
     skip: Tensor  # (2, 1, H, 1): D of Mamba-2
-    taps: Tensor  # (2·(I + 2·S), 1, 1, 2·taps − 1): backward taps mirrored, both centred
+    taps: Tensor  # (2·(I + 2·S), 1, 1, 2·taps − 1), see `_centred_taps`
     tap_bias: Tensor  # (2·(I + 2·S),)
-    outward: Tensor  # (2·I + D, D): norm weight, out_proj and proj in one; then proj of the normed rows themselves
+    outward: Tensor  # (2·I + D, D): norm weight, out_proj and proj as one matrix; then proj for the normed rows
     bias: Tensor  # (D,)
     heads: int
     state: int
 
 
 def pack(block: ResidualBiMamba) -> Weights:
-    """Arrange and fold the weights; folding in float64, so that it costs no precision."""
+    """Return the weights of a block, arranged, and multiplied where they can be. That is done in float64."""
     pair = (block.forward_mamba2, block.backward_mamba2)
     d, s, h = pair[0].d_inner, pair[0].d_state, pair[0].heads
     gates, mixed, steps = zip(*(mamba.in_proj.weight.split([d, d + 2 * s, h]) for mamba in pair), strict=True)
@@ -118,20 +126,23 @@ def _bias(convolution: torch.nn.Conv1d) -> Tensor:
 
 
 def _centred_taps(forward: Tensor, backward: Tensor) -> Tensor:
-    """A causal and an anti-causal kernel (channels, 1, taps) as one that is zero on the side it must not see."""
+    """Return a causal and an anti-causal kernel (channels, 1, taps) as one centred kernel.
+
+    Each is mirrored if needed, and padded with zeros on the side of the steps that it must not read.
+    """
     beyond = forward.shape[-1] - 1
     both = torch.cat([F.pad(forward, (0, beyond)), F.pad(backward.flip(-1), (beyond, 0))])
     return both.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 class Buffers:
-    """Named arrays that grow to the largest size asked for and are handed out again and again."""
+    """Named arrays that are used again and again. They grow to the largest size that is asked for."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def __call__(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """An array of that shape with anything in it (at first zeros)."""
+        """Return an array of the given shape. It holds whatever was last written to it."""
         size, key = math.prod(shape), (name, like.dtype)
         if (there := self._arrays.get(key)) is None or there.numel() < size:
             with torch.inference_mode(False):
@@ -139,12 +150,12 @@ class Buffers:
         return there[:size].view(shape)
 
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
+        """Return how much memory the arrays take, in bytes."""
         return sum(array.nbytes for array in self._arrays.values())
 
 
 def run(weights: Weights, rows: Tensor, buffers: Buffers) -> Tensor:
-    """The block on rows (N, L, D), tile by tile."""
+    """Compute the block for rows (N, L, D), tile by tile."""
     if not rows.numel():
         return rows.clone()
     plan = plan_tiles(weights, *rows.shape[:2])
@@ -156,7 +167,7 @@ def run(weights: Weights, rows: Tensor, buffers: Buffers) -> Tensor:
 
 
 class _OfThread(threading.local):
-    """What no two threads may share."""
+    """The buffers of one thread."""
 
     def __init__(self) -> None:
         self.buffers = Buffers()
@@ -164,15 +175,15 @@ class _OfThread(threading.local):
 
 @dataclass(frozen=True)
 class Plan:
-    """How sequences of one length are cut."""
+    """How sequences of the same length are divided."""
 
-    sequences: int  # of one tile
-    chunks: int
-    steps: int  # of one chunk; the last may be padded
+    sequences: int  # in a tile
+    chunks: int  # in a sequence
+    steps: int  # in a chunk; the last chunk may be padded
 
 
 def plan_tiles(weights: Weights, sequences: int, length: int) -> Plan:
-    """Chunks of about `CHUNK_STEPS`, and tiles of as many sequences as stay in cache, all of about one size."""
+    """Return a plan with chunks of about `CHUNK_STEPS`, and with tiles of about equal size that fit into the cache."""
     chunks = max(1, round(length / CHUNK_STEPS))
     steps = -(-length // chunks)
     inner, state, heads = weights.gates.shape[1] // 2, weights.state, weights.heads
@@ -183,12 +194,12 @@ def plan_tiles(weights: Weights, sequences: int, length: int) -> Plan:
 
 
 def run_tile(weights: Weights, rows: Tensor, out: Tensor, plan: Plan, buffers: Buffers) -> None:
-    """The block on a few sequences (N, L, D), into `out`."""
+    """Compute the block for the sequences (N, L, D) of a tile, and write the result to `out`."""
     w, (n, length, features) = weights, rows.shape
     nm, q, h = n * plan.chunks, plan.steps, w.heads
     padded = plan.chunks * q
     r, inner, state = n * padded, w.gates.shape[1] // 2, w.state
-    # Columns: the two directions' outputs, then the normed rows, so that one product ends the block.
+    # Columns: the outputs of the two directions, then the normed rows, so that the last step is a single product.
     ends = buffers("ends", rows, r, 2 * inner + features)
     normed = ends[:, 2 * inner :]
     whole = normed.view(n, padded, features)
@@ -210,16 +221,16 @@ def run_tile(weights: Weights, rows: Tensor, out: Tensor, plan: Plan, buffers: B
 
 
 def convolve(weights: Weights, mixed: Tensor, n: int) -> Tensor:
-    """Both directions' depthwise convolutions of rows (N·L, channels), and SiLU."""
+    """Return SiLU of the depthwise convolutions of both directions: rows (N·L, channels) → (N, 1, L, channels)."""
     channels = mixed.shape[1]
-    image = mixed.view(n, 1, -1, channels).permute(0, 3, 1, 2)  # channels last: rows as they lie
+    image = mixed.view(n, 1, -1, channels).permute(0, 3, 1, 2)  # channels last: the rows are not copied
     reach = weights.taps.shape[-1] // 2
     found = F.conv2d(image, weights.taps, weights.tap_bias, padding=(0, reach), groups=channels)
     return F.silu(found, inplace=True).permute(0, 2, 3, 1)
 
 
 def step_sizes(w: Weights, normed: Tensor, n: int, plan: Plan, length: int, buffers: Buffers) -> Tensor:
-    """Return dt (N·M, 2·H, Q); next to nothing in the padding."""
+    """Return dt (N·M, 2·H, Q). In the padding it is `SHORTEST_STEP`."""
     raw = torch.mm(normed, w.steps).view(n * plan.chunks, plan.steps, -1).transpose(1, 2)
     dt = torch.add(raw, w.step_bias, out=buffers("dt", normed, *raw.shape))
     dt = F.softplus(dt).clamp_min_(SHORTEST_STEP)
@@ -229,7 +240,16 @@ def step_sizes(w: Weights, normed: Tensor, n: int, plan: Plan, length: int, buff
 
 
 def mix_steps(w: Weights, mixed: Tensor, dt: Tensor, n: int, plan: Plan, buffers: Buffers) -> Tensor:
-    """The two state-space maps, with D x, of x, B, C (N·M, Q, 2, I + 2·S): (2, N·M, H, Q, P)."""
+    """Return y of both directions, including D x: (2, N·M, H, Q, P).
+
+    Args:
+        w: the weights.
+        mixed: x, B and C, (N·M, Q, 2, I + 2·S).
+        dt: (N·M, 2·H, Q).
+        n: sequences N.
+        plan: how they are divided.
+        buffers: of this thread.
+    """
     nm, q, h, state = n * plan.chunks, plan.steps, w.heads, w.state
     x, b, c = mixed.split([mixed.shape[-1] - 2 * state, state, state], dim=-1)
     x = x.unflatten(-1, (h, -1)).permute(2, 0, 3, 1, 4)  # (2, nm, H, Q, P)
@@ -247,7 +267,7 @@ def mix_steps(w: Weights, mixed: Tensor, dt: Tensor, n: int, plan: Plan, buffers
     scores[0].tril_()
     scores[1].triu_()
     torch.mul(buffers("decays", x, nm, h, q, q), scores, out=maps)
-    # D x rides along as D/dt on the diagonal.
+    # D x is added as D/dt on the diagonal, because the matrix is multiplied by x dt.
     maps.diagonal(dim1=-2, dim2=-1).addcdiv_(w.skip, steps)
     y = torch.bmm(maps.view(-1, q, q), flow.view(2 * nm * h, q, -1), out=buffers("y", x, 2 * nm * h, q, x.shape[-1]))
     y = y.view(x.shape)
@@ -257,10 +277,16 @@ def mix_steps(w: Weights, mixed: Tensor, dt: Tensor, n: int, plan: Plan, buffers
 
 
 def decays(ahead: Tensor, before: Tensor, spare: Tensor, buffers: Buffers) -> Tensor:
-    """exp of the log decay between two steps (N·M, H, Q, Q): forward on and below the diagonal, backward above it.
+    """Return the decays between all steps, (N·M, H, Q, Q): forward on and below the diagonal, backward above it.
 
-    `ahead` sums the forward log decays up to and with a step, `before` the backward ones without it. On its own side
-    a difference is ≤ 0, on the other side ≥ 0: the smaller one is right everywhere.
+    The differences of the cumulative sums are ≤ 0 on the side of their own direction, and ≥ 0 on the other side. So the
+    smaller one is the right one everywhere.
+
+    Args:
+        ahead: (N·M, H, Q), cumulative sums of the forward log decays, including those of the step itself.
+        before: (N·M, H, Q), cumulative sums of the backward log decays, without those of the step itself.
+        spare: (2, N·M, H, Q, Q), temporary memory.
+        buffers: of this thread.
     """
     nm, h, q = ahead.shape
     span = torch.sub(ahead.unsqueeze(-1), ahead.unsqueeze(-2), out=buffers("decays", ahead, nm, h, q, q))
@@ -279,9 +305,18 @@ def add_states(
     n: int,
     buffers: Buffers,
 ) -> None:
-    """Add to y (2, N·M, H, Q, P) what comes from the chunks before, for the backward direction after, each chunk.
+    """Add to y what comes from earlier chunks through the state; in the backward direction, from later chunks.
 
-    flow (2, N·M, H, Q, P): x dt; b, c (2, N·M, Q, S); ahead, before (N·M, H, Q): see `decays`; total (N·M, 2, H).
+    Args:
+        y: (2, N·M, H, Q, P), changed in place.
+        flow: x dt, (2, N·M, H, Q, P).
+        b: (2, N·M, Q, S).
+        c: (2, N·M, Q, S).
+        ahead: (N·M, H, Q), see `decays`.
+        before: (N·M, H, Q), see `decays`.
+        total: (N·M, 2, H), the log decay over a whole chunk.
+        n: sequences N.
+        buffers: of this thread.
     """
     _, nm, h, q, p = flow.shape
     m, state = nm // n, b.shape[-1]

@@ -1,10 +1,11 @@
-"""The bidirectional Mamba-2 block on NVIDIA GPUs with Triton: no compiler, no mamba-ssm.
+"""The bidirectional Mamba-2 block on NVIDIA GPUs by Triton kernels. It needs neither nvcc nor mamba-ssm.
 
-    rows → layer norm → one product for both directions ─┬→ short sequences: one kernel up to the output
-                                                         └→ long ones: B, C, C Bᵀ → scan, state at hand → out-projection
+    rows → layer norm → one product for both directions ─┬→ short sequences: one kernel does all the rest
+                                                         └→ long ones: B, C, C Bᵀ → scan → out-projection
 
-The maps around the norms are folded into their neighbours, as in `ResidualBiMamba.forward`. Arrays have the type of
-autocast, else that of the rows; decays, states and sums are float32. How the kernels are cut is data, in `Settings`.
+Linear maps that follow one another are multiplied to one matrix, as in `ResidualBiMamba.fused`. Arrays have the type of
+autocast if that is on, otherwise that of the rows. Decays, states and sums are float32. `Settings` holds the sizes of
+the pieces that the kernels work on.
 """
 
 from __future__ import annotations
@@ -27,52 +28,54 @@ from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 
 OLDEST_CAPABILITY = (8, 0)
-"""Ampere: older chips have neither bfloat16 nor TF32 products."""
+"""Ampere. Older GPUs have neither bfloat16 nor TF32 products."""
 
 SMALLEST_BLOCK = 16
-"""No side of a product in Triton may be shorter."""
+"""The shortest side that a matrix may have in a product in Triton."""
 
 MOST_PROJECTED = 2**29
-"""Elements of the in-projection at a time (1 GB of bfloat16): more sequences than fit are taken in several goes."""
+"""The most elements of the in-projection at once, 1 GB of bfloat16. More sequences are computed in several parts."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the kernels are cut; but for rounding, the results do not depend on it.
+    """The sizes of the pieces that the kernels work on. Apart from rounding, results do not depend on them."""
 
-    `short_steps` is the longest sequence that one program holds whole, `chunk_steps` what the scan takes at a time, the
-    out-projection takes blocks of `out_rows` by `out_columns`. More `stages` load ahead and need more shared memory.
-    """
-
-    short_steps: int = 64
-    chunk_steps: int = 64
-    out_rows: int = 64
-    out_columns: int = 64
-    short_warps: int = 8
+    short_steps: int = 64  # the longest sequence for `short_kernel`
+    chunk_steps: int = 64  # steps of a chunk in `scan_kernel`
+    out_rows: int = 64  # rows of a block in `out_kernel`
+    out_columns: int = 64  # columns of a block in `out_kernel`
+    short_warps: int = 8  # warps of the programs of each kernel
     share_warps: int = 8
     scan_warps: int = 4
     out_warps: int = 4
-    stages: int = 1
+    stages: int = 1  # with more, data are loaded further ahead, which needs more shared memory
 
 
 FLOAT32 = Settings(short_steps=32, chunk_steps=32, out_rows=32, out_columns=32, scan_warps=8)
-"""Twice the bytes per number, and products of three parts each."""
+"""For float32, which has twice as many bytes per number, and whose products are sums of three."""
 
 SMALLER = Settings(short_steps=16, chunk_steps=16, out_rows=16, out_columns=32)
-"""For networks whose states or heads are too large for the chip's shared memory."""
+"""For networks whose states or heads are too large for the GPU's shared memory otherwise."""
 
 
 class TritonBackend:
-    """See `contract.Backend`."""
+    """The backend that uses Triton. See `contract.Backend`.
+
+    Args:
+        settings: by default they are chosen by the type of the arrays and the memory of the GPU.
+    """
 
     name = "triton"
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """`settings`: instead of those that are chosen by type and chip."""
         self.settings = settings
 
     def missing(self, device: torch.device) -> str | None:
-        """As `Backend.missing`. The CPU will do where Triton is interpreted, which is how the kernels are tested."""
+        """Return None if Triton works on this device, otherwise the reason in one line.
+
+        It works on a CPU if Triton is interpreted, as it is to test the kernels.
+        """
         if find_spec("triton") is None:
             return "Triton is not installed (it comes with PyTorch for CUDA on Linux)"
         if device.type == "cpu" and interpreted():
@@ -84,28 +87,31 @@ class TritonBackend:
         return start_problem()
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Pack a bidirectional block's weights, in float32; copies in other types are made when they are needed."""
+        """Pack the weights of a bidirectional block in float32. Copies in other types are made when they are needed."""
         return TritonBlock(layer, self.settings) if isinstance(layer, ResidualBiMamba) else None
 
 
 def interpreted() -> bool:
-    """Whether Triton runs as Python on the CPU; read by Triton when it is imported."""
+    """Return whether Triton runs kernels as Python on the CPU. Triton reads the variable when it is imported."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @cache
 def start_problem() -> str | None:
-    """Why Triton cannot launch kernels here, in one line: on Linux it builds a small launcher with the C compiler."""
+    """Return None if Triton can run kernels here, otherwise the reason in one line.
+
+    Triton needs a C compiler, with which it builds a small program that launches kernels.
+    """
     try:
         import_module("triton.runtime").driver.active.get_current_target()
-    except Exception as error:  # whatever a driver, a compiler or a cache folder may say
+    except Exception as error:  # of any kind: of the driver, of the compiler, or about the cache folder
         return f"Triton cannot start: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
     return None
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A block's weights as the kernels read them; `ssd_kernels` has the shapes that are not here."""
+    """The weights of a block as the kernels read them. `kernels.triton` states the shapes that are not here."""
 
     inward: Tensor  # (W, D)
     inward_bias: Tensor  # (W)
@@ -117,14 +123,14 @@ class Packed:
     skip: Tensor
 
     def to(self, dtype: torch.dtype) -> Packed:
-        """With the big matrices in `dtype`; what decays are made of stays float32."""
+        """Return a copy with the large matrices in `dtype`. The other weights stay float32."""
         cast = {name: getattr(self, name).to(dtype) for name in ("inward", "inward_bias", "outward")}
         return replace(self, **cast)
 
 
 @torch.no_grad()
 def pack(block: ResidualBiMamba) -> Packed:
-    """Fold and lay out a block's weights, in float32."""
+    """Return the weights of a block in float32, arranged, and multiplied where they can be."""
     directions = (block.forward_mamba2, block.backward_mamba2)
     width = 2 * (directions[0].d_inner + directions[0].d_state)
     split = [mamba.in_proj.weight.float().split([width, mamba.heads]) for mamba in directions]
@@ -134,7 +140,7 @@ def pack(block: ResidualBiMamba) -> Packed:
     bias = inward @ block.norm_bias.float()
     start = 2 * width
     bias[start : start + len(outward[0])] += block.proj.bias.float()
-    padding = -len(inward) % SMALLEST_BLOCK  # rows that start at multiples of 32 bytes are read in wide words
+    padding = -len(inward) % SMALLEST_BLOCK  # GPUs read rows faster that start at multiples of 32 bytes
     folded = [
         (out @ (mamba.out_proj.weight.float() * mamba.norm.weight.float())).T
         for mamba, out in zip(directions, outward, strict=True)
@@ -156,11 +162,12 @@ def pack(block: ResidualBiMamba) -> Packed:
 
 
 def bias_of(conv: torch.nn.Conv1d) -> Tensor:
+    """Return the bias of a convolution in float32; zeros if it has none."""
     return torch.zeros_like(conv.weight[:, 0, 0]).float() if conv.bias is None else conv.bias.float()
 
 
 class TritonBlock:
-    """One block, bound: rows (N, L, D) → rows (N, L, D) of the same type."""
+    """A bound block: rows (N, L, D) → rows (N, L, D) of the same type."""
 
     def __init__(self, block: ResidualBiMamba, settings: Settings | None) -> None:
         from stemsplit.networks.kernels import triton as ssd_kernels
@@ -179,7 +186,7 @@ class TritonBlock:
         }
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Run the block; out of shared memory, run it again in smaller pieces from here on."""
+        """Compute the block. If the GPU has too little shared memory, use smaller pieces from then on."""
         dtype = working_type(rows)
         if dtype not in self.packed:
             self.packed[dtype] = self.packed[torch.float32].to(dtype)
@@ -212,7 +219,7 @@ class TritonBlock:
             return
         normed = F.layer_norm(rows, rows.shape[-2:], eps=NORM_EPS).to(dtype)
         projected = F.linear(normed, packed.inward, packed.inward_bias)
-        precision = "tf32x3" if dtype == torch.float32 else "tf32"  # of float32 products; others have but one
+        precision = "tf32x3" if dtype == torch.float32 else "tf32"  # applies to products of float32 only
         blocks = {
             "BLOCK_D": _block(self.sizes["D"]),
             "BLOCK_S": _block(self.sizes["STATE"]),
@@ -268,7 +275,10 @@ class TritonBlock:
 
 
 def working_type(rows: Tensor) -> torch.dtype:
-    """What the products are computed in; float64 has no kernels, so it is computed in float32."""
+    """Return the type of the matrix products: that of autocast if it is on, otherwise that of the rows.
+
+    There are no kernels for float64, so it is computed in float32.
+    """
     kind = rows.device.type
     if torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
@@ -276,5 +286,5 @@ def working_type(rows: Tensor) -> torch.dtype:
 
 
 def _block(size: int) -> int:
-    """The power of two that holds `size`."""
+    """Return the smallest power of two that is at least `size`, and at least `SMALLEST_BLOCK`."""
     return max(SMALLEST_BLOCK, 1 << (size - 1).bit_length())

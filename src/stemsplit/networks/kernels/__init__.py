@@ -1,1 +1,1 @@
-"""Arithmetic on tensors that knows no layers: truths, fast paths, and the native library."""
+"""Functions of tensors, without layers: readable versions, fast versions, and the native library."""

@@ -1,4 +1,4 @@
-"""The depthwise convolution of Mamba layers over rows, with a gradient that keeps no padded copies."""
+"""The depthwise convolution of Mamba layers over rows, whose gradient needs no padded copies of the input."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from torch import Tensor
 
 
 def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *, reverse: bool) -> Tensor:
-    """Causal (`reverse`: anti-causal) depthwise convolution of rows x (N, L, channels), weight (channels, 1, taps).
+    """Return the causal depthwise convolution of rows x (N, L, channels) with weight (channels, 1, taps).
 
-    A sum of shifted rows: the transposes that conv1d would need cost more than its arithmetic.
+    With `reverse` it is anti-causal. It is computed as a sum of shifted rows, because conv1d would need transposes, and
+    these take longer than the arithmetic.
     """
     bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
     return _DepthwiseConvolution.apply(x, weight.squeeze(1).to(x.dtype), bias.to(x.dtype), reverse)
 
 
 class _DepthwiseConvolution(torch.autograd.Function):
-    """Autograd by itself would keep a padded copy of the rows for every tap; the gradient is one more convolution."""
+    """The convolution with a gradient of its own, which is a convolution too.
+
+    The gradient that autograd would derive keeps a padded copy of the rows for every tap.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
@@ -36,7 +40,7 @@ class _DepthwiseConvolution(torch.autograd.Function):
 
 
 def _shifted(out: Tensor, x: Tensor, taps: int, reverse: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each tap, the steps of `out` that it reaches and the steps of `x` that it reads."""
+    """Yield for each tap the steps of `out` that it contributes to, and the steps of `x` that it reads."""
     length = x.shape[1]
     for lag in range(taps - 1, -1, -1):
         kept = max(length - lag, 0)
@@ -45,7 +49,10 @@ def _shifted(out: Tensor, x: Tensor, taps: int, reverse: bool) -> Iterator[tuple
 
 
 def _add_shifted(out: Tensor, x: Tensor, weight: Tensor, reverse: bool) -> Tensor:
-    """Add every tap but the last, which reads its own step and is there already, to `out` in place."""
+    """Add the contributions of all taps but the last to `out`, in place.
+
+    The last tap reads the same step that it writes. Its contribution must be in `out` already.
+    """
     taps = weight.shape[1]
     for tap, (target, rows) in enumerate(_shifted(out, x, taps, reverse)):
         if tap < taps - 1:

@@ -1,4 +1,4 @@
-"""The shared library of native kernels: found, checked, and called through ctypes. See native/abi.h."""
+"""The shared library of native kernels: find it, check it, and call it through ctypes. See native/abi.h."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stemsplit.networks.kernels.native.build import LIBRARY, source_hash
 ABI = 2
 BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
-"""In the order of the library's numbers."""
+"""The instruction sets, in the order of the library's numbers for them."""
 
 OK = 0
 
 
 class Shape(Structure):
-    """`stemsplit_shape`: D, inner width, padded S, heads, padded channels of a head, taps, padded heads."""
+    """`stemsplit_shape` in native/abi.h: the sizes of a block, some of them padded."""
 
     _fields_ = (
         ("features", c_int64),
@@ -32,13 +32,13 @@ class Shape(Structure):
 
 
 class Direction(Structure):
-    """`stemsplit_direction`."""
+    """`stemsplit_direction` in native/abi.h: the weights of one direction."""
 
     _fields_ = tuple((name, c_void_p) for name in ("mixed", "gate", "out", "conv", "conv_bias", "dt_bias", "a", "skip"))
 
 
 class BlockWeights(Structure):
-    """`stemsplit_block_weights`."""
+    """`stemsplit_block_weights` in native/abi.h: the weights of a block."""
 
     _fields_ = (
         ("shape", Shape),
@@ -51,26 +51,26 @@ class BlockWeights(Structure):
 
 
 class ScanShape(Structure):
-    """`stemsplit_scan_shape`: heads, channels of a head, state size, taps; nothing padded."""
+    """`stemsplit_scan_shape` in native/abi.h: the sizes of a Mamba-2 layer, without padding."""
 
     _fields_ = tuple((name, c_int64) for name in ("heads", "channels", "state", "taps"))
 
 
 class ScanParameters(Structure):
-    """`stemsplit_scan_weights` and `stemsplit_scan_gradients`: of one direction, as the network has them."""
+    """`stemsplit_scan_weights` and `stemsplit_scan_gradients` in native/abi.h: parameters or gradients of one layer."""
 
     _fields_ = tuple((name, c_void_p) for name in ("conv", "conv_bias", "dt_bias", "a_log", "skip"))
 
 
 class LibraryError(Exception):
-    """The library cannot be used: one line that says why."""
+    """The library cannot be used. The message is one line that says why."""
 
 
 class Library:
-    """The entry points of a library that was built from these very sources.
+    """The functions of the library.
 
     Raises:
-        LibraryError: no file, not loadable, another ABI, or made from other sources.
+        LibraryError: there is no file, it cannot be loaded, it has another ABI, or it was built from other sources.
     """
 
     def __init__(self, path: Path = LIBRARY) -> None:
@@ -113,20 +113,20 @@ class Library:
             function.restype = c_int32
 
     def instruction_sets(self) -> tuple[str, ...]:
-        """Those that are compiled in and that this processor has."""
+        """Return the instruction sets that the library was compiled for and that this processor has."""
         bits = self._library.stemsplit_supported()
         return tuple(name for number, name in enumerate(INSTRUCTION_SETS) if bits >> number & 1)
 
     def vector(self, name: str) -> int:
-        """Values in a vector of an instruction set: widths are padded to multiples of it."""
+        """Return the number of values in a vector of an instruction set. Widths are padded to multiples of it."""
         return int(self._library.stemsplit_vector(INSTRUCTION_SETS.index(name)))
 
     def panel(self, name: str) -> int:
-        """Outputs in a panel of a packed matrix."""
+        """Return the number of outputs in a panel of a packed matrix, for an instruction set."""
         return int(self._library.stemsplit_panel(INSTRUCTION_SETS.index(name)))
 
     def scratch(self, name: str, shape: Shape, steps: int) -> int:
-        """4-byte words of scratch for one thread."""
+        """Return how much temporary memory one thread needs for a block, in words of 4 bytes."""
         return int(self._library.stemsplit_scratch(INSTRUCTION_SETS.index(name), ctypes.byref(shape), steps))
 
     def run(
@@ -137,13 +137,21 @@ class Library:
         sizes: tuple[int, int, int],
         scratch_words: int,
     ) -> int:
-        """Run a block: pointers to input, output and scratch; sequences, steps and threads. Return the status."""
+        """Compute a block, and return the status.
+
+        Args:
+            name: the instruction set.
+            weights: of the block.
+            pointers: to input, output and temporary memory.
+            sizes: numbers of sequences, steps and threads.
+            scratch_words: size of the temporary memory.
+        """
         x, out, scratch = pointers
         number = INSTRUCTION_SETS.index(name)
         return int(self._library.stemsplit_block(number, ctypes.byref(weights), x, out, *sizes, scratch, scratch_words))
 
     def scan_scratch(self, name: str, shape: ScanShape, steps: int, threads: int, gradient: bool) -> int:
-        """4-byte words of scratch for all threads of a scan, or of its gradient."""
+        """Return how much temporary memory a scan or its gradient needs in all threads, in words of 4 bytes."""
         number = INSTRUCTION_SETS.index(name)
         return int(self._library.stemsplit_scan_scratch(number, ctypes.byref(shape), steps, threads, gradient))
 
@@ -156,7 +164,16 @@ class Library:
         sizes: tuple[int, int, int, int],
         scratch: tuple[int, int],
     ) -> int:
-        """Run forward: pointers to projected rows and output; type, sequences, steps, threads; return the status."""
+        """Compute the scan of both directions, and return the status.
+
+        Args:
+            name: the instruction set.
+            shape: the sizes of a layer.
+            weights: the parameters of both layers.
+            pointers: to the projected rows and to the output.
+            sizes: the number of the type, and the numbers of sequences, steps and threads.
+            scratch: pointer to the temporary memory, and its size in words.
+        """
         kind, *counts = sizes
         number = INSTRUCTION_SETS.index(name)
         return int(
@@ -173,7 +190,17 @@ class Library:
         sizes: tuple[int, int, int, int],
         scratch: tuple[int, int],
     ) -> int:
-        """Run back: pointers to projected rows, the output's gradient, theirs; as `scan`; return the status."""
+        """Compute the gradients of the scan, and return the status.
+
+        Args:
+            name: the instruction set.
+            shape: the sizes of a layer.
+            weights: the parameters of both layers.
+            pointers: to the projected rows, to the gradient of the output, and to that of the rows, which is written.
+            gradients: those of the parameters, which are written.
+            sizes: as in `scan`.
+            scratch: as in `scan`.
+        """
         kind, *counts = sizes
         number = INSTRUCTION_SETS.index(name)
         function = self._library.stemsplit_scan_gradient
@@ -182,7 +209,7 @@ class Library:
 
 @lru_cache(maxsize=1)
 def load_library() -> Library | LibraryError:
-    """The library beside the sources, or why it cannot be used; looked for once."""
+    """Load the library, only once. Return it, or the error that says why it cannot be used."""
     try:
         return Library()
     except LibraryError as error:

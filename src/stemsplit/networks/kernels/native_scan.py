@@ -1,9 +1,11 @@
-"""What lies between the projections of both Mamba-2 layers of a block, with gradients, in C++ on the CPU.
+"""The part of a block between the projections of its two Mamba-2 layers, with gradients, in C++ on the CPU.
 
-One call forward and one back (native/scan.h, native/scan_gradient.h) instead of some two hundred passes over memory.
-Saved for the way back are the projected rows alone; the rest is computed again, sequence by sequence, in cache. The
-truth is `Mamba2.gated` and its norm, which `ResidualBiMamba.fused` runs where this does not work: another device,
-float64, no library, or STEMSPLIT_BACKEND set to anything but auto and native.
+The forward and the backward pass are one call each (native/scan.h, native/scan_gradient.h), instead of about two
+hundred passes over memory. Only the projected rows are kept for the backward pass. The rest is computed again, sequence
+by sequence, in the cache.
+
+Tests compare this with `Mamba2.gated` and its norm. `ResidualBiMamba.fused` uses these where the library cannot be
+used: on another device, for float64, without the library, or if STEMSPLIT_BACKEND is neither auto nor native.
 """
 
 from __future__ import annotations
@@ -20,33 +22,39 @@ from stemsplit.machine.device import wanted_backend
 from stemsplit.networks.kernels.native_library import OK, Library, ScanParameters, ScanShape, load_library
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
-"""What rows may be in, with the library's numbers; sums, decays and states are float32."""
+"""The types that rows may have → the library's numbers for them. Sums, decays and states are float32 in any case."""
 
 WIDE = ("avx512bf16", "avx512", "avx2")
-"""Instruction sets, the best first; the portable one is for tests."""
+"""Instruction sets to choose from, the best first. The portable one is only for tests."""
 
 
 def usable(rows: Tensor) -> bool:
-    """Whether `normed_gates` can take rows of this device and type, and nobody asked for another backend."""
+    """Return whether `normed_gates` works for the device and type of `rows`, and no other backend is asked for."""
     if wanted_backend() not in ("auto", "native") or rows.device.type != "cpu":
         return False
     return rows.dtype in TYPES and _chosen() is not None
 
 
 LayerTensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Of one Mamba-2 layer: taps (channels, taps), their bias (channels), dt_bias, A_log and D (H): `scan_tensors`."""
+"""The parameters of a Mamba-2 layer that `Mamba2.scan_tensors` returns."""
 
 
 def normed_gates(
     projected: Tensor, forward: LayerTensors, backward: LayerTensors, *, instructions: str | None = None
 ) -> Tensor:
-    """Return y silu(z) / rms of both directions, (N, L, 2 · d_inner), of (N, L, 2 · (z + x + B + C + dt)).
+    """Return `Mamba2.gated` divided by its root mean square, for both layers of a block: (N, L, 2 · d_inner).
 
-    Each half is `Mamba2.gated` divided by its root mean square, before the norm's weight. The second layer runs
-    backward in time. `instructions` names an instruction set, for tests.
+    This is the output of the norm before it is multiplied by the norm's weight.
+
+    Args:
+        projected: (N, L, 2 · (z + x + B + C + dt)), the output of both in_proj side by side.
+        forward: the parameters of the layer that runs forward in time.
+        backward: the parameters of the layer that runs backward in time.
+        instructions: an instruction set, for tests; by default the best one.
 
     Raises:
-        RuntimeError: the library refuses; ValueError: rows of another width.
+        RuntimeError: the library reports an error.
+        ValueError: the rows have a wrong width.
     """
     shape = _shape(projected, forward)
     out: Tensor = _NormedGates.apply(projected, shape, instructions or _chosen(), *forward, *backward)
@@ -54,7 +62,7 @@ def normed_gates(
 
 
 def _shape(projected: Tensor, layer: LayerTensors) -> ScanShape:
-    """Read the sizes off the tensors: rows hold z and x of the inner width, B and C of the state's, dt of a head."""
+    """Return the sizes, which follow from the tensors: a row holds z and x (inner), B and C (state), and dt (heads)."""
     (mixed, taps), heads = layer[0].shape, layer[2].numel()
     inner = projected.shape[-1] // 2 - mixed - heads
     if projected.dim() != 3 or projected.shape[-1] % 2 or inner < 1 or inner % heads or (mixed - inner) % 2:
@@ -70,7 +78,7 @@ def _chosen() -> str | None:
 
 
 class _NormedGates(torch.autograd.Function):
-    """The two calls of the library, as autograd wants them."""
+    """The two calls of the library as a function of autograd."""
 
     @staticmethod
     def forward(ctx: Any, projected: Tensor, shape: ScanShape, name: str, *parameters: Tensor) -> Tensor:
@@ -101,7 +109,7 @@ class _NormedGates(torch.autograd.Function):
 
 
 def _structures(parameters: tuple[Tensor, ...]) -> tuple[list[Tensor], Any]:
-    """Both directions' pointers, and the tensors that they point into."""
+    """Return the tensors of both directions in float32, and structures with pointers to them."""
     kept = [value.detach().to(torch.float32).contiguous() for value in parameters]
     pointers = [value.data_ptr() for value in kept]
     half = len(pointers) // 2
@@ -109,7 +117,7 @@ def _structures(parameters: tuple[Tensor, ...]) -> tuple[list[Tensor], Any]:
 
 
 def _sizes(rows: Tensor) -> tuple[int, int, int, int]:
-    """Type, sequences, steps, threads."""
+    """Return the number of the type, and the numbers of sequences, steps and threads."""
     return TYPES[rows.dtype], rows.shape[0], rows.shape[1], _threads(rows)
 
 
@@ -121,7 +129,7 @@ _local = threading.local()
 
 
 def _scratch(name: str, shape: ScanShape, rows: Tensor, gradient: bool) -> Tensor:
-    """Memory that is kept for the next call of this thread."""
+    """Return temporary memory, which is kept for the next call of this thread."""
     words = _library().scan_scratch(name, shape, max(rows.shape[1], 1), _threads(rows), gradient)
     scratch: Tensor | None = getattr(_local, "scratch", None)
     if scratch is None or scratch.numel() < words:

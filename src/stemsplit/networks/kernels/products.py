@@ -1,8 +1,8 @@
 """Float32 on a CPU: matrix products by the faster of torch's two libraries, and a faster tanh.
 
-torch multiplies float32 matrices with MKL, which uses half of the vector width of many CPUs that are not Intel's. The
-other library, oneDNN, is asked only when torch is allowed to round to bf16, a permission that it can make use of only
-on CPUs with matrix units (AMX). Whether it does is tried, once, and the permission given only where nothing is lost.
+torch multiplies float32 matrices with MKL, which uses only half of the vector width on many CPUs that are not made by
+Intel. torch uses its other library, oneDNN, only if it is permitted to round to bf16. But oneDNN actually rounds only
+on CPUs with matrix units (AMX). A trial shows once whether it rounds on this CPU. If not, the permission is given.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 EXACT = 1e-6
-"""Largest relative error of a product in float32; rounding to bf16 makes one of 2e-3."""
+"""The largest relative error of a product in float32. Rounding to bf16 would cause one of 2e-3."""
 
 
 @contextmanager
 def fast_products() -> Iterator[None]:
-    """Inside, float32 products on the CPU go through oneDNN where that costs no precision."""
-    with _trial:  # the first thread tries it, and the others wait: trying changes the setting
+    """Let oneDNN compute float32 products on the CPU inside the block, if that costs no precision."""
+    with _trial:  # only the first thread makes the trial, since that changes a setting of the whole process
         exact = _onednn_is_exact()
     if not exact:
         yield
@@ -37,9 +37,9 @@ _trial = threading.Lock()
 
 
 def tanh_(x: Tensor) -> Tensor:
-    """Return tanh x, computed in x itself where nothing needs a gradient.
+    """Return tanh x. On a CPU and without gradients, x itself is overwritten and returned.
 
-    As 2 σ(2x) − 1 it takes a third of the time; the error is one rounding of 1, not of the result.
+    It is computed as 2 σ(2x) − 1, which takes a third of the time. The error is that of rounding the number 1.
     """
     if torch.is_grad_enabled() or x.device.type != "cpu":
         return torch.tanh(x)
@@ -51,7 +51,10 @@ def _settings() -> Any:
 
 
 class _Permission:
-    """Permits rounding in the whole process: the first thread to come gives the permission, the last takes it back."""
+    """The permission to round to bf16 inside a block, for the whole process.
+
+    Several threads may be in the block. The first to enter gives the permission, and the last to leave takes it back.
+    """
 
     def __init__(self) -> None:
         self._lock, self._users, self._before = threading.Lock(), 0, ""

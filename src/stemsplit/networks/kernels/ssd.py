@@ -1,14 +1,14 @@
-"""State-space duality (Dao & Gu 2024, arXiv 2405.21060), forward in time or backward.
+"""State-space duality (Dao & Gu 2024, arXiv 2405.21060), forward or backward in time.
 
-One recurrence, two ways to compute it, same signature:
+There are two functions with the same signature that compute the same recurrence:
 
     h_t = exp(a_t) h_{t-1} + b_t x_tᵀ        state (S, P) of one head
     y_t = c_tᵀ h_t                           a_t = dt_t A (log decay, ≤ 0),  x_t already multiplied by dt_t
 
-`ssd_recurrence` walks through time: slow, readable, the truth that tests compare with.
-`ssd_chunked` is the dual form: inside a chunk the sequence map is a masked matrix (C Bᵀ ∘ decay) x, between chunks
-only the states travel. C Bᵀ is shared by all heads. The backward direction is the same algebra with the mask
-transposed, so nothing is flipped.
+`ssd_recurrence` goes through time step by step. It is slow and readable, and tests compare the fast versions with it.
+`ssd_chunked` is the dual form. Inside a chunk, the map from x to y is a masked matrix: y = (C Bᵀ ∘ decay) x. From one
+chunk to the next, only the states are passed on. C Bᵀ is the same for all heads. Backward in time the mask is
+transposed, so that no sequence needs to be flipped.
 
 Shapes: N sequences, L steps, H heads, P channels per head, S state size, Q chunk length, M chunks.
 """
@@ -22,13 +22,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_STEPS = 64
-"""Longest chunk. 32 to 64 is fastest on CPUs: the work inside a chunk grows with its square."""
+"""Steps of the longest chunk. 32 to 64 are fastest on CPUs, since the work in a chunk grows with its length squared."""
 
 
 def ssd_recurrence(x: Tensor, a: Tensor, b: Tensor, c: Tensor, *, reverse: bool = False) -> Tensor:
-    """Return y (N, L, H, P) by stepping through time.
+    """Return y (N, L, H, P) by going through time step by step.
 
-    Args: x (N, L, H, P); a (N, L, H) log decays; b, c (N, L, S), shared by the heads. `reverse` runs time backward.
+    Args:
+        x: (N, L, H, P), multiplied by dt already.
+        a: (N, L, H), log decays.
+        b: (N, L, S), the same for all heads.
+        c: (N, L, S), the same for all heads.
+        reverse: go backward in time.
     """
     n, length, heads, channels = x.shape
     state = x.new_zeros(n, heads, b.shape[-1], channels)
@@ -46,9 +51,10 @@ def ssd_recurrence(x: Tensor, a: Tensor, b: Tensor, c: Tensor, *, reverse: bool 
 def ssd_chunked(
     x: Tensor, a: Tensor, b: Tensor, c: Tensor, *, reverse: bool = False, chunk_steps: int = CHUNK_STEPS
 ) -> Tensor:
-    """Return what `ssd_recurrence` returns, by matrix products (arXiv 2405.21060, section 6).
+    """Return what `ssd_recurrence` returns, computed by matrix products (arXiv 2405.21060, section 6).
 
-    Any length works: the end is padded with steps that decay by nothing and add nothing, which is exact, and trimmed.
+    The length need not be a multiple of the chunk's. Steps without decay and without input are added at the end, and
+    removed from the result; that changes nothing.
     """
     length = x.shape[1]
     chunks = -(-length // chunk_steps)
@@ -58,7 +64,7 @@ def ssd_chunked(
         x, a = F.pad(x, (0, 0, 0, 0, 0, padding)), F.pad(a, (0, 0, 0, padding))
         b, c = F.pad(b, (0, 0, 0, padding)), F.pad(c, (0, 0, 0, padding))
     n, _, heads, channels = x.shape
-    # (N·M, ·, Q, ·): one batch of chunks; heads before steps so that every product below is a plain batched matmul.
+    # Shapes (N·M, ·, Q, ·): a batch of chunks. Heads come before steps, so that all products are batched matmuls.
     x = x.reshape(n * chunks, q, heads, channels).transpose(1, 2)
     a = a.reshape(n * chunks, q, heads).transpose(1, 2)
     b = b.reshape(n * chunks, q, -1)
@@ -71,17 +77,17 @@ def ssd_chunked(
 
 
 def _within_chunks(x: Tensor, a: Tensor, b: Tensor, c: Tensor, clock: Tensor, reverse: bool) -> Tensor:
-    """y_t = Σ_s decay(t, s) (c_t · b_s) x_s over the steps s of the same chunk; (N·M, H, Q, P)."""
+    """Return the part of y that comes from the same chunk, (N·M, H, Q, P): y_t = Σ_s decay(t, s) (c_t · b_s) x_s."""
     decay = decay_matrix(a, clock, reverse)
     scores = (c @ b.transpose(-1, -2)).unsqueeze(1) * decay
     return scores @ x
 
 
 def decay_matrix(a: Tensor, clock: Tensor, reverse: bool) -> Tensor:
-    """Return exp of the log decay between two steps, (…, Q, Q) from a and its cumulative sum (…, Q).
+    """Return the decay from step s to step t for all pairs, (…, Q, Q), from a and its cumulative sum (…, Q).
 
-    Forward, step s ≤ t decays by a_{s+1} + … + a_t; backward, step s ≥ t by a_t + … + a_{s-1}. Elsewhere 0.
-    The mask goes in before the exponential: a masked difference is positive and would overflow.
+    Forward in time it is exp(a_{s+1} + … + a_t) for s ≤ t. Backward in time it is exp(a_t + … + a_{s-1}) for s ≥ t. All
+    other entries are 0. They are masked before the exponential, because they are positive there and could overflow.
     """
     q = a.shape[-1]
     keep = torch.ones(q, q, dtype=torch.bool, device=a.device)
@@ -94,10 +100,13 @@ def decay_matrix(a: Tensor, clock: Tensor, reverse: bool) -> Tensor:
 
 
 def _between_chunks(x: Tensor, a: Tensor, b: Tensor, c: Tensor, clock: Tensor, chunks: int, reverse: bool) -> Tensor:
-    """What earlier (in `reverse`: later) chunks add to each step, through the state; (N·M, H, Q, P)."""
+    """Return the part of y that comes from earlier chunks through the state, (N·M, H, Q, P).
+
+    With `reverse` it comes from later chunks.
+    """
     total = clock[..., -1:]
     if reverse:
-        leave, enter = clock - a, total - clock + a  # step → start of its chunk; end of the chunk → step
+        leave, enter = clock - a, total - clock + a  # log decays from a step to its chunk's start, and from its end
     else:
         leave, enter = total - clock, clock
     states = b.transpose(-1, -2).unsqueeze(1) @ (x * leave.exp().unsqueeze(-1))  # (N·M, H, S, P)
@@ -110,7 +119,13 @@ def _between_chunks(x: Tensor, a: Tensor, b: Tensor, c: Tensor, clock: Tensor, c
 
 
 def _carry(states: Tensor, decays: Tensor, reverse: bool) -> Tensor:
-    """Return the state that enters each chunk: states (N, M, H, ·) left behind by chunks, decays (N, M, H)."""
+    """Return the state that enters each chunk, (N, M, H, ·).
+
+    Args:
+        states: (N, M, H, ·), what each chunk adds to the state.
+        decays: (N, M, H), the decay of the state over each chunk.
+        reverse: go backward in time.
+    """
     order = list(range(states.shape[1]))
     if reverse:
         order.reverse()

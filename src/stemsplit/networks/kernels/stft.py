@@ -1,7 +1,8 @@
-"""Spectra → waveforms: the inverse short-time Fourier transform, faster than torch's on a CPU and equal to it.
+"""Spectra → waveforms: an inverse short-time Fourier transform that is faster than torch's on a CPU.
 
-`torch.istft` computes the sum of squared windows anew each time and passes over all frames of all waves for every step.
-Here a wave is finished before the next is begun, which stays in cache, and the sum is known from the time before.
+`torch.istft` computes the sum of squared windows in each call, and each of its operations passes over all waveforms.
+Here the sum is kept from one call to the next, and each waveform is finished before the next one, so that it stays in
+the cache.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ import torch
 from torch import Tensor
 
 SMALLEST_ENVELOPE = 1e-11
-"""torch.istft refuses to divide by less."""
+"""The smallest sum of squared windows that torch.istft divides by."""
 
 
 def window_of(n_fft: int, like: Tensor) -> Tensor:
-    """The periodic Hann window (n_fft,), rounded to float32 in every precision, as in the published network."""
+    """Return the periodic Hann window (n_fft,). It is rounded to float32 in every type, as in the published network."""
     return torch.hann_window(n_fft, device=like.device).to(like.dtype)
 
 
 def inverse_stft(spectra: Tensor, n_fft: int, hop_length: int, length: int) -> Tensor:
-    """Waveforms (…, length) of centred spectra (…, F, T) under a Hann window.
+    """Return the waveforms (…, length) of spectra (…, F, T) that were made with `center=True` and a Hann window.
 
-    The fast way is for inference on a CPU, with frames that overlap evenly; everything else goes through
-    `torch.istft`, which is the truth that it is tested against. Where bins are neighbours in memory nothing is copied,
-    however the waves lie among one another.
-    Raises: RuntimeError for lengths that torch.istft refuses.
+    The fast version is used for inference on a CPU, if n_fft is a multiple of the hop. In all other cases `torch.istft`
+    is used, with which tests compare the fast version. If the bins of a frame are contiguous in memory, spectra are not
+    copied.
+
+    Raises:
+        RuntimeError: the length is one that torch.istft refuses.
     """
     plan = None
     if spectra.device.type == "cpu" and not torch.is_grad_enabled() and n_fft % hop_length == 0:
@@ -40,7 +43,14 @@ def inverse_stft(spectra: Tensor, n_fft: int, hop_length: int, length: int) -> T
 
 
 def _overlap_add(spectra: Tensor, window: Tensor, envelope: Tensor, length: int) -> Tensor:
-    """Waves (…, length) of spectra (…, F, T), window (parts, hop): a frame is as many steps long as it has parts."""
+    """Return waveforms (…, length) of spectra (…, F, T).
+
+    Args:
+        spectra: (…, F, T).
+        window: (parts, hop); a frame consists of parts that are a hop long.
+        envelope: (length,), 1 / Σ window².
+        length: samples of a waveform.
+    """
     parts, hop_length = window.shape
     n_fft, frames = parts * hop_length, spectra.shape[-1]
     found = torch.empty(*spectra.shape[:-2], length, dtype=window.dtype)
@@ -55,8 +65,8 @@ def _overlap_add(spectra: Tensor, window: Tensor, envelope: Tensor, length: int)
 
 @lru_cache(maxsize=8)
 def _plan(n_fft: int, hop_length: int, frames: int, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
-    """The window (parts, hop) and 1 / Σ window² (length,); None where frames do not cover all of the length."""
-    with torch.inference_mode(False):  # it outlives the call
+    """Return the window (parts, hop) and 1 / Σ window² (length,). Return None if the frames do not cover the length."""
+    with torch.inference_mode(False):  # these tensors are kept, and may be used outside of inference mode
         window = window_of(n_fft, torch.empty(0, dtype=dtype)).view(-1, hop_length)
         steps = window.new_zeros(frames + len(window) - 1, hop_length)
         for part, weights in enumerate(window):

@@ -1,36 +1,40 @@
 # mypy: ignore-errors
-"""Mamba-2 in both directions as Triton kernels: what lies between the two big matrix products, and the second of them.
+"""Triton kernels of the bidirectional Mamba-2 block: everything after the in-projection.
 
-The algebra is that of `ssd.py`; its `ssd_recurrence` is the truth these are tested against. Importing this file needs
-Triton, so only `ssd_triton.py` imports it, and late.
+The mathematics is that of `ssd.py`, and tests compare the kernels with its `ssd_recurrence`. Importing this file needs
+Triton. So only `backends/triton.py` imports it, and only when it binds a block.
 
-`projected` (N, L, W) is the product of the normed rows with everything that reads them (`ssd_triton.pack`); columns:
+`projected` (N, L, W) is the product of the normed rows and all matrices that they are multiplied by
+(`backends.triton.pack`). Its columns are:
 
     z x B C of the forward direction | z x B C of the backward one | base (D) | dt of both (2 H) | padding
 
-Other arrays: conv_weight (2, taps, inner + 2S), conv_bias (2, inner + 2S), dt_bias, rate = −exp(A_log) and skip = D
-(2, H), outward (2, inner, D): out_proj, the norm's weight and the block's projection in one matrix per direction. The
-axis of 2 is (forward, backward). The backward direction reads its rows in place: masks and taps turn round, not data.
+The other arrays: conv_weight (2, taps, inner + 2S); conv_bias (2, inner + 2S); dt_bias, rate = −exp(A_log) and
+skip = D, (2, H) each; outward (2, inner, D), one matrix per direction that contains out_proj, the norm's weight and the
+block's projection. The axis of 2 is (forward, backward). No rows are flipped for the backward direction: instead, masks
+and taps are in the opposite order.
 
-Sums, decays and states are float32 whatever the arrays are; products take operands of the arrays' type. The direction
-is a number (`back`), not a constant: one code for both is half the code to compile.
+Sums, decays and states are float32, whatever the type of the arrays is. Operands of matrix products have the type of
+the arrays. The direction is a number (`back`, 0 or 1) and not a constant of compilation, so that each kernel is
+compiled once for both directions.
 """
 
 import triton
 import triton.language as tl
 
 VARYING = ("length", "count", "chunks")
-"""Numbers that differ from call to call: a kernel is not compiled anew for those that 16 happens to divide."""
+"""Arguments that differ from call to call. Triton shall not compile a kernel again if 16 happens to divide one."""
 
 
 @triton.jit
 def silu(v):
+    """Return v · sigmoid(v)."""
     return v / (1.0 + tl.exp(-v))
 
 
 @triton.jit
 def softplus(v):
-    """log(1 + e^v). Small e^v go through the series: the sum 1 + e^v would round away what dt is made of."""
+    """Return log(1 + e^v). If e^v is small, a series is used, because 1 + e^v would lose its digits by rounding."""
     u = tl.exp(tl.minimum(v, 20.0))
     series = u * (1.0 - u * (0.5 - u * (0.33333333 - u * (0.25 - u * (0.2 - u * 0.16666667)))))
     return tl.where(v > 20.0, v, tl.where(u < 0.03125, series, tl.log(1.0 + u)))
@@ -40,9 +44,10 @@ def softplus(v):
 def convolved(
     mixed, steps, length, stride, channels, wanted, weight, bias, back, MIXED: tl.constexpr, TAPS: tl.constexpr
 ):
-    """SiLU of the causal (`back` 1: anti-causal) depthwise convolution: float32 (steps, channels), 0 from `length` on.
+    """Return SiLU of the depthwise convolution, float32 (steps, channels). It is 0 from step `length` on.
 
-    mixed: where channel 0 of step 0 lies; weight (TAPS, MIXED) and bias (MIXED) of this direction.
+    The convolution is causal, or anti-causal if `back` is 1. `mixed` points to channel 0 of step 0. `weight` (TAPS,
+    MIXED) and `bias` (MIXED) are those of this direction.
     """
     inside = (steps < length)[:, None] & wanted[None, :]
     total = tl.load(bias + channels, mask=wanted, other=0.0).to(tl.float32)[None, :]
@@ -57,9 +62,10 @@ def convolved(
 
 @triton.jit
 def decay_matrix(a, clock, order, back):
-    """exp of the log decay from step s (column) to step t (row), 0 where s comes later than t in this direction.
+    """Return the decay from step s (column) to step t (row), or 0 if s comes after t in this direction.
 
-    a: log decays (Q), clock: their cumulative sum, order: 0 … Q − 1. As in `ssd.decay_matrix`, masked before exp.
+    `a` are the log decays (Q), `clock` is their cumulative sum, and `order` is 0 … Q − 1. As in `ssd.decay_matrix`, the
+    mask is applied before the exponential.
     """
     edge = tl.where(back == 1, clock - a, -clock)
     span = edge[None, :] - edge[:, None]
@@ -69,7 +75,10 @@ def decay_matrix(a, clock, order, back):
 
 @triton.jit
 def step_sizes(column, steps, length, stride, offset):
-    """dt = softplus(projected + bias) of one head, float32; 0 from `length` on: such steps decay and add nothing."""
+    """Return dt = softplus(projected + bias) of one head, float32.
+
+    From step `length` on it is 0, so that these steps neither decay the state nor add to it.
+    """
     inside = steps < length
     dt = tl.load(column + steps * stride, mask=inside, other=0.0).to(tl.float32)
     return tl.where(inside, softplus(dt + offset), 0.0)
@@ -82,10 +91,11 @@ def short_kernel(
     TAPS: tl.constexpr, STEPS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_P: tl.constexpr,
     PRECISION: tl.constexpr, EPS: tl.constexpr,
 ):  # fmt: skip
-    """Sequences of at most STEPS steps, one per program, both directions: out (N, L, D) = rows + the block's update.
+    """Compute both directions of a sequence of at most STEPS steps: out (N, L, D) = rows + the block's update.
 
-    C Bᵀ is made once per direction, a head's share goes through the folded out-projection at once, and the norm's
-    division, one number per row, comes last: nothing but `out` is written. Grid (N).
+    Nothing but `out` is written to memory. C Bᵀ is computed once per direction. The output of each head is multiplied
+    by its part of `outward` at once, and these are added up. The division of the norm is by one number per row, so it
+    can come last. Grid (N).
     """
     MIXED: tl.constexpr = INNER + 2 * STATE
     kind = projected.dtype.element_ty
@@ -104,7 +114,7 @@ def short_kernel(
         z = first + back * (INNER + MIXED)
         weight = conv_weight + back * TAPS * MIXED
         bias = conv_bias + back * MIXED
-        at = INNER  # of the channels of B
+        at = INNER  # where the channels of B begin
         b = convolved(z + INNER + at, steps, length, stride, units, known, weight + at, bias + at, back, MIXED, TAPS)
         at = INNER + STATE
         c = convolved(z + INNER + at, steps, length, stride, units, known, weight + at, bias + at, back, MIXED, TAPS)
@@ -139,9 +149,10 @@ def share_kernel(
     INNER: tl.constexpr, STATE: tl.constexpr, TAPS: tl.constexpr, STEPS: tl.constexpr, BLOCK_S: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """What a chunk's heads share: B and C (2, N, M, Q, BLOCK_S) after convolution and SiLU, and C Bᵀ (2, N, M, Q, Q).
+    """Compute what all heads of a chunk have in common.
 
-    Zero beyond the length, so that the scan reads them without masks. Grid (N · M, 2).
+    It is B and C after convolution and SiLU, (2, N, M, Q, BLOCK_S), and C Bᵀ, (2, N, M, Q, Q). They are 0 beyond the
+    length, so that `scan_kernel` needs no masks to read them. Grid (N · M, 2).
     """
     MIXED: tl.constexpr = INNER + 2 * STATE
     kind = projected.dtype.element_ty
@@ -173,10 +184,11 @@ def scan_kernel(
     D: tl.constexpr, INNER: tl.constexpr, STATE: tl.constexpr, HEADS: tl.constexpr, HEADDIM: tl.constexpr,
     TAPS: tl.constexpr, STEPS: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_P: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Walk through a sequence chunk by chunk with the state of one head at hand, in float32; any length.
+    """Go through a sequence of any length chunk by chunk, and keep the state of one head in float32.
 
-    Writes y · silu(z) to gated (N, L, 2, inner) and each head's sum of its squares to squares (N, L, 2, H), which the
-    norm needs. Grid (N · H, 2): the heads of a sequence run side by side and share B and C through the cache.
+    Writes y · silu(z) to gated (N, L, 2, inner), and the sum of its squares in each head, which the norm needs, to
+    squares (N, L, 2, H). Grid (N · H, 2), so that the heads of a sequence run at the same time and find B and C in the
+    cache.
     """
     MIXED: tl.constexpr = INNER + 2 * STATE
     kind = projected.dtype.element_ty
@@ -203,8 +215,8 @@ def scan_kernel(
         dt = step_sizes(first + 2 * (INNER + MIXED) + D + one, steps, length, stride, tl.load(dt_bias + one))
         a = dt * tl.load(rate + one)
         clock, whole = tl.cumsum(a, 0), tl.sum(a, 0)
-        since = tl.where(back == 1, clock - a, whole - clock)  # from a step to where the state leaves the chunk
-        until = tl.where(back == 1, whole - clock + a, clock)  # from where it entered to a step
+        since = tl.where(back == 1, clock - a, whole - clock)  # log decay from a step to the end at which states leave
+        until = tl.where(back == 1, whole - clock + a, clock)  # log decay from the end at which states enter to a step
         x = convolved(z + INNER, steps, length, stride, channels, wanted, weight, bias, back, MIXED, TAPS)
         c = tl.load(c_in + slot * BLOCK_S + units[None, :])
         y = tl.dot(c, state.to(kind), input_precision=PRECISION) * tl.exp(until)[:, None]
@@ -227,9 +239,9 @@ def out_kernel(
     D: tl.constexpr, INNER: tl.constexpr, STATE: tl.constexpr, HEADS: tl.constexpr, ROWS: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_H: tl.constexpr, PRECISION: tl.constexpr, EPS: tl.constexpr,
 ):  # fmt: skip
-    """out (count, D) = rows + base + Σ over directions of (gated @ outward) / rms(gated); count = N · L rows.
+    """Compute out (count, D) = rows + base + Σ over directions of (gated @ outward) / rms(gated).
 
-    Grid (⌈count / ROWS⌉).
+    There are count = N · L rows. Grid (⌈count / ROWS⌉).
     """
     places = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     features = tl.arange(0, BLOCK_D)

@@ -1,13 +1,11 @@
 """Spectrum ⇄ band tokens: the band split of BSRNN (Luo & Yu 2022, arXiv 2209.15174) as TS-BSMamba2 uses it.
 
-The seam that every codec of this package shares:
+    BandSplit.encode    spectrum (B, C, F, T) complex  → tokens (B, G, K, T, D)
+    BandHeads.decode    tokens (B, G, K, T, D)         → masks (B, S, C, F, T) complex
 
-    encode(spectrum (B, C, F, T) complex)      → tokens (B, G, K, T, D)
-    decode(tokens (B, G, K, T, D))             → masks  (B, S, C, F, T) complex
-
-B batch, C audio channels, G groups of channels that share a token (a group per channel, or one for all), F bins, T
-frames, K bands, D features, S stems. Tokens are rows of D contiguous features: every layer of the network is a product
-over rows, so no layer has to permute.
+B is the batch, C audio channels, G groups of channels that share a token (one group per channel, or one for all), F
+bins, T frames, K bands, D features, S stems. The D features of a token are contiguous in memory. Every layer of the
+network multiplies such rows by a matrix, so no layer has to permute them.
 """
 
 from __future__ import annotations
@@ -23,9 +21,16 @@ from stemsplit.networks.layers.norm import group_norm
 
 
 class BandSplit(nn.Module):
-    """Real and imaginary parts of each band's bins, in all channels of a group → GroupNorm → linear map to D features.
+    """The split of a spectrum into bands, each of which becomes a token.
 
-    Parameters of all bands lie side by side on the bin axis: `weight[:, :, s:e]` belongs to the band [s, e).
+    For each band: the real and imaginary parts of its bins, in all channels of a group → GroupNorm → linear map to D
+    features. The parameters of all bands are in one tensor, side by side on the bin axis: `weight[:, :, s:e]` belongs
+    to the band of the bins s … e − 1.
+
+    Args:
+        widths: of the bands, in bins.
+        dim: features D of a token.
+        group: audio channels that share a token.
     """
 
     def __init__(self, widths: Sequence[int], dim: int, group: int = 1) -> None:
@@ -42,10 +47,11 @@ class BandSplit(nn.Module):
                 part.uniform_(-bound, bound)
 
     def encode(self, spectrum: Tensor) -> Tensor:
-        """spectrum (B, C, F, T) complex → tokens (B, G, K, T, D), of C/G channels each."""
+        """Return the tokens (B, G, K, T, D) of a complex spectrum (B, C, F, T)."""
         parts = torch.view_as_real(spectrum).unflatten(1, (-1, self.group))  # (B, G, C/G, F, T, 2)
         parts = parts.permute(0, 1, 4, 2, 5, 3).flatten(3, 4)  # (B, G, T, 2·C/G, F)
-        # Split, not sliced: a slice's gradient is as large as what it was cut from, a split's are put together once.
+        # Split instead of sliced: the gradient of each slice would be as large as the whole tensor, while those of a
+        # split are put together once.
         bands = (part.split(self.widths, dim=-1) for part in (parts, self.norm_weight, self.norm_bias, self.weight))
         tokens = [
             F.linear(group_norm(rows.flatten(-2), norm_weight.flatten(), norm_bias.flatten()), weight.flatten(1), bias)
@@ -55,11 +61,19 @@ class BandSplit(nn.Module):
 
 
 class BandHeads(nn.Module):
-    """Per band: GroupNorm → linear D → E·D, tanh → grouped linear, tanh → grouped linear, gated.
+    """The heads that turn the token of each band into masks, or into added spectra, of its bins.
 
-    The two middle maps have `GROUPS` groups. The last yields a value and a gate for the real and imaginary part of
-    every stem, channel of the group, and bin: value · sigmoid(gate). Parameters of all bands are stacked, those of the
-    last map lie on the bin axis as in `BandSplit`.
+    For each band: GroupNorm → linear map D → E·D, tanh → grouped linear map, tanh → grouped linear map, gated. Grouped
+    maps have `GROUPS` groups. The last map gives a value and a gate for the real and the imaginary part in every stem,
+    channel of the group, and bin. The output is value · sigmoid(gate). The parameters of all bands are stacked; those
+    of the last map are side by side on the bin axis, as in `BandSplit`.
+
+    Args:
+        widths: of the bands, in bins.
+        dim: features D of a token.
+        stems: how many.
+        expand: E, the factor on D inside.
+        group: audio channels that share a token.
     """
 
     GROUPS = 4
@@ -75,12 +89,13 @@ class BandHeads(nn.Module):
         self.bias1 = nn.Parameter(torch.zeros(bands, hidden))
         self.weight2 = nn.Parameter(_uniform(bands, self.GROUPS, inner, inner))
         self.bias2 = nn.Parameter(torch.zeros(bands, hidden))
-        # 4·S·C/G outputs per bin, in the order (value|gate, re|im, stem, channel, bin), fall into GROUPS equal groups.
+        # There are 4·S·C/G outputs per bin, in the order (value|gate, re|im, stem, channel, bin). So each of the four
+        # groups holds one of (value|gate, re|im).
         self.weight3 = nn.Parameter(_uniform(self.GROUPS, stems * group, bins, inner))
         self.bias3 = nn.Parameter(torch.zeros(self.GROUPS, stems * group, bins))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """tokens (B, G, K, T, D) → complex (B, S, C, F, T)."""
+        """Return the complex output (B, S, C, F, T) of tokens (B, G, K, T, D)."""
         parts = torch.cat(list(self._decode_bands(tokens)), dim=-1)  # (re|im, B·G·T, S·C/G, F)
         parts = parts.float() if parts.dtype in (torch.float16, torch.bfloat16) else parts
         batch, groups, _, frames, _ = tokens.shape
@@ -88,7 +103,10 @@ class BandHeads(nn.Module):
         return whole.permute(0, 3, 1, 4, 5, 2).flatten(2, 3)
 
     def _decode_bands(self, tokens: Tensor) -> Iterator[Tensor]:
-        """Yield (re|im, B·G·T, S·C/G, width) of each band. The last map's groups are what it is read as: no copies."""
+        """Yield the output of each band, (re|im, B·G·T, S·C/G, width).
+
+        The groups of the last map are (value|gate, re|im), so its output need not be rearranged.
+        """
         of_bands = (self.norm_weight, self.norm_bias, self.weight1, self.bias1, self.weight2, self.bias2)
         of_bins = (
             part.split(self.widths, dim=-2 if part is self.weight3 else -1) for part in (self.weight3, self.bias3)
@@ -105,7 +123,7 @@ class BandHeads(nn.Module):
 
 
 def grouped_linear(groups: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 1×1 convolution in groups: (G, rows, I), weight (G, O, I), bias (G, O) → (G, rows, O)."""
+    """Apply a linear map in each group: (G, rows, I), weight (G, O, I), bias (G, O) → (G, rows, O)."""
     return torch.baddbmm(bias.unsqueeze(1), groups, weight.transpose(1, 2))
 
 

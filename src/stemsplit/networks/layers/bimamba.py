@@ -1,4 +1,4 @@
-"""The bidirectional Mamba-2 block: what comes before a step and what comes after it, added to the step."""
+"""The bidirectional Mamba-2 block: every step gets information from the steps before it and from those after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ class ResidualBiMamba(Bindable):
 
     Args:
         dim: features D of a row.
-        d_state, d_conv, expand, headdim: of both Mamba-2 layers, see `Mamba2`.
+        d_state: of both Mamba-2 layers, as the following; see `Mamba2`.
+        d_conv: see `Mamba2`.
+        expand: see `Mamba2`.
+        headdim: see `Mamba2`.
     """
 
     def __init__(self, dim: int, *, d_state: int, d_conv: int, expand: int, headdim: int) -> None:
@@ -29,16 +32,17 @@ class ResidualBiMamba(Bindable):
         self.proj = nn.Linear(2 * dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (…, L, D) → the same shape; every sequence by itself. By the bound backend, where it is inference."""
+        """Return updated tokens (…, L, D). At inference they are computed by the backend, if one is bound."""
         if self.bound is None or self.training or torch.is_grad_enabled():
             return self.fused(tokens)
         return self.bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
 
     def fused(self, tokens: Tensor) -> Tensor:
-        """What `forward_unfused` computes, in fewer passes and with gradients.
+        """Compute the same as `forward_unfused`, with gradients, but in fewer passes over memory.
 
-        The maps that follow each other without a nonlinearity between them (norm weight, out_proj, proj) are folded
-        into one matrix per direction, and the norm's division, one number per row, comes after the product.
+        Three maps follow one another without a nonlinearity: the weight of the norm, out_proj and proj. They are
+        multiplied to one matrix per direction. The division of the norm is by one number per row, so it can come after
+        the product.
         """
         rows = tokens.reshape(-1, *tokens.shape[-2:])
         normed = group_norm(rows, self.norm_weight, self.norm_bias)
@@ -60,7 +64,7 @@ class ResidualBiMamba(Bindable):
         return tokens + total.view(tokens.shape)
 
     def forward_unfused(self, tokens: Tensor) -> Tensor:
-        """The same, read off the paper: the truth that `fused` and every backend are tested against."""
+        """Compute the block as the paper writes it. Tests compare `fused` and every backend with this."""
         rows = tokens.reshape(-1, *tokens.shape[-2:])
         normed = group_norm(rows, self.norm_weight, self.norm_bias)
         ahead = self.forward_mamba2(normed) + normed

@@ -1,4 +1,4 @@
-"""A layer that a backend may compute at inference, with weights that it has packed for that."""
+"""The base of layers that a backend may compute at inference, with its own copy of the weights."""
 
 from __future__ import annotations
 
@@ -10,24 +10,30 @@ from torch import Tensor, nn
 Self = TypeVar("Self", bound="Bindable")
 
 Bound = Callable[[Tensor], Tensor]
-"""What a layer computes, by a backend and without gradients; of a bidirectional block rows (N, L, D) → (N, L, D)."""
+"""A function by which a backend computes a layer, without gradients.
+
+For a bidirectional block it maps rows (N, L, D) → (N, L, D).
+"""
 
 
 class Bindable(nn.Module):
-    """Keeps what a backend bound, as `bound`, until the weights change, move or are trained; then it is dropped."""
+    """A module with a place for the function of a backend, `bound`.
+
+    The function has its own copy of the weights. So it is dropped when the weights are loaded, moved or trained.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.bound: Bound | None = None
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Set training or evaluation, as every module does; training changes the weights."""
+        """Set the mode of training or evaluation, as in every module. Training drops `bound`."""
         if mode:
             self.bound = None
         return super().train(mode)
 
     def _apply(self: Self, *args: Any, **settings: Any) -> Self:
-        self.bound = None  # weights move or change their type
+        self.bound = None  # the weights are moved, or their type is changed
         return super()._apply(*args, **settings)
 
     def _load_from_state_dict(self, *args: Any, **settings: Any) -> None:
@@ -35,5 +41,5 @@ class Bindable(nn.Module):
         super()._load_from_state_dict(*args, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is bound: packed weights are not a copy's or a pickle's."""
+        """Return the state without `bound`, because a copy or a pickle must not hold packed weights."""
         return {**self.__dict__, "bound": None}

@@ -1,4 +1,4 @@
-"""The Mamba-2 layer (Dao & Gu 2024, arXiv 2405.21060), forward in time or backward."""
+"""The Mamba-2 layer (Dao & Gu 2024, arXiv 2405.21060), which can run forward or backward in time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from stemsplit.networks.layers.norm import RMSNorm
 
 
 class Mamba2(nn.Module):
-    """The parameters of one Mamba-2 layer, named as in mamba_ssm so that either backend loads them strictly.
+    """One Mamba-2 layer. Its parameters have the names that they have in mamba_ssm.
 
     in_proj → [z | x | B | C | dt]; depthwise convolution over [x B C], SiLU; SSD; + D x; RMSNorm(y silu(z)); out_proj.
+
+    Args:
+        d_model: features of a row.
+        d_state: state size S.
+        d_conv: taps of the convolution.
+        expand: inner width divided by `d_model`.
+        headdim: channels of a head; must divide the inner width.
     """
 
     def __init__(self, d_model: int, d_state: int, d_conv: int, expand: int, headdim: int) -> None:
@@ -28,7 +35,7 @@ class Mamba2(nn.Module):
         self.conv1d = nn.Conv1d(d_mixed, d_mixed, d_conv, groups=d_mixed)
         self.dt_bias = nn.Parameter(torch.empty(self.heads))
         self.A_log = nn.Parameter(torch.empty(self.heads))
-        if not self.dt_bias.is_meta:  # where nothing can be drawn, and trying would import a second's worth of torch
+        if not self.dt_bias.is_meta:  # meta tensors hold no values, and drawing any would import much more of torch
             self._draw_time_constants()
         self.D = nn.Parameter(torch.ones(self.heads))
         self.norm = RMSNorm(self.d_inner)
@@ -36,31 +43,37 @@ class Mamba2(nn.Module):
 
     @torch.no_grad()
     def _draw_time_constants(self) -> None:
-        """As in the paper's code: dt log-uniform in 1e-3 … 1e-1 (its bias undoes the softplus), A uniform in 1 … 16."""
+        """Draw dt log-uniformly from 1e-3 … 1e-1 and A uniformly from 1 … 16, as in the paper's code.
+
+        dt_bias is the inverse softplus of dt.
+        """
         dt = torch.exp(torch.empty(self.heads).uniform_(-6.9, -2.3))
         self.dt_bias.copy_(dt + torch.log(-torch.expm1(-dt)))
         self.A_log.copy_(torch.log(torch.empty(self.heads).uniform_(1, 16)))
 
     def forward(self, u: Tensor, *, reverse: bool = False) -> Tensor:
-        """Map u (N, L, d_model) to (N, L, d_model); `reverse` equals flip(forward(flip(u))) without the flips."""
+        """Map u (N, L, d_model) to (N, L, d_model). With `reverse`, the result is that of flip(forward(flip(u)))."""
         return self.out_proj(self.norm(self.gated(self.in_proj(u), reverse=reverse)))
 
     def scan_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return what the scan needs: taps (channels, taps), their bias (channels), dt_bias, A_log and D (heads)."""
+        """Return the parameters between in_proj and the norm, which `native_scan` needs.
+
+        They are the taps (channels, taps) and the bias (channels) of the convolution, and dt_bias, A_log and D (heads).
+        """
         bias = self.conv1d.bias
         if bias is None:
             bias = self.conv1d.weight.new_zeros(self.conv1d.weight.shape[0])
         return self.conv1d.weight.squeeze(1), bias, self.dt_bias, self.A_log, self.D
 
     def gated(self, projected: Tensor, *, reverse: bool = False) -> Tensor:
-        """What lies between in_proj and the norm; projected (N, L, z + x + B + C + dt) → (N, L, d_inner)."""
+        """Compute the part between in_proj and the norm: (N, L, z + x + B + C + dt) → (N, L, d_inner)."""
         n, length, _ = projected.shape
         d, s = self.d_inner, self.d_state
         z, mixed, dt = projected.split([d, d + 2 * s, self.heads], dim=-1)
         mixed = F.silu(depthwise_convolution(mixed, self.conv1d.weight, self.conv1d.bias, reverse=reverse))
         x, b, c = mixed.split([d, s, s], dim=-1)
         x = x.reshape(n, length, self.heads, self.headdim)
-        # Decays are exponentials of sums: they stay in float32 (or float64) whatever autocast chose for the products.
+        # Decays are exponentials of sums. They are computed in float32 (or float64), even where autocast chooses less.
         wide = torch.float64 if projected.dtype == torch.float64 else torch.float32
         dt = F.softplus(dt.to(wide) + self.dt_bias)
         y = ssd_chunked(x * dt.unsqueeze(-1).to(x.dtype), dt * -torch.exp(self.A_log.to(wide)), b, c, reverse=reverse)

@@ -7,23 +7,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NORM_EPS = torch.finfo(torch.float32).eps
-"""Of `group_norm`, as in the published network."""
+"""The epsilon of `group_norm`, as in the published network."""
 
 RMS_EPS = 1e-5
+"""The epsilon of `RMSNorm`."""
 
 
 def group_norm(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """GroupNorm(1, D) of rows (…, L, D): one mean and variance per sequence, over steps and features together."""
+    """Apply GroupNorm(1, D) to rows (…, L, D): each sequence has one mean and variance, over steps and features."""
     normed = F.layer_norm(rows, rows.shape[-2:], eps=NORM_EPS)
     return torch.addcmul(bias, normed, weight)
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) · weight over the last axis, eps 1e-5."""
+    """x / rms(x) · weight, over the last axis."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised x, of the same shape."""
         return F.rms_norm(x, self.weight.shape, self.weight, RMS_EPS)

@@ -10,11 +10,15 @@ from stemsplit.networks.kernels.products import tanh_
 from stemsplit.networks.layers.norm import group_norm
 
 BANDS_AT_ONCE = 8
-"""Bands of one pass at inference: what belongs to them stays in cache."""
+"""How many bands are computed at once at inference. Their tensors fit into the cache."""
 
 
 class TransformAverageConcatenate(nn.Module):
-    """Tell every audio channel what all of them share."""
+    """The exchange between audio channels: each gets the average over all channels.
+
+    Args:
+        dim: features D of a token.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -26,7 +30,10 @@ class TransformAverageConcatenate(nn.Module):
         self.concatenate = nn.Linear(2 * hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, C, K, T, D) → the same shape, mixed across C. At inference band by band, which stays in cache."""
+        """Return updated tokens (B, C, K, T, D).
+
+        At inference only a few bands are computed at a time, so that their tensors fit into the cache.
+        """
         if torch.is_grad_enabled():
             return tokens + self._update(tokens)
         out = torch.empty(tokens.shape, dtype=tokens.dtype, device=tokens.device)
@@ -38,6 +45,6 @@ class TransformAverageConcatenate(nn.Module):
     def _update(self, tokens: Tensor) -> Tensor:
         own = tanh_(self.transform(group_norm(tokens, self.norm_weight, self.norm_bias)))
         shared = tanh_(self.average(own.mean(dim=1, keepdim=True)))
-        # Of the concatenation's map, each half by itself: what is shared need not be repeated per channel.
+        # The linear map of a concatenation is the sum of two maps. So the average need not be repeated per channel.
         for_own, for_shared = self.concatenate.weight.chunk(2, dim=1)
         return tanh_(F.linear(own, for_own) + F.linear(shared, for_shared, self.concatenate.bias))

@@ -1,4 +1,4 @@
-"""The C++ sources of the native CPU kernels, how they are built, and the library that is made of them.
+"""The C++ sources of the native CPU kernels, the program that builds them, and the library that it makes.
 
-Nothing here imports more than the standard library: the package's build runs `build.py` by itself.
+`build.py` imports the standard library alone, because it runs while the package is being built.
 """

@@ -1,8 +1,8 @@
 """Compile the kernels into one shared library: `python -m stemsplit.networks.kernels.native.build`.
 
-Every instruction set is a translation unit of its own with its own flags; a compiler that does not know the flags
-compiles the unit without them, and the kernels of that set are then left out. The library says which sources it was
-made of, so that a stale one is not used.
+Every instruction set is a translation unit with its own flags. If the compiler does not know the flags, the unit is
+compiled without them, and then leaves out its kernels. The library holds a hash of its sources, so that a stale library
+is recognised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / "libstemsplit_native.so"
-"""A shared library by that name on every system: it is loaded by its path."""
+"""The shared library. It has this name on every system, because it is loaded by its path."""
 
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wno-maybe-uninitialized")
@@ -29,18 +29,18 @@ SET_FLAGS = {
     "set_avx512.cpp": ("-mavx512f", "-mfma"),
     "set_avx512bf16.cpp": ("-mavx512f", "-mfma", "-mavx512bf16"),
 }
-"""Translation units, and what only they are compiled with."""
+"""Translation unit → the flags that only this unit is compiled with."""
 
 X86 = ("x86_64", "amd64")
 SECONDS = 300
 
 
 class BuildError(Exception):
-    """No library: one line that says why."""
+    """The library could not be built. The message is one line that says why."""
 
 
 def source_hash(folder: Path = HERE) -> str:
-    """Hash of the C++ sources, 16 hexadecimal digits; line ends do not count."""
+    """Return a hash of the C++ sources, 16 hexadecimal digits. It does not depend on the kind of line ends."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.cpp"), *folder.glob("*.h")], key=lambda path: path.name):
         digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
@@ -48,10 +48,10 @@ def source_hash(folder: Path = HERE) -> str:
 
 
 def find_compiler() -> list[str]:
-    """The C++ compiler's command: $CXX, or the first of `COMPILERS`.
+    """Return the command of the C++ compiler: $CXX, or the first of `COMPILERS` that is installed.
 
     Raises:
-        BuildError: there is none.
+        BuildError: there is no compiler.
     """
     if chosen := os.environ.get("CXX", "").split():
         if shutil.which(chosen[0]) is None:
@@ -64,10 +64,14 @@ def find_compiler() -> list[str]:
 
 
 def build(target: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
-    """Compile and link; `target` appears whole or not at all. `extra` flags go to every unit and to the linker.
+    """Compile and link the library, whose file appears whole or not at all.
+
+    Args:
+        target: the file.
+        extra: more flags, for every unit and for the linker.
 
     Raises:
-        BuildError: no compiler, or it failed.
+        BuildError: there is no compiler, or it failed.
     """
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +85,7 @@ def build(target: Path = LIBRARY, extra: tuple[str, ...] = ()) -> Path:
 
 
 def compile_units(compiler: list[str], folder: Path, extra: tuple[str, ...] = ()) -> list[Path]:
-    """Compile every unit into `folder`; return the object files."""
+    """Compile every unit into `folder`, and return the object files."""
     define = f'-DSTEMSPLIT_SOURCE_HASH="{source_hash()}"'
     objects = []
     for name, flags in SET_FLAGS.items():
@@ -99,7 +103,10 @@ def compile_units(compiler: list[str], folder: Path, extra: tuple[str, ...] = ()
 
 
 def takes_vector_flags() -> bool:
-    """On x86, but not on Windows: GCC there aligns the stack to 16 bytes and spills longer vectors to it."""
+    """Return whether to compile for longer vectors: on x86, but not on Windows.
+
+    On Windows, GCC aligns the stack to 16 bytes only, and yet puts longer vectors there, which makes programs crash.
+    """
     return platform.machine().lower() in X86 and os.name != "nt"
 
 
@@ -118,7 +125,7 @@ def _run(command: list[str]) -> None:
 
 
 def main() -> None:
-    """Build beside the sources; the end is one line if that fails."""
+    """Build the library beside the sources. If that fails, exit with one line that says why."""
     try:
         build()
     except BuildError as error:
