@@ -24,7 +24,9 @@ T = TypeVar("T")
 Warn = Callable[[str], None]
 
 AHEAD_ITEMS = 4
+"""The most items that wait to be computed."""
 BEHIND_ITEMS = 2
+"""The most items that wait to be written."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +92,19 @@ class Channel(Generic[T]):
 
 
 @contextmanager
-def ahead(make: Callable[[Warn], Iterable[T]], warn: Warn, *, depth: int = AHEAD_ITEMS) -> Iterator[Iterator[T]]:
-    """Run `make` in another thread, and yield an iterator of its items of which up to `depth` are ready beforehand.
+def ahead(make: Callable[[Warn], Iterable[T]], warn: Warn) -> Iterator[Iterator[T]]:
+    """Run `make` in another thread, and yield an iterator of its items. Up to `AHEAD_ITEMS` are made beforehand.
 
     Errors of `make` are raised by the iterator.
 
     Args:
         make: called with a function for warnings; returns the items.
         warn: called with those warnings, in the thread that uses the iterator.
-        depth: the most items that wait.
     """
     if usable_cores() == 1:
         yield iter(make(warn))
         return
-    channel: Channel[T | _Said] = Channel(depth)
+    channel: Channel[T | _Said] = Channel(AHEAD_ITEMS)
     thread = Thread(target=_make_all, args=(make, channel), name="stemsplit-ahead", daemon=True)
     thread.start()
     try:
@@ -140,16 +141,15 @@ class Behind(Generic[T]):
     """A thread that does some work on each item it is given, in order; used as a context manager.
 
     At the end of the block all items are done. If the block fails, the items that still wait are dropped. In both cases
-    the thread has ended. With a single core there is no thread: `put` does the work.
+    the thread has ended. With a single core there is no thread: `put` does the work. Up to `BEHIND_ITEMS` may wait.
 
     Args:
         work: called with every item.
-        depth: the most items that wait.
     """
 
-    def __init__(self, work: Callable[[T], object], *, depth: int = BEHIND_ITEMS) -> None:
+    def __init__(self, work: Callable[[T], object]) -> None:
         self._work = work
-        self._channel: Channel[T] = Channel(depth)
+        self._channel: Channel[T] = Channel(BEHIND_ITEMS)
         self._thread: Thread | None = None
         self._error: BaseException | None = None
 
