@@ -71,9 +71,9 @@ def find_notes(contour: Contour, tuning: float | None = None) -> Notes:
     return Notes(a4, tuple(_note(segment, contour.hop, shift) for segment in found))
 
 
-def midi_pitch(hz: np.ndarray, tuning_hz: float = STANDARD_HZ) -> np.ndarray:
-    """Return the fractional MIDI numbers of frequencies in Hz."""
-    return 69 + 12 * np.log2(hz / tuning_hz)
+def midi_pitch(hz: np.ndarray) -> np.ndarray:
+    """Return the fractional MIDI numbers of frequencies in Hz, with A4 at 440 Hz."""
+    return 69 + 12 * np.log2(hz / STANDARD_HZ)
 
 
 def _estimated(found: list[Segment], contour: Contour) -> float:
