@@ -23,22 +23,15 @@ from stemsplit.networks.layers.mamba2 import Mamba2
 from stemsplit.networks.layers.norm import RMS_EPS, group_norm
 
 LONGEST_CHUNK = 256
-"""Steps of the longest chunk: the default of mamba-ssm."""
+"""Steps of the longest chunk: the default of mamba-ssm. Shorter sequences are a single chunk."""
 
 SCAN_MODULE, CONV_MODULE = "mamba_ssm.ops.triton.ssd_combined", "causal_conv1d"
 
 
 class MambaBackend:
-    """The backend that uses mamba-ssm. See `contract.Backend`.
-
-    Args:
-        chunk_steps: steps of a chunk; by default the power of two that holds the sequence, but at most 256.
-    """
+    """The backend that uses mamba-ssm. See `contract.Backend`."""
 
     name = "mamba"
-
-    def __init__(self, chunk_steps: int | None = None) -> None:
-        self.chunk_steps = chunk_steps
 
     def missing(self, device: torch.device) -> str | None:
         """Return None if mamba-ssm works on this device, otherwise the reason in one line."""
@@ -50,7 +43,7 @@ class MambaBackend:
 
     def bind(self, layer: nn.Module) -> Bound | None:
         """Pack the weights of a bidirectional block in float32. Copies in other types are made when they are needed."""
-        return MambaBlock(layer, self.chunk_steps) if isinstance(layer, ResidualBiMamba) else None
+        return MambaBlock(layer) if isinstance(layer, ResidualBiMamba) else None
 
 
 @cache
@@ -69,10 +62,9 @@ def import_problem() -> str | None:
 class MambaBlock:
     """A bound block: rows (N, L, D) → rows (N, L, D) of the same type."""
 
-    def __init__(self, block: ResidualBiMamba, chunk_steps: int | None) -> None:
+    def __init__(self, block: ResidualBiMamba) -> None:
         self.scan = import_module(SCAN_MODULE).mamba_chunk_scan_combined
         self.conv = import_module(CONV_MODULE).causal_conv1d_fn if find_spec(CONV_MODULE) else None
-        self.chunk_steps = chunk_steps
         with torch.no_grad():
             self.weights = {torch.float32: _weights(block)}
 
@@ -103,7 +95,7 @@ class MambaBlock:
             weights["rate"],
             b.reshape(n, length, 1, state),
             c.reshape(n, length, 1, state),
-            self.chunk_steps or min(LONGEST_CHUNK, max(16, 1 << (length - 1).bit_length())),
+            min(LONGEST_CHUNK, max(16, 1 << (length - 1).bit_length())),  # the power of two that holds the sequence
             D=weights["skip"],
             z=z.reshape(n, length, heads, -1),
             dt_bias=weights["dt_bias"],
