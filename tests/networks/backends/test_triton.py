@@ -18,11 +18,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stemsplit import networks
+from stemsplit.networks import kernels
 from stemsplit.networks.backends import triton as ssd_triton
 from stemsplit.networks.backends.triton import FLOAT32, SMALLER, Settings, TritonBackend
 from stemsplit.networks.bsmamba import BSMambaConfig, bimamba_of
-from stemsplit.networks.layers import mamba2 as ssd
+from stemsplit.networks.kernels.ssd import ssd_recurrence
+from stemsplit.networks.layers import mamba2
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
 
 CPU = torch.device("cpu")
@@ -49,7 +50,7 @@ def truth(made: ResidualBiMamba, rows: Tensor) -> Tensor:
     """The unfused block in float64 by the recurrence, step after step."""
     wide = copy.deepcopy(made).double()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ssd, "ssd_chunked", ssd.ssd_recurrence)
+        patch.setattr(mamba2, "ssd_chunked", ssd_recurrence)
         return wide.forward_unfused(rows.double())
 
 
@@ -198,7 +199,7 @@ def test_out_of_shared_memory_the_pieces_shrink_once_and_stay_small(monkeypatch:
     names = ("short_kernel", "share_kernel", "scan_kernel", "out_kernel")
     fake = SimpleNamespace(**dict.fromkeys(names, Kernel()))
     monkeypatch.setitem(sys.modules, "stemsplit.networks.kernels.triton", fake)
-    monkeypatch.setattr(networks, "ssd_kernels", fake, raising=False)
+    monkeypatch.setattr(kernels, "triton", fake, raising=False)
     bound, limit = TritonBackend(FLOAT32).bind(block()), 16
     bound(torch.randn(1, 30, 8))
     assert tried == [32, 16, 16, 16]
