@@ -40,7 +40,7 @@ class NativeKernels(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def _load(path: Path) -> ModuleType:
-    """The builder by itself: importing the package would need its dependencies."""
+    """Load the builder by itself: importing the package would need its dependencies."""
     spec = importlib.util.spec_from_file_location("stemsplit_native_build", path)
     assert spec is not None
     assert spec.loader is not None
@@ -50,7 +50,7 @@ def _load(path: Path) -> ModuleType:
 
 
 def _platform() -> str:
-    """This platform's own tag; manylinux is for those who build on an old system to claim."""
+    """Return this platform's own tag; manylinux is for those who build on an old system to claim."""
     return next(
         tag.platform for tag in sys_tags() if "manylinux" not in tag.platform and "musllinux" not in tag.platform
     )

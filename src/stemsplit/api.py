@@ -97,7 +97,8 @@ def separate(
         two_stems: this stem, and all others together as "no_<stem>".
         mix: more outputs, each as "NAME=drums+bass".
         exact_sum: let the stems add up to the source, by giving `other` what is left.
-        chunk_seconds, overlap: the network's own by default; overlap is a fraction of a chunk.
+        chunk_seconds: how much the network hears at once; its own by default.
+        overlap: the fraction of a chunk that the next one repeats; the network's own by default.
         batch_size: chunks at once: speed and memory only.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
@@ -127,7 +128,7 @@ def separate(
 
 
 def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") -> SeparatorNetwork:
-    """The network that a reference names, on a device; for `separate(model=…)`.
+    """Load the network that a reference names onto a device; for `separate(model=…)`.
 
     Raises: UnknownModelError, ModelError, DeviceError.
     """
@@ -174,7 +175,8 @@ def extract_melody(
         model: a reference as for `stemsplit melody --model`, or a network from `load_melody_network`.
         separator: what separates the vocals first: a reference, or a network from `load_network`.
         hop_ms: from one frame of the contour to the next; frame i is centred at i · hop_ms.
-        fmin, fmax: only pitches in between, in Hz.
+        fmin: the lowest pitch, in Hz; the network's own by default.
+        fmax: the highest pitch, in Hz; the network's own by default.
         voicing_threshold: frames are sung from this probability on; the model's own by default.
         smooth: viterbi, median or none.
         tuning: A4 in Hz for the notes; estimated by default.
@@ -203,7 +205,7 @@ def extract_melody(
 
 
 def load_melody_network(reference: str | Path = DEFAULT_MELODY_MODEL, device: str = "auto") -> MelodyNetwork:
-    """The melody network that a reference names, on a device; for `extract_melody(model=…)`.
+    """Load the melody network that a reference names onto a device; for `extract_melody(model=…)`.
 
     Raises: UnknownModelError, UsageError if it is a separator, ModelError, DeviceError.
     """

@@ -72,7 +72,7 @@ def examine(model: str = DEFAULT_MODEL, device: str = "auto") -> Iterator[Findin
 
 
 def versions() -> Iterator[Finding]:
-    """This program, Python, and the packages that it stands on."""
+    """Report this program, Python, and the packages that it stands on."""
     section = "Versions"
     yield Finding(section, "stemsplit", __version__)
     yield Finding(section, "Python", f"{platform.python_version()} on {platform.platform()}")
@@ -110,7 +110,7 @@ def _there_and_back(path: Path, name: str, noise: np.ndarray) -> int:
 
 
 def decoders() -> Iterator[Finding]:
-    """What FFmpeg's decoders, which come with PyAV, add to libsndfile's."""
+    """Report what FFmpeg's decoders, which come with PyAV, add to libsndfile's."""
     import av
 
     version = ".".join(str(part) for part in av.library_versions["libavcodec"])
@@ -121,7 +121,7 @@ def decoders() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-    """What torch can compute on, and why not on more."""
+    """Report what torch can compute on, and why not on more."""
     section = "Devices"
     here = available_devices()
     for name in here:
@@ -208,7 +208,7 @@ def _writable(name: str, folder: Path, variable: str) -> Finding:
 
 
 def models() -> Iterator[Finding]:
-    """The catalog: what is here."""
+    """Report which models of the catalog are here."""
     for name in model_names():
         local = card(name).local
         text = {"shipped": "comes with stemsplit", "cached": "in the cache"}.get(local, local)

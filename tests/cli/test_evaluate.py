@@ -19,7 +19,7 @@ from stemsplit.evaluation.folders import SongFolder, find_songs
 from stemsplit.evaluation.scores import SongScore, StemScore
 from stemsplit.evaluation.separator import published_sdr, score_separator
 from stemsplit.evaluation.sheet import ScoreSheet, as_json, key_of
-from stemsplit.evaluation.songs import evaluate_folders
+from stemsplit.evaluation.songs import evaluate_song, pair_songs
 from stemsplit.options import SeparateOptions
 
 RATE = 44100
@@ -112,10 +112,11 @@ def test_estimates_of_musdb_are_found(tmp_path: Path, place: str) -> None:
     tree = write_tree(tmp_path / "musdb", seconds=1.0)
     for song, sounds in tree.items():
         write_song(tmp_path / place.format(song=song) / "vocals.wav", 0.9 * sounds["vocals"], RATE, "FLOAT")
-    found = evaluate_folders(tmp_path / "musdb", tmp_path / "mine")
-    assert [song.song for song in found.songs] == ["Song 0", "Song 1"]
-    assert found.songs[1].stems[0].sdr_db == pytest.approx(20, abs=1e-4)
-    assert len(found.missing) == 6
+    pairs, missing = pair_songs(tmp_path / "musdb", tmp_path / "mine")
+    songs = [evaluate_song(pair) for pair in pairs]
+    assert [song.song for song in songs] == ["Song 0", "Song 1"]
+    assert songs[1].stems[0].sdr_db == pytest.approx(20, abs=1e-4)
+    assert len(missing) == 6
 
 
 def test_the_command_scores_a_model_and_goes_on_where_it_was(

@@ -252,6 +252,20 @@ def test_tags_go_along(tmp_path: Path, sound: Sound) -> None:
     assert mutagen.File(stems["vocals"])["artist"] == ["Björk"]
 
 
+def test_tags_that_a_stem_cannot_hold_are_a_warning(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mutagen
+
+    song = write_song(tmp_path / "song.flac", sound(2, 9000))
+    tagged = mutagen.File(song)
+    tagged["title"] = "Sun"
+    tagged.save()
+    monkeypatch.setattr("stemsplit.audio.tags._ID3_LIMIT", 0)
+    _, _, warnings = split(song, stems="vocals", format="wav")
+    assert any("vocals.wav: tags could not be written" in warning for warning in warnings)
+
+
 # --- whole or not at all
 
 

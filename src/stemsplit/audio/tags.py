@@ -98,7 +98,7 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
         if isinstance(error.__context__, OSError):  # mutagen wraps errors of the disk in errors of its own
             raise error.__context__ from error
         if warn is not None:
-            warn(f"{target.name}: tags could not be written ({_reason(error)})")
+            warn(f"tags could not be written ({_reason(error)})")
 
 
 def _fields(tags: Any) -> dict[str, tuple[str, ...]]:

@@ -139,9 +139,13 @@ class StemWriter:
         self._encoder.finish()
         self._file.close()
         if self.tags is not None:
-            write_tags(self._partial, self.tags, self.format, self._warn)
+            write_tags(self._partial, self.tags, self.format, self._warn_of_the_stem)
         put_in_place(self._partial, self.target)
         self._partial = None
+
+    def _warn_of_the_stem(self, message: str) -> None:
+        if self._warn is not None:
+            self._warn(f"{self.target.name}: {message}")
 
     def _discard(self) -> None:
         if self._partial is None:

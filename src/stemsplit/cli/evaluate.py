@@ -227,7 +227,7 @@ def _separated(
 
 
 def _job(folder: SongFolder) -> Job:
-    """A song as progress bars know it."""
+    """Return a song as progress bars know it."""
     from stemsplit.runs.jobs import Job
 
     first = folder.mixture or next(iter(folder.stems.values()), folder.path)

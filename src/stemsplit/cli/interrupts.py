@@ -45,7 +45,7 @@ def interruptible() -> Iterator[None]:
 
 
 def pending() -> BaseException | None:
-    """The signal that came, also when it came inside a C callback, which cannot pass an exception on."""
+    """Return the signal that came, also when it came inside a C callback, which cannot pass an exception on."""
     return _pending[0] if _pending else None
 
 

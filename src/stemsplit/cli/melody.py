@@ -222,7 +222,7 @@ def _put_lines(lines: Iterable[str]) -> None:
 
 
 def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> Reader:
-    """The melody model, and unless the inputs are voices the separator, loaded; with -v their figures are told."""
+    """Load the melody model, and the separator unless the inputs are voices; with -v their figures are told."""
     from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.melody.reader import decoding_for, make_reader
     from stemsplit.weights.model import load_model

@@ -163,7 +163,7 @@ def _located(reference: str, quiet: bool) -> ModelFiles:
 
 
 def _card(reference: str) -> ModelCard:
-    """The card of a catalog name without a download, or of anything that can be located."""
+    """Return the card of a catalog name without a download, or of anything that can be located."""
     from stemsplit.weights.card import CONFIG_NAME, read_card
     from stemsplit.weights.catalog import card, locate
 

@@ -30,10 +30,12 @@ class Bars(Lines):
         )
 
     def on_start(self, job: Job, seconds: float | None) -> None:
+        """Show a bar for the song."""
         self._started = time.monotonic()
         self._song = self._bars.add_task(_short(job.track), total=seconds or None, speed="")
 
     def on_progress(self, job: Job, seconds: float) -> None:
+        """Move the song's bar, and that of all songs."""
         super().on_progress(job, seconds)
         rate = speed(seconds, time.monotonic() - self._started)
         self._bars.update(self._song, completed=seconds, speed=rate)
@@ -43,6 +45,7 @@ class Bars(Lines):
             self._bars.update(self._all, completed=self._over + min(seconds, self._seconds[job.name]), speed=rate)
 
     def on_outcome(self, outcome: Outcome) -> None:
+        """Take the song's bar away and say what became of it."""
         super().on_outcome(outcome)
         if self._song is not None:
             self._bars.remove_task(self._song)

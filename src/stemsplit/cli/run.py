@@ -55,7 +55,7 @@ def find(paths: Sequence[Path], output: Path, *, stem: str | None = None) -> tup
 
 
 def find_one(paths: Sequence[Path]) -> Input:
-    """The input of a pipe. Raises: UsageError if there are several."""
+    """Return the input of a pipe. Raises: UsageError if there are several."""
     found = find(paths, STREAM)
     if len(found) != 1:
         raise UsageError(f"-o - takes one input, not {len(found)}: name a folder instead")
@@ -120,7 +120,7 @@ def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Itera
 def one_job(
     found: Input, raw: str | None, screen: Screen
 ) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
-    """The job of a pipe, which has no targets, and what to tell about progress and warnings."""
+    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings."""
     from stemsplit.runs.jobs import Job
 
     with ExitStack() as stack:
@@ -131,7 +131,7 @@ def one_job(
 
 
 def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
-    """The job with standard input copied to where decoders can seek in it, if that is its source."""
+    """Yield the job; standard input, if that is its source, is copied to where decoders can seek in it."""
     if job.source != STREAM:
         return job
     from stemsplit.audio import parse_raw, spool_stdin
@@ -144,7 +144,7 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
 
 
 def as_json(outcome: Outcome, figures: Sequence[str]) -> dict[str, Any]:
-    """An outcome as a JSON object; `figures` are keys of the manifest that the command puts into it."""
+    """Return an outcome as a JSON object; `figures` are keys of the manifest that the command puts into it."""
     error = outcome.error
     manifest = outcome.manifest or {}
     return {

@@ -66,7 +66,7 @@ class Screen:
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
-        """A sign of life for a person while something takes a moment."""
+        """Show a person a sign of life while something takes a moment."""
         if self.quiet or not is_watched():
             yield
             return
@@ -77,7 +77,7 @@ class Screen:
 
     @contextmanager
     def downloading(self, name: str) -> Iterator[Callable[[int, int | None], None] | None]:
-        """A bar for a download; what it yields is told the bytes so far and the total. Only a person sees it."""
+        """Show a person a bar for a download; what it yields is told the bytes so far and the total."""
         if self.quiet or not is_watched():
             yield None
             return
@@ -102,7 +102,7 @@ class Screen:
             bar.stop()
 
     def table(self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-        """A table for a person."""
+        """Show a person a table."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -138,7 +138,7 @@ class Lines:
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table as data on stdout: aligned columns, two spaces apart, whatever the width; > is to the right."""
+    """Print a table as data on stdout: aligned columns, two spaces apart, whatever the width; > is to the right."""
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     for row in [tuple(column.lstrip(">") for column in columns), *rows]:
         cells = [

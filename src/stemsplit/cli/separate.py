@@ -235,7 +235,7 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
 
 
 def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
-    """The separator of a run, loaded; with -v its figures are told."""
+    """Load the separator of a run; with -v its figures are told."""
     from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.separation.separator import make_separator
     from stemsplit.weights.model import load_model

@@ -36,9 +36,12 @@ class RunOptions(Protocol):
     """What a run needs to know of the request."""
 
     @property
-    def output(self) -> Path: ...  # the folder that everything goes into
+    def output(self) -> Path:
+        """The folder that everything goes into."""
+
     @property
-    def force(self) -> bool: ...  # whether to do again what is done already
+    def force(self) -> bool:
+        """Whether to do again what is done already."""
 
 
 class Work(Protocol):
@@ -186,7 +189,7 @@ def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
 
 
 def skipped(job: Job) -> Outcome:
-    """The outcome of a job whose outputs are there already."""
+    """Return the outcome of a job whose outputs are there already."""
     manifest = read_manifest(job.manifest) or {}
     return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
 

@@ -141,7 +141,7 @@ def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> For
 
 
 def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, Any]:
-    """What, next to input and model, decides over the written bytes."""
+    """Return what decides over the written bytes besides input and model."""
     stems = separator.model.network.config.stems
     outputs = {
         output.name: {

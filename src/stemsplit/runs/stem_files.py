@@ -73,7 +73,9 @@ def stem_files(
     Raises: OutputError.
     """
     with new_folders_removed_on_error(targets.values()), ExitStack() as stack:
-        writers = [stack.enter_context(_writer(targets[o.name], form, (tags or {}).get(o.name))) for o in outputs]
+        writers = [
+            stack.enter_context(_writer(targets[o.name], form, (tags or {}).get(o.name), on_warning)) for o in outputs
+        ]
         encode = stack.enter_context(_encoding(writers))
         # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
         final = stack.enter_context(
@@ -187,7 +189,7 @@ class Final:
         self.peaks = np.zeros(len(self.outputs))
 
     def report(self, on_warning: Warn) -> Levels:
-        """The levels, and a warning where they are not what one expects."""
+        """Return the levels, and warn where they are not what one expects."""
         if self.gain != 1.0:
             decibels = -20 * math.log10(self.gain)
             bits = f"{self.form.bit_depth} bits" if self.form.bit_depth.isdigit() else self.form.format
@@ -213,7 +215,7 @@ class Final:
         return final
 
     def _on_grid(self, samples: np.ndarray) -> np.ndarray:
-        """Rounded to what the format can hold."""
+        """Round to what the format can hold."""
         if self.form.bit_depth not in FULL_SCALE:
             return samples
         integers, _ = quantize(samples, self.form.bit_depth)
@@ -246,7 +248,7 @@ class _Kept:
             self._mixture.write(block.mixture)
 
     def gain(self) -> float:
-        """The one gain for what has been written."""
+        """Return the one gain for what has been written."""
         depth = self._form.bit_depth
         # Room for the roundings of all stems, which with an exact sum end up in one of them.
         margin = (len(self._outputs) + 1) / FULL_SCALE[depth] if self._form.exact_sum else 0.0
@@ -260,7 +262,7 @@ class _Kept:
             yield Rendered(np.stack(parts), None if mixtures is None else next(mixtures))
 
 
-def _writer(target: Path, form: Form, tags: Tags | None) -> StemWriter:
+def _writer(target: Path, form: Form, tags: Tags | None, warn: Warn) -> StemWriter:
     return StemWriter(
-        target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags
+        target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags, warn=warn
     )

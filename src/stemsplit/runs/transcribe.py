@@ -113,7 +113,7 @@ def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | 
 
 
 def melody_settings(reader: Reader, options: MelodyOptions) -> dict[str, Any]:
-    """What, next to input and model, decides over the written bytes."""
+    """Return what decides over the written bytes besides input and model."""
     separator = reader.separator
     return {
         "separator": None if separator is None else separator.model.sha256,

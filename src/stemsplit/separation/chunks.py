@@ -144,7 +144,7 @@ class OverlapAdd:
 
 
 def _pad(samples: np.ndarray, chunk_samples: int) -> np.ndarray:
-    """The end filled to a whole chunk: mirrored where there is enough to mirror, else with silence."""
+    """Fill the end to a whole chunk: mirrored where there is enough to mirror, else with silence."""
     missing = chunk_samples - samples.shape[-1]
     if samples.shape[-1] > chunk_samples // 2:
         return np.pad(samples, ((0, 0), (0, missing)), mode="reflect")

@@ -26,7 +26,7 @@ class Source:
 
 
 def file_source(info: AudioInfo) -> Source:
-    """A file as something to read."""
+    """Return a file as something to read."""
 
     def read(warn: Warn | None) -> Iterator[np.ndarray]:
         return blocks(info, warn=warn)
@@ -35,7 +35,7 @@ def file_source(info: AudioInfo) -> Source:
 
 
 def open_source(source: str | Path | np.ndarray, sample_rate: int | None) -> tuple[Source, str]:
-    """A file, or float samples (channels, n) or (n,) at `sample_rate` Hz, and the bit depth that keeps what it holds.
+    """Return a file, or float samples (channels, n) or (n,) at `sample_rate` Hz, and the bit depth it needs.
 
     Raises: AudioError and its kinds for a file; UsageError for an array that is no audio, EmptyAudioError.
     """

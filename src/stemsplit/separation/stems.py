@@ -35,7 +35,7 @@ def select(
     mix: Sequence[str] = (),
     exact_sum: bool = False,
 ) -> tuple[Output, ...]:
-    """The outputs for a request, in the order asked for; all stems of the model if nothing is asked.
+    """Return the outputs for a request, in the order asked for; all stems of the model if nothing is asked.
 
     Args:
         model_stems: in the order of the network's output.
@@ -105,13 +105,13 @@ def fold_residual(outputs: Sequence[Output], blocks: np.ndarray, mixture: np.nda
         raise ValueError("these outputs do not hold the mixture: select them with exact_sum")
     taker = next(index for index in parts if outputs[index].residual)
     others = [index for index in parts if index != taker]
-    folded = blocks.copy()
+    folded: np.ndarray = blocks.copy()
     folded[taker] = mixture.astype(np.float64) - blocks[others].sum(axis=0, dtype=np.float64)
     return folded
 
 
 def _two(stem: str, model_stems: Sequence[str], exact_sum: bool) -> list[Output]:
-    """A stem and its complement; for a model with one stem that is the residual itself."""
+    """Return a stem and its complement; for a model with one stem that is the residual itself."""
     rest = [name for name in model_stems if name != stem]
     complement = _output(f"no_{stem}", rest, model_stems, exact_sum)
     return [
@@ -150,7 +150,7 @@ def _names(text: str | Sequence[str], separator: str) -> list[str]:
 
 
 def _partition(outputs: Sequence[Output]) -> range:
-    """The leading outputs that hold every stem, and the residual, exactly once; empty if there are none."""
+    """Return the leading outputs that hold every stem, and the residual, exactly once; empty if there are none."""
     for count in range(1, len(outputs) + 1):
         if _is_partition(outputs[:count]):
             return range(count)

@@ -54,7 +54,7 @@ def chunking_for(
     overlap: float | None = None,
     batch_size: int = 1,
 ) -> Chunking:
-    """The network's own chunking, with what the user chose in its place.
+    """Return the network's own chunking, with what the user chose in its place.
 
     Raises:
         UsageError: a number outside its range, or a chunk shorter than the network's shortest.
@@ -176,7 +176,7 @@ def _require_finite(chunk: Chunk, estimate: np.ndarray, sample_rate: int) -> Non
 
 
 def _checked(blocks: Iterable[np.ndarray], channels: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """What the network may see: float32 (channels, n), all finite."""
+    """Return what the network may see: float32 (channels, n), all finite."""
     position = 0
     for block in blocks:
         if block.ndim != 2 or len(block) != channels:
@@ -190,7 +190,7 @@ def _checked(blocks: Iterable[np.ndarray], channels: int, sample_rate: int) -> I
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last one shorter (itertools.batched of Python 3.12)."""
+    """Yield lists of `size` items, the last one shorter (itertools.batched of Python 3.12)."""
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch

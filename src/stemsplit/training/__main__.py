@@ -1,4 +1,4 @@
-"""`python -m stemsplit.training RECIPE.toml`: `stemsplit train` for machines that have only PyTorch and numpy.
+"""`python -m stemsplit.training RECIPE.toml`: `stemsplit train` with PyTorch, numpy and safetensors alone.
 
 Events go to stdout as JSON lines. The last line names what the run left. Exit codes are those of `stemsplit`.
 """

@@ -67,7 +67,7 @@ class MelodyRecipe:
         return self.mixing.crop_seconds
 
     def phases(self) -> Iterator[MelodyRecipe]:
-        """The runs that make up this one, in order."""
+        """Return the runs that make up this one, in order."""
         if self.start == "pretrained":
             steps = self.pretraining_steps
             schedule = replace(self.schedule, steps=steps, decay_steps=steps // 2)
@@ -75,7 +75,7 @@ class MelodyRecipe:
         yield self
 
     def build(self) -> nn.Module:
-        """A fresh network, or the small one that trains the 1-D CNN alone."""
+        """Return a fresh network, or the small one that trains the 1-D CNN alone."""
         if self.probe:
             return PitchProbe(self.network)
         network = MelodyCNN(self.network)

@@ -54,7 +54,7 @@ def load_recipe(path: Path) -> Recipe | MelodyRecipe:
         raise UsageError(f"{path}: {error.args[0] if error.args else error}") from error
 
 
-def _recipe(values: dict[str, Any]) -> Any:
+def _recipe(values: dict[str, Any]) -> Recipe | MelodyRecipe:
     if (kind := values.pop("kind", "separator")) not in KINDS:
         raise ValueError(f"kind is {' or '.join(KINDS)}, not {kind}")
     chosen = KINDS[kind]
@@ -69,7 +69,8 @@ def _recipe(values: dict[str, Any]) -> Any:
     }
     paths = {key: _paths(values.pop(key), key) for key in PATHS if key in values}
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return _build(chosen.recipe, {**values, **lists, **paths, **parts})
+    recipe: Recipe | MelodyRecipe = _build(chosen.recipe, {**values, **lists, **paths, **parts})
+    return recipe
 
 
 def _paths(value: str | list[str], key: str) -> Path | tuple[Path, ...]:

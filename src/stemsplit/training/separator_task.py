@@ -79,7 +79,7 @@ class Recipe:
         return self.mixing.crop_seconds
 
     def phases(self) -> Iterator[Recipe]:
-        """The runs that make up this one: itself."""
+        """Return the runs that make up this one: itself."""
         yield self
 
     def build(self) -> nn.Module:
@@ -91,7 +91,7 @@ class Recipe:
         return draw_batch(self._library, self.network.stems, size, self.mixing, self.network.sample_rate, rng)
 
     def loss_of(self, network: TrainableSeparator, *batch: Tensor) -> Tensor:
-        """The loss in dB on a `data.Batch`, or its first array alone; what is merged counts as vocals and the rest."""
+        """Return the loss in dB on a `data.Batch`, or its first array alone; merged items count as vocals and rest."""
         stems, merged, octaves = (*batch, None, None)[:3]
         assert stems is not None
         gains = partial(filter_gains, octaves) if octaves is not None and self.mixing.equalise_db else None

@@ -30,7 +30,7 @@ def cache_dir() -> Path:
     chosen = os.environ.get("STEMSPLIT_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    import platformdirs  # here: to train, PyTorch and numpy are enough
+    import platformdirs  # here: to train, PyTorch, numpy and safetensors are enough
 
     return Path(platformdirs.user_cache_dir("stemsplit", appauthor=False))
 

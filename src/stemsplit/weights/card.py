@@ -46,7 +46,7 @@ class ModelCard:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in a config.json.
+    """Read the JSON object in a config.json.
 
     Raises: CheckpointError if it is no model's config.
     """
@@ -65,7 +65,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def weights_file(folder: Path) -> Path:
-    """The weights that the folder's config.json names; the file may be missing.
+    """Return the weights that the folder's config.json names; the file may be missing.
 
     Raises: CheckpointError if the name leaves the folder.
     """
@@ -73,7 +73,7 @@ def weights_file(folder: Path) -> Path:
 
 
 def weights_name(config: dict[str, Any], where: str) -> str:
-    """The file name of the weights. `where` is for the message."""
+    """Return the file name of the weights. `where` is for the message."""
     name = config.get("weights", {}).get("file") or WEIGHTS_NAME
     if not isinstance(name, str) or Path(name).name != name or "\\" in name or name in (".", ".."):
         raise CheckpointError(f"{where}: the weights' file must be a name in the same folder, not {name!r}.")
@@ -81,7 +81,7 @@ def weights_name(config: dict[str, Any], where: str) -> str:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The card of the model in a folder.
+    """Read the card of the model in a folder.
 
     Raises: CheckpointError if config.json is missing or malformed.
     """

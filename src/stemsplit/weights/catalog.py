@@ -86,14 +86,14 @@ def locate(
 
 
 def models_dir() -> Path:
-    """The folder of the models that ship: stemsplit/models in a wheel, models/ in the repository."""
+    """Return the folder of the models that ship: stemsplit/models in a wheel, models/ in the repository."""
     package = Path(__file__).parents[1]
     inside = package / "models"
     return inside if inside.is_dir() else package.parents[1] / "models"
 
 
 def model_names() -> list[str]:
-    """The catalog's names, sorted."""
+    """Return the catalog's names, sorted."""
     return sorted(config.parent.name for config in models_dir().glob(f"*/{CONFIG_NAME}"))
 
 
@@ -103,7 +103,7 @@ def list_models() -> list[ModelCard]:
 
 
 def card(name: str) -> ModelCard:
-    """What is known of a catalog model. For any other model use `read_card` on its folder.
+    """Return what is known of a catalog model. For any other model use `read_card` on its folder.
 
     Raises: UnknownModelError.
     """
@@ -143,7 +143,7 @@ def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint
 
 
 def _from_described(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
-    """A folder with a config.json: its weights lie there, or the config says where they come from."""
+    """Locate a folder with a config.json: its weights lie there, or the config says where they come from."""
     config = read_config(folder / CONFIG_NAME)
     weights = folder / weights_name(config, str(folder))
     if weights.is_file():
@@ -155,7 +155,7 @@ def _from_described(reference: str, folder: Path, offline: bool, progress: Progr
 
 
 def _named_path(folder: Path, weights: Path) -> Path:
-    """What a user calls the model in a folder: the folder, unless a pickle in it is still to be converted."""
+    """Return what a user calls the model in a folder: the folder, unless a pickle in it is still to be converted."""
     return weights if weights.suffix.lower() in CHECKPOINT_SUFFIXES else folder
 
 
@@ -234,7 +234,7 @@ def _download_config(url: str, offline: bool) -> dict[str, Any]:
 
 
 def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
-    """The hash that a config states for a weights file, if it speaks of that file."""
+    """Return the hash that a config states for a weights file, if it speaks of that file."""
     weights = config.get("weights", {})
     return weights.get("sha256") if weights.get("file", WEIGHTS_NAME) == file_name else None
 

@@ -99,7 +99,7 @@ def _publishable_weights(folder: Path, config: dict[str, Any]) -> Path:
 
 
 def _described(config: dict[str, Any], weights: Path) -> dict[str, Any]:
-    """The weights' part of config.json, with what a downloader compares."""
+    """Return the weights' part of config.json, with what a downloader compares."""
     kept = {key: value for key, value in config.get("weights", {}).items() if key != "url"}
     return {**kept, "file": weights.name, "size": weights.stat().st_size, "sha256": sha256_of(weights)}
 
@@ -113,7 +113,7 @@ def _model_card(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _front_matter(config: dict[str, Any]) -> str:
-    """The Hub's metadata. A licence that it has no identifier for is "other" with the name beside it."""
+    """Return the Hub's metadata. A licence that it has no identifier for is "other" with the name beside it."""
     stated = str(config.get("license") or "not stated")
     known = re.fullmatch(r"[a-z0-9.-]+", stated.lower()) is not None
     licence = f"license: {stated.lower()}" if known else f"license: other\nlicense_name: {_slug(stated)}"
@@ -148,7 +148,7 @@ def _upload(
     token: str | None,
     endpoint: str | None,
 ) -> str:
-    """The commit that the upload became."""
+    """Return the commit that the upload became."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint_of(endpoint), token=token, library_name="stemsplit")

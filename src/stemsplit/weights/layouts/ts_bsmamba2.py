@@ -134,12 +134,12 @@ def _flat(key: str, ours: Tensor) -> _Place:
 
 
 def _pointwise(key: str, ours: Tensor) -> _Place:
-    """A 1×1 convolution there, a linear map here: outputs first, then all that is read."""
+    """Turn a 1×1 convolution there into a linear map here: outputs first, then all that is read."""
     return _Place(key, ours, (ours.shape[0], ours[0].numel(), 1))
 
 
 def _rows(key: str, ours: Tensor) -> _Place:
-    """A 1×1 convolution in groups there: outputs of all groups first, then what one group reads."""
+    """Split a 1×1 convolution in groups there: outputs of all groups first, then what one group reads."""
     return _Place(key, ours, (ours[..., 0].numel(), ours.shape[-1], 1))
 
 
