@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,7 +51,9 @@ def _load(path: Path) -> ModuleType:
 
 
 def _platform() -> str:
-    """Return this platform's own tag; manylinux is for those who build on an old system to claim."""
-    return next(
+    """Return this platform's own tag; manylinux is for auditwheel to claim, which looks at what the library needs."""
+    platform = next(
         tag.platform for tag in sys_tags() if "manylinux" not in tag.platform and "musllinux" not in tag.platform
     )
+    oldest_macos = os.environ.get("MACOSX_DEPLOYMENT_TARGET", "").replace(".", "_")
+    return re.sub(r"^macosx_\d+_\d+", f"macosx_{oldest_macos}", platform) if oldest_macos else platform

@@ -41,15 +41,10 @@ def first_chunk(self, mixture):
 marks = []
 mark("python")
 from stemsplit.cli import main
-try:
-    from stemsplit.startup import quick_imports
-except ImportError:
-    from contextlib import nullcontext as quick_imports
 mark("import stemsplit.cli")
-with quick_imports():
-    import torch
-    mark("import torch")
-    import stemsplit.runs.separate, stemsplit.cli.progress, stemsplit.networks.backends.native
+import torch
+mark("import torch")
+import stemsplit.runs.separate, stemsplit.cli.progress, stemsplit.networks.backends.native
 import stemsplit.separation.inference
 stemsplit.separation.inference.Inference.__call__ = stemsplit.separation.inference.Inference.once = first_chunk
 mark("the other imports")

@@ -225,7 +225,8 @@ def test_a_reader_that_goes_away_ends_it_quietly(sound: Sound, tiny: str, argume
     assert process.stdout.read(8)
     process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == b""
+    with process.stderr:
+        assert process.stderr.read() == b""
     assert process.wait() == 141
     assert not Path("separated/c").exists()
 
@@ -306,7 +307,8 @@ def terminal() -> Terminal:
         except OSError:  # Linux says EIO where others say end of file
             pass
         assert process.stdout is not None
-        out = process.stdout.read().decode()
+        with process.stdout:
+            out = process.stdout.read().decode()
         os.close(ours)
         return process.wait(), out, screen.decode()
 

@@ -205,7 +205,8 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     assert process.stdout.read(4) == b"time"
     process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == b""
+    with process.stderr:
+        assert process.stderr.read() == b""
     assert process.wait() == 141
 
 

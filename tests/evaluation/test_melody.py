@@ -63,6 +63,7 @@ def test_each_figure_counts_what_it_says(estimate: list[float], expected: list[f
     assert figures(score) == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:mir_eval")
 @settings(deadline=None, max_examples=20)
 @given(
     true=st.lists(st.sampled_from([0.0, 100.0, 220.0, 440.0]), min_size=2, max_size=20),

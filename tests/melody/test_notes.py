@@ -313,7 +313,8 @@ def test_the_table(tmp_path: Path) -> None:
     path = tmp_path / "新" / "a,b.notes.csv"
     notes = find_notes(contour_of(np.concatenate([pause(0.5), held(61.1, 0.3), pause(0.1), held(59, 0.2)])))
     write_notes(path, notes)
-    rows = list(csv.DictReader(path.open(newline="")))
+    with path.open(newline="") as table:
+        rows = list(csv.DictReader(table))
     assert list(rows[0]) == ["onset", "duration", "midi", "name", "hz", "cents"]
     assert [row["name"] for row in rows] == ["C#4", "B3"]
     assert float(rows[0]["onset"]) == pytest.approx(0.5)

@@ -434,7 +434,7 @@ def test_a_killed_process_leaves_no_lock_and_its_bytes(server: FakeServer, targe
     while server.bytes_sent < 200_000 and time.monotonic() < deadline:
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.communicate()
     server.files["/weights.ckpt"].delay = 0
     assert download(url, target).sha256 == SHA256
     assert server.requests[-1].headers["range"].startswith("bytes=")

@@ -71,6 +71,7 @@ def test_gradients_go_through_torch() -> None:
     assert random.grad.abs().sum() > 0
 
 
+@pytest.mark.filterwarnings("ignore:The length of signal is shorter")
 @pytest.mark.parametrize(("hop", "length"), [(24, 500), (16, 20000)])
 def test_what_is_not_even_or_not_covered_is_left_to_torch(hop: int, length: int) -> None:
     random = spectra(500, 64, hop)

@@ -1,8 +1,8 @@
 """Every backend on a GPU: is it right, and how fast is it? One command, a few minutes, one JSON file.
 
-    python benchmarks/cuda.py OUT                    check and time everything, write OUT/cuda.json
-    python benchmarks/cuda.py OUT --mamba FOLDER     with mamba-ssm's Triton kernels from an unpacked source archive
-    python benchmarks/cuda.py OUT --dry-run          the same steps with tiny sizes on the CPU
+    python benchmarks/gpu.py OUT                    check and time everything, write OUT/gpu.json
+    python benchmarks/gpu.py OUT --mamba FOLDER     with mamba-ssm's Triton kernels from an unpacked source archive
+    python benchmarks/gpu.py OUT --dry-run          the same steps with tiny sizes on the CPU
 
 Needs PyTorch, Triton and this repository, nothing else. Weights are random: they cost the same. Times are medians of
 warm repeats that take turns; "ms/s" is milliseconds per second of stereo audio, one pass without overlap for the
@@ -68,7 +68,7 @@ DRY = Plan(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder for cuda.json")
+    parser.add_argument("out", type=Path, help="folder for gpu.json")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes on the CPU; Triton is interpreted")
     parser.add_argument("--mamba", type=Path, help="folder that holds mamba_ssm/, where it is not installed")
     parser.add_argument("--minutes", type=float, help="steps that would start later are left out (9)")
@@ -108,7 +108,7 @@ def run(plan: Plan, out: Path, device_name: str, steps: list[str]) -> int:
             results["failed"].append(f"{name}: {type(error).__name__}: {str(error)[:500]}")
             traceback.print_exc()
         results.setdefault("seconds", {})[name] = round(time.monotonic() - started, 1)
-        (out / "cuda.json").write_text(json.dumps(results, indent=1))
+        (out / "gpu.json").write_text(json.dumps(results, indent=1))
         print(f"\n== {name}, {results['seconds'][name]} s", flush=True)
         for row in results.get(name, []):
             print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)

@@ -45,12 +45,12 @@ class AbsentBackend(TorchBackend):
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    monkeypatch.delitem(sys.modules, "cuda", raising=False)
-    import cuda
+    monkeypatch.delitem(sys.modules, "gpu", raising=False)
+    import gpu
 
-    return cuda
+    return gpu
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *offered: type[TorchBackend]) -> None:
@@ -61,34 +61,34 @@ def offer(monkeypatch: pytest.MonkeyPatch, *offered: type[TorchBackend]) -> None
 
 
 def test_every_step_is_taken_and_written(
-    cuda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     offer(monkeypatch, TorchBackend, AbsentBackend)
-    assert cuda.run(cuda.DRY, tmp_path / "new", "cpu", list(cuda.STEPS)) == 0
-    found = json.loads((tmp_path / "new" / "cuda.json").read_text())
+    assert gpu.run(gpu.DRY, tmp_path / "new", "cpu", list(gpu.STEPS)) == 0
+    found = json.loads((tmp_path / "new" / "gpu.json").read_text())
     assert found["failed"] == []
-    assert {row["length"] for row in found["correct"]} == set(cuda.DRY.lengths)
+    assert {row["length"] for row in found["correct"]} == set(gpu.DRY.lengths)
     assert all(row["ok"] for row in found["correct"])
     assert found["blocks"][0]["torch"] > 0
     assert found["networks"][0]["ms_per_second"] > 0
     assert found["streams"][0]["times_real_time"] > 0
-    assert set(found["seconds"]) == set(cuda.STEPS)
+    assert set(found["seconds"]) == set(gpu.STEPS)
     assert "without absent: it is elsewhere" in capsys.readouterr().out
 
 
-def test_a_wrong_backend_fails_the_run(cuda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_backend_fails_the_run(gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, TorchBackend, WrongBackend)
-    assert cuda.run(cuda.DRY, tmp_path, "cpu", ["correct"]) == 1
-    rows = json.loads((tmp_path / "cuda.json").read_text())["correct"]
+    assert gpu.run(gpu.DRY, tmp_path, "cpu", ["correct"]) == 1
+    rows = json.loads((tmp_path / "gpu.json").read_text())["correct"]
     assert {row["backend"] for row in rows if not row["ok"]} == {"wrong"}
 
 
 def test_a_backend_that_fails_leaves_the_others_their_times(
-    cuda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(monkeypatch, TorchBackend, FailingBackend)
-    cuda.run(cuda.DRY, tmp_path, "cpu", ["correct", "blocks", "networks"])
-    found = json.loads((tmp_path / "cuda.json").read_text())
+    gpu.run(gpu.DRY, tmp_path, "cpu", ["correct", "blocks", "networks"])
+    found = json.loads((tmp_path / "gpu.json").read_text())
     assert "no kernel" in found["correct"][-1]["error"]
     assert found["blocks"][0]["torch"] > 0
     assert "no kernel" in found["blocks"][0]["failing"]
@@ -96,30 +96,30 @@ def test_a_backend_that_fails_leaves_the_others_their_times(
 
 
 def test_a_step_that_fails_is_told_and_late_ones_are_left_out(
-    cuda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(monkeypatch, TorchBackend)
 
     def fail(bench: object) -> list[dict[str, object]]:
         raise ValueError("odd")
 
-    monkeypatch.setitem(cuda.STEPS, "sweep", fail)
-    assert cuda.run(cuda.DRY, tmp_path, "cpu", ["sweep", "blocks"]) == 1
-    found = json.loads((tmp_path / "cuda.json").read_text())
+    monkeypatch.setitem(gpu.STEPS, "sweep", fail)
+    assert gpu.run(gpu.DRY, tmp_path, "cpu", ["sweep", "blocks"]) == 1
+    found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["failed"] == ["sweep: ValueError: odd"]
     assert found["blocks"]
-    assert cuda.run(replace(cuda.DRY, minutes=-1.0), tmp_path, "cpu", ["blocks"]) == 1
+    assert gpu.run(replace(gpu.DRY, minutes=-1.0), tmp_path, "cpu", ["blocks"]) == 1
 
 
 def test_mamba_ssm_is_found_in_an_unpacked_archive(
-    cuda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mamba_ssm", None)  # put back afterwards
     package = tmp_path / "mamba_ssm"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('selective_scan_cuda')")
     (package / "unlikely.py").write_text("ANSWER = 42")
-    cuda.provide_mamba(tmp_path)
+    gpu.provide_mamba(tmp_path)
     from mamba_ssm import unlikely
 
     assert unlikely.ANSWER == 42
