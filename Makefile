@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test coverage check
+.PHONY: install demo test check
 
 install: .venv/installed
 
@@ -17,10 +17,7 @@ demo: install
 	$(BIN)/stemsplit demo --output demo
 
 test: install
-	$(BIN)/python -m pytest
-
-coverage: install
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --cov
 
 check: install
 	$(BIN)/ruff check .
