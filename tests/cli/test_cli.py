@@ -12,18 +12,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 import typer
+from said import Run
 from tiny import STEMS, files_in, read_song, save_tiny, write_song
 
 import stemsplit
 from stemsplit.audio import FORMATS
-from stemsplit.cli import app, flags, interrupts, main, screen
+from stemsplit.cli import app, flags, interrupts, screen
 from stemsplit.cli.flags import Precision
 from stemsplit.cli.separate import BitDepth, Format
 from stemsplit.machine.device import PRECISIONS, chunks_side_by_side
@@ -32,19 +33,6 @@ from stemsplit.weights.catalog import DEFAULT_MODEL
 
 Sound = Callable[..., np.ndarray]
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals")
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture(scope="session")
@@ -56,16 +44,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path.parent / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Said:
-        capfd.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return Said(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from said import Run
 from tiny import GAINS, STEMS, fake_separator, save_tiny, write_song
 
-from stemsplit.cli import main
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.evaluation import separator as separator_score
 from stemsplit.evaluation.folders import SongFolder, find_songs
@@ -25,25 +25,10 @@ from stemsplit.options import SeparateOptions
 RATE = 44100
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path / "cache"))
-
-    def call(*arguments: str) -> Said:
-        code = main(list(arguments))
-        return Said(code, *capsys.readouterr())
-
-    return call
 
 
 def write_tree(root: Path, songs: int = 2, seconds: float = 2.3, rate: int = RATE) -> dict[str, dict[str, np.ndarray]]:

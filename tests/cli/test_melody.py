@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
+from said import Run
 from tiny import files_in, save_tiny, write_song
 from tiny_melody import save_tiny_melody, voice
 
@@ -26,19 +28,6 @@ from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL
 
 Sound = Callable[..., np.ndarray]
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture(scope="session")
@@ -63,13 +52,8 @@ BOTH = (*M, "--separator", "../m/separator")
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Said:
-        capfd.readouterr()
-        code = main(["melody", *(str(argument) for argument in arguments)])
-        return Said(code, *capfd.readouterr())
-
-    return run
+def run(run: Run) -> Run:
+    return partial(run, "melody")
 
 
 def command(*arguments: object) -> list[str]:

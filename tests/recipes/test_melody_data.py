@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
 
+import melody_data as recipe
 from stemsplit.training.examples.clips import find_clips
-
-
-@pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    path = Path(__file__).parents[2] / "recipes" / "melody_data.py"
-    spec = importlib.util.spec_from_file_location("melody_data_recipe", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -38,7 +26,7 @@ def mir1k(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_label_belongs_to_its_own_time(recipe: ModuleType) -> None:
+def test_a_label_belongs_to_its_own_time() -> None:
     """label[i] is the pitch at 0.02 (i + 1) s."""
     label = np.array([0, 69, 70, 0, 69, 57], np.float32)
     f0 = recipe.pitch_of(label, 160 * 15)
@@ -50,12 +38,12 @@ def test_a_label_belongs_to_its_own_time(recipe: ModuleType) -> None:
     assert np.isnan(f0[5])  # a semitone apart is a leap too
 
 
-def test_between_two_labels_of_one_note_the_pitch_is_their_mean(recipe: ModuleType) -> None:
+def test_between_two_labels_of_one_note_the_pitch_is_their_mean() -> None:
     f0 = recipe.pitch_of(np.array([60.0, 60.5, 60.5], np.float32), 160 * 6)
     assert f0[3] == pytest.approx(440 * 2 ** ((60.25 - 69) / 12))
 
 
-def test_clips_are_packed_once_and_test_singers_are_left_out(recipe: ModuleType, mir1k: Path, tmp_path: Path) -> None:
+def test_clips_are_packed_once_and_test_singers_are_left_out(mir1k: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert recipe.main(["--mir1k", str(mir1k), "--out", str(out)]) == 0
     assert [path.name for path in out.iterdir()] == ["khair_1_01.npz"]
@@ -71,7 +59,7 @@ def test_clips_are_packed_once_and_test_singers_are_left_out(recipe: ModuleType,
 
 @pytest.mark.parametrize("damage", ["another rate", "no audio"])
 def test_what_cannot_be_read_is_named(
-    recipe: ModuleType, mir1k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+    mir1k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     path = mir1k / "khair_1_01.voice.opus"
     if damage == "no audio":
@@ -82,7 +70,7 @@ def test_what_cannot_be_read_is_named(
     assert "khair_1_01.voice.opus" in capsys.readouterr().err
 
 
-def test_rendered_songs_become_voice_accompaniment_and_pitch(recipe: ModuleType, tmp_path: Path) -> None:
+def test_rendered_songs_become_voice_accompaniment_and_pitch(tmp_path: Path) -> None:
     song = tmp_path / "songs" / "train" / "0007"
     song.mkdir(parents=True)
     (song / "song.json").write_text("{}")
@@ -101,9 +89,7 @@ def test_rendered_songs_become_voice_accompaniment_and_pitch(recipe: ModuleType,
     assert recipe.contents(tmp_path / "out") == "1 clips, 0.0 minutes, 0.0 of them sung at a known pitch"
 
 
-def test_what_a_separator_made_is_added(
-    recipe: ModuleType, mir1k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_separator_made_is_added(mir1k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stemsplit import api
 
     def halve(mixture: np.ndarray, rate: int, **_: object) -> api.Separation:
@@ -119,7 +105,7 @@ def test_what_a_separator_made_is_added(
     assert np.abs(arrays["separated"]).max() > 1000
 
 
-def test_the_gain_puts_the_music_where_it_should_be(recipe: ModuleType) -> None:
+def test_the_gain_puts_the_music_where_it_should_be() -> None:
     rng = np.random.default_rng(0)
     voice, music = rng.standard_normal(1000), 7 * rng.standard_normal(1000)
     gain = recipe.gain_for(voice, music, 15.0)

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+import pack_shards as recipe
 from stemsplit.training.examples.shards import unpack_all
-
-
-@pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    path = Path(__file__).parents[2] / "recipes" / "pack_shards.py"
-    spec = importlib.util.spec_from_file_location("pack_shards_recipe", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_songs(folder: Path, count: int) -> Path:
@@ -36,7 +24,7 @@ def call(folder: Path, megabytes: float) -> list[str]:
     return [*kinds, "--megabytes", str(megabytes), "--out", str(folder / "shards")]
 
 
-def test_each_kind_gets_its_share_of_the_size(recipe: ModuleType, tmp_path: Path) -> None:
+def test_each_kind_gets_its_share_of_the_size(tmp_path: Path) -> None:
     for kind in recipe.SHARES:
         write_songs(tmp_path / kind, 6)
     assert recipe.main(call(tmp_path, 0.07)) == 0
@@ -48,14 +36,12 @@ def test_each_kind_gets_its_share_of_the_size(recipe: ModuleType, tmp_path: Path
     assert kept["songs"] > kept["backing"] > kept["dev"] > 0
 
 
-def test_several_folders_are_taken_in_turns(recipe: ModuleType) -> None:
+def test_several_folders_are_taken_in_turns() -> None:
     lists = [[Path("a1"), Path("a2"), Path("a3")], [Path("b1")], [Path("c1"), Path("c2")]]
     assert [path.name for path in recipe.in_turns(lists)] == ["a1", "b1", "c1", "a2", "c2", "a3"]
 
 
-def test_what_is_missing_or_too_large_is_said(
-    recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_missing_or_too_large_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("songs", "backing"):
         write_songs(tmp_path / kind, 1)
     assert recipe.main(call(tmp_path, 1.0)) == 1

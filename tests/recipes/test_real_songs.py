@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
 
+import real_songs as recipe
+
 TIME = np.arange(16000) / 16000
-
-
-@pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    path = Path(__file__).parents[2] / "recipes" / "real_songs.py"
-    spec = importlib.util.spec_from_file_location("real_songs", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_pairs(folder: Path, *clips: str) -> None:
@@ -38,7 +27,7 @@ def loudest_hertz(stem: np.ndarray) -> float:
     return float(np.abs(np.fft.rfft(stem[:44100, 0].astype(float))).argmax())
 
 
-def test_the_clips_of_a_song_are_joined_and_other_singers_left_out(recipe: ModuleType, tmp_path: Path) -> None:
+def test_the_clips_of_a_song_are_joined_and_other_singers_left_out(tmp_path: Path) -> None:
     write_pairs(tmp_path / "mir1k", "ann_1_01", "ann_1_02", "ann_2_01", "bob_1_01", "amy_1_01")
     arguments = ["pairs", "--mir1k", str(tmp_path / "mir1k"), "--singers", "ann", "bob", "--out", str(tmp_path / "o")]
     assert recipe.main([*arguments, "--without", "ann_2"]) == 0
@@ -56,15 +45,13 @@ def test_the_clips_of_a_song_are_joined_and_other_singers_left_out(recipe: Modul
     assert loudest_hertz(accompaniment) == 100
 
 
-def test_few_songs_are_taken_from_all_singers(recipe: ModuleType) -> None:
+def test_few_songs_are_taken_from_all_singers() -> None:
     songs = {name: [Path(name)] for name in ("ann_1", "ann_2", "ann_3", "bob_1")}
     assert [name for name, _ in recipe.evenly(songs, 2)] == ["ann_1", "bob_1"]
     assert len(recipe.evenly(songs, None)) == 4
 
 
-def test_tracks_of_a_package_start_where_they_have_got_going(
-    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tracks_of_a_package_start_where_they_have_got_going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     music = recipe.Music("game-music", "**/*.flac", "CC0", "Ann", ("jingle*",))
     folder = tmp_path / "packages" / "game-music" / "usr"
     folder.mkdir(parents=True)
@@ -87,7 +74,7 @@ def test_tracks_of_a_package_start_where_they_have_got_going(
     assert target.stat().st_mtime_ns == before
 
 
-def test_a_multitrack_has_all_stems_and_one_gain(recipe: ModuleType, tmp_path: Path) -> None:
+def test_a_multitrack_has_all_stems_and_one_gain(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     for name, level, samples in (("bass__a", 0.8, 4000), ("other__b", 0.8, 4000), ("other__c", 0.4, 2000)):
         soundfile.write(tmp_path / "m" / f"{name}.wav", np.full((samples, 2), level), 44100, subtype="FLOAT")
@@ -101,7 +88,7 @@ def test_a_multitrack_has_all_stems_and_one_gain(recipe: ModuleType, tmp_path: P
     np.testing.assert_allclose(stems["other"][3000] / stems["bass"][3000], 1.0, atol=1e-3)
 
 
-def test_what_cannot_be_read_is_named(recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "bass__a.wav").write_bytes(b"no audio at all" * 10)
     assert recipe.main(["multitrack", "--folder", str(tmp_path / "m"), "--out", str(tmp_path / "o")]) == 1

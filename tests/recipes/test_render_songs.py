@@ -7,10 +7,11 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+
+import render_songs as recipe
 
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
@@ -18,17 +19,6 @@ pytest.importorskip("scipy")
 from song_sources import small_sources, write_clips, write_drums, write_groove
 
 from songs.mix.mixdown import STEMS
-
-
-@pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    path = Path(__file__).parents[2] / "recipes" / "render_songs.py"
-    spec = importlib.util.spec_from_file_location("render_songs", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def data(folder: Path) -> list[str]:
@@ -51,7 +41,7 @@ def data(folder: Path) -> list[str]:
 
 
 def test_songs_are_written_whole_and_not_twice(
-    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = small_sources(tmp_path / "small")
     monkeypatch.setattr(recipe, "train_sources", lambda options: small)
@@ -73,7 +63,7 @@ def test_songs_are_written_whole_and_not_twice(
     assert not list((tmp_path / "out" / "train").glob(".*"))
 
 
-def test_missing_sources_are_named(recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_sources_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*data(tmp_path), "--split", "train", "--songs", "1"]
     shutil.rmtree(tmp_path / "mir1k")
     assert recipe.main(arguments) == 1
@@ -81,7 +71,7 @@ def test_missing_sources_are_named(recipe: ModuleType, tmp_path: Path, capsys: p
     assert not (tmp_path / "out").exists()
 
 
-def test_train_and_heldout_share_no_singer_sample_or_take(recipe: ModuleType, tmp_path: Path) -> None:
+def test_train_and_heldout_share_no_singer_sample_or_take(tmp_path: Path) -> None:
     options = [*data(tmp_path), "--songs", "1", "--split"]
     train = recipe.train_sources(recipe._parse([*options, "train"]))
     heldout = recipe.heldout_sources(recipe._parse([*options, "heldout", "--kits", str(tmp_path / "kit.sf2")]))
@@ -96,7 +86,7 @@ def test_train_and_heldout_share_no_singer_sample_or_take(recipe: ModuleType, tm
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pkg_resources") is None, reason="pyworld needs pkg_resources")
-def test_speakers_sing_alone(recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speakers_sing_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = data(tmp_path)
     for person in ("de", "fr"):
         (tmp_path / "people" / person / "syllab").mkdir(parents=True)
@@ -130,7 +120,7 @@ def test_speakers_sing_alone(recipe: ModuleType, tmp_path: Path, monkeypatch: py
     ],
 )
 def test_speakers_that_cannot_sing_are_refused(
-    recipe: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, folder: str, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, folder: str, message: str
 ) -> None:
     options = data(tmp_path)
     (tmp_path / "people").mkdir()
@@ -139,7 +129,7 @@ def test_speakers_that_cannot_sing_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_credits_name_what_was_used(recipe: ModuleType) -> None:
+def test_credits_name_what_was_used() -> None:
     meta = {"groove": ["a.mid"], "drums": {"samples": ["uzu__bd.flac"]}, "vocals": {"clips": ["amy_1_01"]},
             "bass": {"program": None}, "other": [{"program": 3}], "soundfont": "FluidR3_GM.sf2"}  # fmt: skip
     found = recipe.credits(meta)

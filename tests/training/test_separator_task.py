@@ -13,7 +13,7 @@ import torch
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
-from stemsplit.training.examples.mixes import Library, Mixing, draw_batch, find_backing, find_solo, find_songs
+from stemsplit.training.examples.mixes import Library, Mixing, draw_batch, find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.schedule import Schedule
@@ -146,7 +146,7 @@ def test_of_a_recording_the_sum_of_all_but_the_vocals_is_known(songs: Path, back
     songs.rename(sung)
     for path in list(sung.glob("*/high.npy")):
         path.rename(path.with_name("vocals.npy"))
-    library = Library(find_songs(sung, ("low", "vocals")), find_backing(backing))
+    library = Library(find_songs(sung, ("low", "vocals")), find_songs(backing, ("accompaniment",)))
     stems = ("low", "middle", "vocals")
     kept = Mixing(crop_seconds=0.5, backing=1.0, own_voice=1.0, dropout=0.0)
     batch = draw_batch(library, stems, 8, kept, RATE, np.random.default_rng(0))
@@ -187,8 +187,8 @@ def test_backing_needs_a_network_that_sings(songs: Path, backing: Path) -> None:
 
 
 def test_no_backing_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no accompaniment\.npy"):
-        find_backing(tmp_path)
+    with pytest.raises(UsageError, match=r"no songs with accompaniment .*real_songs\.py"):
+        find_songs(tmp_path, ("accompaniment",), made_by="real_songs.py")
 
 
 def test_vocals_alone_are_sung_over_songs(songs: Path, tmp_path: Path) -> None:
@@ -196,13 +196,13 @@ def test_vocals_alone_are_sung_over_songs(songs: Path, tmp_path: Path) -> None:
         path.rename(path.with_name("vocals.npy"))
     (tmp_path / "solo" / "0000").mkdir(parents=True)
     np.save(tmp_path / "solo" / "0000" / "vocals.npy", np.full((2 * RATE, 2), 500, np.int16))
-    library = Library(find_songs(songs, ("low", "vocals")), (), find_solo(tmp_path / "solo"))
+    library = Library(find_songs(songs, ("low", "vocals")), (), find_songs(tmp_path / "solo", ("vocals",)))
     mixing = Mixing(crop_seconds=0.5, in_song=0.0, dropout=0.0)
     vocals = draw_batch(library, ("low", "vocals"), 30, mixing, RATE, np.random.default_rng(0)).stems[:, 1]
     of_solo = np.ptp(vocals, axis=(1, 2)) < 1e-6  # constant
     assert 0 < of_solo.sum() < 15
-    with pytest.raises(UsageError, match=r"no vocals\.npy"):
-        find_solo(tmp_path)
+    with pytest.raises(UsageError, match="no songs with vocals"):
+        find_songs(tmp_path, ("vocals",))
 
 
 def test_filters_have_their_gains_at_octaves_and_lines_between() -> None:

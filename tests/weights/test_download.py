@@ -23,7 +23,8 @@ from fake_hub import FakeServer
 
 from stemsplit.errors import DownloadError, HashError, OutputError, UnknownModelError
 from stemsplit.weights import transfer
-from stemsplit.weights.download import Download, download, is_cached, require_safe
+from stemsplit.weights.download import Download, download, is_cached
+from stemsplit.weights.transfer import require_safe
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -11,6 +11,8 @@ MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 FULL_SCALE = {"16": 2**15, "24": 2**23}
 """Bit depth → the integer that 1.0 stands for. The largest integer that can be stored is one less."""
+SILENT_PEAK = 1e-5
+"""A lower peak is silence: −100 dBFS, less than the last of 16 bits."""
 
 
 @dataclass(frozen=True)

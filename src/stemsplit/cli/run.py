@@ -131,7 +131,7 @@ def one_job(
 
 
 def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
-    """Yield the job; standard input, if that is its source, is copied to where decoders can seek in it."""
+    """Return the job; standard input, if that is its source, is copied to where decoders can seek in it."""
     if job.source != STREAM:
         return job
     from stemsplit.audio import parse_raw, spool_stdin

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stemsplit.audio.formats import SILENT_PEAK
 from stemsplit.audio.rechunk import Rechunker
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
 from stemsplit.machine.device import threads_within_cores
@@ -28,7 +29,6 @@ from stemsplit.separation.inference import is_out_of_memory
 CHUNK_SECONDS = 10.0
 """The context, half a second on either side, costs little beside this. A longer chunk would only need more memory."""
 TINY = np.finfo(np.float32).tiny
-SILENT_PEAK = 1e-5  # −100 dBFS: less than the last of 16 bits
 SILENT_BELIEF = np.float32(1e-6)
 """Probability that a silent frame is sung. It is not 0, so that the pitches of the frame keep their proportions."""
 

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from stemsplit.audio import resample
+from stemsplit.audio.formats import SILENT_PEAK
 from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
-from stemsplit.melody.posterior import SILENT_PEAK, grid_of, posteriors, together
+from stemsplit.melody.posterior import grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
 from stemsplit.separation.separator import Separator, render

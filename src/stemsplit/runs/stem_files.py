@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from stemsplit.audio import StemWriter, Tags, shared_gain, write_stream
-from stemsplit.audio.formats import FULL_SCALE
+from stemsplit.audio.formats import FULL_SCALE, SILENT_PEAK
 from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
 from stemsplit.files.spool import Spool
@@ -23,8 +23,6 @@ from stemsplit.machine.pipeline import Behind
 from stemsplit.options import Clip
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.stems import Output, fold_residual
-
-SILENT_PEAK = 1e-5  # −100 dBFS: below the last bit of 16
 
 
 @dataclass(frozen=True)

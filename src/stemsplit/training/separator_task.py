@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ from torch import Tensor, nn
 from stemsplit.networks.contract import Pair, SeparatorConfig, Supervision, TrainableSeparator
 from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.training.examples.mixes import (
+    ACCOMPANIMENT,
     OCTAVES,
     VOCALS,
     Batch,
     Library,
     Mixing,
     draw_batch,
-    find_backing,
-    find_solo,
     find_songs,
 )
 from stemsplit.training.losses import snr_loss
@@ -143,8 +143,9 @@ class Recipe:
     @cached_property
     def _library(self) -> Library:
         kept = self.dev_songs if self.dev_folder is None else 0  # a folder that grows keeps its first songs
-        backing = [song for folder in self.backing for song in find_backing(folder)]
-        return Library(self._songs[kept:], backing, [song for folder in self.solo for song in find_solo(folder)])
+        backing = [find_songs(folder, (ACCOMPANIMENT,), made_by="real_songs.py") for folder in self.backing]
+        solo = [find_songs(folder, (VOCALS,)) for folder in self.solo]
+        return Library(self._songs[kept:], list(chain.from_iterable(backing)), list(chain.from_iterable(solo)))
 
 
 def filter_gains(octaves: Tensor, frequencies: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from stemsplit.errors import CheckpointError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt")
+"""Files written by torch.save: pickles, to be converted once."""
 
 
 @dataclass(frozen=True)

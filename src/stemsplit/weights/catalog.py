@@ -25,13 +25,20 @@ from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 from stemsplit.errors import HashError, ModelError, UnknownModelError, reason
 from stemsplit.machine.disk import sha256_of
 from stemsplit.weights.cache import cache_dir
-from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, ModelCard, read_card, read_config, weights_name
-from stemsplit.weights.download import Progress, download, is_cached, require_safe
+from stemsplit.weights.card import (
+    CHECKPOINT_SUFFIXES,
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    ModelCard,
+    read_card,
+    read_config,
+    weights_name,
+)
+from stemsplit.weights.download import download, is_cached
+from stemsplit.weights.transfer import Progress, require_safe
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"
-CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt")
-"""Files written by torch.save: pickles, to be converted once."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from stemsplit.machine.disk import put_in_place, sha256_of
 from stemsplit.weights.cache import cache_lock, read_record, write_record, writing
 from stemsplit.weights.transfer import Progress, forget, require_safe, transfer
 
-__all__ = ["Download", "Progress", "discard", "download", "fetch_file", "is_cached", "require_safe"]
-
 
 @dataclass(frozen=True)
 class Download:

@@ -26,15 +26,15 @@ from stemsplit import __version__
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
 from stemsplit.machine.disk import partial_path, sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
-from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
-from stemsplit.weights.download import Download, Progress, discard, fetch_file
+from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME, read_config, weights_name
+from stemsplit.weights.download import Download, discard, fetch_file
 from stemsplit.weights.hub_client import endpoint_of, translated, within
+from stemsplit.weights.transfer import Progress
 
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
 
 logger = logging.getLogger(__name__)
-LONE_SUFFIXES = (".ckpt", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -297,14 +297,14 @@ def _place(listing: _Listing) -> tuple[str, str | None]:
     """Return where the model lies: (folder as a prefix, None), or ("", the one checkpoint)."""
     wanted, names, sub = listing.wanted, listing.entries, listing.wanted.subfolder
     if sub in names:
-        if sub.lower().endswith(LONE_SUFFIXES):
+        if sub.lower().endswith(CHECKPOINT_SUFFIXES):
             return "", sub
         raise UnknownModelError(f"{wanted}: {sub} is not a checkpoint. Name its folder, or leave it out.")
     prefix = f"{sub}/" if sub else ""
     if f"{prefix}{CONFIG_NAME}" in names:
         return prefix, None
     here = [name for name in names if name.startswith(prefix)]
-    lone = [name for name in here if name.lower().endswith(LONE_SUFFIXES) and "/" not in name[len(prefix) :]]
+    lone = [name for name in here if name.lower().endswith(CHECKPOINT_SUFFIXES) and "/" not in name[len(prefix) :]]
     if len(lone) == 1:
         return "", lone[0]
     raise UnknownModelError(_no_model(wanted, here, lone))
@@ -316,6 +316,6 @@ def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
         return f"{base} has no folder or file {wanted.subfolder}."
     if lone:
         return f"{wanted} holds {len(lone)} checkpoints: name one, as in {base}:{sorted(lone)[0]}"
-    inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *LONE_SUFFIXES)))
+    inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *CHECKPOINT_SUFFIXES)))
     hint = f" It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}." if inside else ""
     return f"{wanted} holds no model: it has no {CONFIG_NAME} and no checkpoint.{hint}"

@@ -10,7 +10,7 @@ from stemsplit.errors import UsageError
 from stemsplit.networks.registry import Task, architecture_of
 from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, locate
 from stemsplit.weights.checkpoint import load_network
-from stemsplit.weights.download import Progress
+from stemsplit.weights.transfer import Progress
 
 N = TypeVar("N")
 

@@ -88,45 +88,21 @@ class Batch(NamedTuple):
     """(B, S, len(OCTAVES)), float32: the gain in dB that each stem is still to get at those frequencies."""
 
 
-def find_songs(folder: Path, stems: Sequence[str]) -> list[Path]:
-    """Return the song folders in `folder` that hold every stem, sorted by name.
+def find_songs(folder: Path, names: Sequence[str], *, made_by: str = "render_songs.py") -> list[Path]:
+    """Return the folders in `folder` that hold a recording of every name, as in vocals.npy; sorted.
+
+    Args:
+        folder: the songs, each in a folder of its own.
+        names: stems, or `ACCOMPANIMENT`.
+        made_by: the script in recipes/ that makes such songs, for the message.
 
     Raises:
         UsageError: There is none.
     """
-    songs = _folders_with(folder, stems)
-    if not songs:
-        raise UsageError(f"no songs with {', '.join(stems)} in {folder}; render some: recipes/render_songs.py --help")
+    songs = sorted(path.parent for path in folder.glob(f"*/{names[0]}.npy"))
+    if not (songs := [song for song in songs if all((song / f"{name}.npy").is_file() for name in names)]):
+        raise UsageError(f"no songs with {', '.join(names)} in {folder}: see recipes/{made_by} --help")
     return songs
-
-
-def find_backing(folder: Path) -> list[Path]:
-    """Return the folders in `folder` that hold an accompaniment, sorted by name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    found = _folders_with(folder, (ACCOMPANIMENT,))
-    if not found:
-        raise UsageError(f"no {ACCOMPANIMENT}.npy in the folders of {folder}: see recipes/real_songs.py --help")
-    return found
-
-
-def find_solo(folder: Path) -> list[Path]:
-    """Return the folders in `folder` that hold vocals, sorted by name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    found = _folders_with(folder, (VOCALS,))
-    if not found:
-        raise UsageError(f"no {VOCALS}.npy in the folders of {folder}: see recipes/render_songs.py --help")
-    return found
-
-
-def _folders_with(folder: Path, names: Sequence[str]) -> list[Path]:
-    found = sorted(path.parent for path in folder.glob(f"*/{names[0]}.npy"))
-    return [song for song in found if all((song / f"{name}.npy").is_file() for name in names)]
 
 
 def draw_batch(
