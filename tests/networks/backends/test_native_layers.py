@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -154,6 +155,18 @@ def test_silence_and_nothing_are_finite(name: str) -> None:
 
 
 @needs_library
+def test_threads_that_come_first_together_share_one_packing() -> None:
+    """What one thread packs must not be freed while another one reads it."""
+    for layer, given in of_each_kind():
+        for _ in range(5):
+            bound = NativeBackend().bind(layer)
+            assert bound is not None
+            with ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(torch.inference_mode()(bound), [given] * 8))
+            assert all(torch.equal(one, found[0]) for one in found)
+
+
+@needs_library
 def test_double_precision_is_left_to_the_layer() -> None:
     for layer, given in of_each_kind():
         wide = layer.double()
@@ -168,7 +181,9 @@ def test_double_precision_is_left_to_the_layer() -> None:
 @needs_library
 def test_other_shapes_are_refused() -> None:
     split, heads, exchange = (NativeBackend().bind(layer) for layer, _ in of_each_kind())
-    assert split is not None and heads is not None and exchange is not None
+    assert split is not None
+    assert heads is not None
+    assert exchange is not None
     with torch.inference_mode():
         with pytest.raises(ValueError, match="3 channels and 113 bins, the layer has 113"):
             split(spectrum_of(1, 3, BINS, 4))

@@ -93,15 +93,17 @@ class ByPrecision(Generic[P]):
         self.exact = instructions or next(name for name in WIDE if name in here)
         self.fast = instructions or (BF16 if BF16 in here else self.exact)
         self._made: dict[str, tuple[Packer, P]] = {}
+        self._lock = threading.Lock()
 
     def now(self) -> tuple[str, P]:
         """Return the instruction set and the weights for a call that is made now."""
         name = self.fast if autocast_to_bfloat16() else self.exact
-        if name not in self._made:
-            packer = Packer(self.library, name)
-            with torch.no_grad(), torch.autocast("cpu", enabled=False):
-                self._made[name] = packer, self._pack(packer)
-        return name, self._made[name][1]
+        with self._lock:  # several threads may compute chunks, and none may replace memory that another one reads
+            if name not in self._made:
+                packer = Packer(self.library, name)
+                with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                    self._made[name] = packer, self._pack(packer)
+            return name, self._made[name][1]
 
 
 def autocast_to_bfloat16() -> bool:

@@ -307,3 +307,9 @@ def load_library() -> Library | LibraryError:
         return Library()
     except LibraryError as error:
         return error
+
+
+def has_bfloat16() -> bool:
+    """Return whether the library multiplies in bfloat16 on this processor."""
+    library = load_library()
+    return isinstance(library, Library) and INSTRUCTION_SETS[-1] in library.instruction_sets()
