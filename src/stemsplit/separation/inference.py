@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import chain
 
 import numpy as np
 import torch
@@ -137,7 +138,9 @@ class Inference:
 
     def _place(self, device: torch.device, backend: str | None = None) -> None:
         if isinstance(self.network, nn.Module):
-            self.network.to(device).eval()
+            if any(value.device != device for value in chain(self.network.parameters(), self.network.buffers())):
+                self.network.to(device)  # even if nothing moves, this would drop what is bound
+            self.network.eval()
             bind(self.network, choose(device, backend))
 
     def _warn_of_overflow(self) -> None:
