@@ -69,7 +69,7 @@ def bind(network: nn.Module, backend: Backend | None) -> None:
     """Let a backend compute those layers of a network for which it has a function, with the weights of now.
 
     None lets all layers compute themselves. When weights are loaded, moved or trained, the layers compute themselves
-    again, until this function is called again. A layer that is bound in the same way already keeps its function, because
+    again, until this function is called again. A layer that is bound in the same way already keeps its function:
     packing its weights again would take longer than a short song.
     """
     for layer in network.modules():
