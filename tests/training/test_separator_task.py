@@ -13,7 +13,8 @@ import torch
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.training import loop
-from stemsplit.training.examples.mixes import Library, Mixing, draw_batch, find_songs
+from stemsplit.training.examples.mixes import Library, Mixing, draw_batch
+from stemsplit.training.examples.songs import find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import load_recipe
 from stemsplit.training.schedule import Schedule
@@ -246,9 +247,9 @@ def test_a_network_is_trained_by_muon_and_goes_on(songs: Path) -> None:
 
 
 def test_dev_songs_of_their_own_leave_all_songs_to_training(songs: Path) -> None:
-    recipe = recipe_for(songs, dev_folder=songs)
-    assert len(recipe._library.songs) == 4
-    assert set(recipe.dev(recipe.build(), torch.device("cpu"))) == set(STEMS)
+    recipe = recipe_for(songs, dev_folder=(songs,))
+    assert len(recipe._shelf.library().songs) == 4
+    assert set(recipe.dev(recipe.build(), torch.device("cpu"))) == {*STEMS, "loss"}
 
 
 def test_no_songs_is_a_clear_error(tmp_path: Path) -> None:
@@ -262,7 +263,7 @@ def test_training_learns_to_tell_low_from_high(songs: Path) -> None:
     loop.train(recipe, on_event=events.append)
     losses = [float(str(event["loss"])) for event in events if "loss" in event]
     assert losses[-1] < losses[0] - 4
-    assert set(events[-1]["dev"]) == set(STEMS)  # type: ignore[call-overload]
+    assert set(events[-1]["dev"]) == {*STEMS, "loss"}  # type: ignore[call-overload]
     lines = (recipe.output / "log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == events
 
