@@ -61,6 +61,8 @@ HELDOUT_BANKS = (
     "karoryfer.shinyguitar_acoustic", "GMbank.cp80_electric_grand", "karoryfer.meatbass_arco",
 )  # fmt: skip
 """Recorded instruments that no train song has, and the only ones of held-out songs."""
+NEVER = ("muldjord", "vocadito", "lmms")
+"""Words in the names of what is kept for tests, and is refused as a source."""
 HELDOUT_LOOPS = 5
 """Every so many-th loop is kept for held-out songs."""
 CREDITS = {
@@ -92,8 +94,11 @@ CREDITS = {
 def main(arguments: list[str] | None = None) -> int:
     """Render what is missing; return 1 if a source is not there or cannot be played."""
     options = _parse(arguments)
-    if missing := _missing(options):
+    if missing := [path for path in _needed(options) if not path.exists()]:
         print(f"not there: {', '.join(map(str, missing))}", file=sys.stderr)
+        return 1
+    if refused := [path for path in _needed(options) if any(word in str(path).lower() for word in NEVER)]:
+        print(f"kept for tests, never to be trained on: {', '.join(map(str, refused))}", file=sys.stderr)
         return 1
     try:
         sources = _chosen_sources(options)
@@ -104,12 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _missing(options: argparse.Namespace) -> list[Path]:
-    """Return what is not there of the sources that cannot be done without."""
-    needed = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
+def _needed(options: argparse.Namespace) -> list[Path]:
+    """Return the sources that cannot be done without."""
+    needed: list[Path] = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
     needed += [options.speakers] if options.speakers else []
-    needed += [options.real / name for name in ("drums", "instruments")] if options.real else []
-    return [path for path in needed if not path.exists()]
+    return needed + ([options.real / name for name in ("drums", "instruments")] if options.real else [])
 
 
 def _render_all(options: argparse.Namespace, sources: Sources) -> None:
@@ -278,6 +282,7 @@ def drum_loops(options: argparse.Namespace) -> tuple[loops.Loop, ...]:
     if not (options.various and options.real):
         return ()
     found, heldout = loops.list_loops(options.real / "drums"), options.split == "heldout"
+    found = tuple(loop for loop in found if not any(word in str(loop.path).lower() for word in NEVER))
     return tuple(loop for at, loop in enumerate(found) if (at % HELDOUT_LOOPS == 2) == heldout)
 
 

@@ -13,6 +13,7 @@ from songs.composition.cast import FULL, Cast, draw_cast
 from songs.composition.score import Form
 from songs.draft import Draft, Sources
 from songs.instruments import drums
+from songs.instruments.basses import DEEP
 from songs.mix import bus, effects, mixdown
 from songs.mix.mixdown import STEMS
 from songs.stems.drum_stem import drum_hits, drum_stem
@@ -56,7 +57,9 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
         "other": other_stem(draft, parts, played),
         "vocals": vocals,
     }
-    mixed, draft.meta["gains_db"] = mixdown.balance_stems(rng, _pump(draft, stems, hits))
+    # a sub-bass carries most of the energy of club music
+    louder = draft.between(0, 9) if draft.meta["bass"].get("sound") in DEEP else 0.0
+    mixed, draft.meta["gains_db"] = mixdown.balance_stems(rng, _pump(draft, stems, hits), louder)
     if sources.various and draft.chance(0.8):
         mixed, draft.meta["master"] = bus.master(rng, mixed)
     return Song(mixed, draft.meta, f0)

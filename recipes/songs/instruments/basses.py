@@ -29,7 +29,7 @@ def since(events: Sequence[Event], samples: int) -> np.ndarray:
     """Return how long ago the latest note began, (samples,) in seconds; 60 before the first."""
     ago = np.full(samples, 60.0, np.float32)
     starts = [min(round(event[0] * RATE), samples) for event in events]
-    for first, end in zip(starts, [*starts[1:], samples], strict=True):
+    for first, end in zip(starts, [*starts[1:], samples][: len(starts)], strict=True):
         ago[first:end] = np.arange(max(end - first, 0), dtype=np.float32) / RATE
     return ago
 

@@ -37,7 +37,7 @@ def drum_stem(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
         return draft.silence()
     if draft.sources.various:
         audio = draft.treat(_various_drums(draft, hits), wet=(0.0, 0.35), drive=0.3)
-        return effects.highpass(audio, draft.between(35, 48), 3) if _over_deep_bass(draft) else audio
+        return effects.highpass(audio, draft.between(35, 60), 3) if _over_deep_bass(draft) else audio
     return draft.treat(_plain_drums(draft, hits), wet=(0.0, 0.25), drive=0.3)
 
 

@@ -61,13 +61,16 @@ def _bank(draft: Draft, program: int) -> str:
 
 def _bass(draft: Draft, hits: Sequence[drums.Hit]) -> Part:
     """Compose the bass, in some songs with the strokes of the kick drum, and choose what plays it."""
-    deep = draft.cast.kick_only or (draft.style.synth_bass > 0.5 and draft.chance(0.4))
-    pattern, kicks = draft.pick(draft.style.bass_patterns), drums.kick_beats(hits)
-    events = timed(draft, compose.bass_line(draft.rng, draft.form, pattern, kicks, 24 if deep else 28))
+    sound, program = "", None
     if draft.cast.kick_only:
-        return Part("bass", "bass", events, None, sound=draft.pick(DEEP))
-    if draft.chance(draft.style.synth_bass):
-        return Part("bass", "bass", events, None, sound=draft.pick(draft.style.palette.basses or ("",)))
-    program = bass_program(draft, int(draft.pick(draft.style.basses)))
-    bank = _bank(draft, program)
-    return Part("bass", "bass", events, None if bank else program, sound=f"bank: {bank}" if bank else "")
+        sound = draft.pick(DEEP)
+    elif draft.chance(draft.style.synth_bass):
+        sound = draft.pick(draft.style.palette.basses or ("",))
+    else:
+        program = bass_program(draft, int(draft.pick(draft.style.basses)))
+        bank = _bank(draft, program)
+        sound, program = (f"bank: {bank}", None) if bank else ("", program)
+    low = 24 if sound in DEEP or (program is None and draft.chance(0.3)) else 28
+    pattern = draft.pick(draft.style.bass_patterns)
+    line = compose.bass_line(draft.rng, draft.form, pattern, drums.kick_beats(hits), low)
+    return Part("bass", "bass", timed(draft, line), program, sound=sound)

@@ -59,7 +59,7 @@ def played(draft: Draft, part: Part) -> np.ndarray:
 
 def cut_at_next(line: Sequence[synths.Event]) -> list[synths.Event]:
     """Return notes in order, each ended where the next begins: what one voice can play."""
-    ends = [*(event[0] for event in line[1:]), np.inf]
+    ends = [*(event[0] for event in line[1:]), np.inf][: len(line)]
     return [(start, float(min(length, max(end - start, 0.02))), key, velocity)
             for (start, length, key, velocity), end in zip(line, ends, strict=True)]  # fmt: skip
 
