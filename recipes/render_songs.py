@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from songs.composition.more_styles import VARIOUS_STYLES
+from songs.composition.more_styles import CLUB, VARIOUS_STYLES
 from songs.composition.styles import STYLES, Style
 from songs.draft import Kit, Sources
 from songs.folder import as_int16, bytes_in, write_song
@@ -237,7 +237,7 @@ def _sources(
         shots=drums.list_one_shots(options.drums, prefix), kits=kits, banks=banks, clips=voices,
         impulses=tuple(sorted(options.impulses.glob("*.flac"))), clip_share=share,
         store=voicebank.AnalysisStore(options.analyses or options.out / "analyses"), various=options.various,
-        soundfonts=tuple(options.more_soundfonts), styles=VARIOUS_STYLES if options.various else STYLES,
+        soundfonts=tuple(options.more_soundfonts), styles=(*VARIOUS_STYLES, *CLUB) if options.various else STYLES,
         loops=drum_loops(options), recorded=recorded_instruments(options),
     )  # fmt: skip
 

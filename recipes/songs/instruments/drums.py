@@ -202,6 +202,19 @@ def sample_voice(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[n
     return sound, lowpass(sound, 6000.0, 1), path
 
 
+def short_kicks(voice: Voice) -> Voice:
+    """Return a voice whose kick drums fade out within 0.25 s, so that they leave the sub-bass to the bass."""
+
+    def made(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[np.ndarray, np.ndarray, Path] | None:
+        sound = voice(rng, key, shots)
+        if sound is None or CLASS_OF_KEY.get(key) != "kick":
+            return sound
+        fade = np.clip((0.25 - np.arange(len(sound[0])) / RATE) / 0.15, 0, 1).astype(np.float32) ** 2
+        return sound[0] * fade, sound[1] * fade, sound[2]
+
+    return made
+
+
 def strike(
     rng: np.random.Generator,
     form: Form,

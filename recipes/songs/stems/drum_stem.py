@@ -92,6 +92,7 @@ def _various_strokes(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
 
 def _struck(draft: Draft, hits: list[drums.Hit], voice: drums.Voice) -> np.ndarray:
     """Play the strokes with what `voice` makes."""
+    voice = drums.short_kicks(voice) if _over_deep_bass(draft) else voice
     audio, names = drums.strike(draft.rng, draft.form, hits, draft.sources.shots, draft.seconds, voice)
     draft.meta["drums"] = {"samples": names}
     return audio
@@ -110,7 +111,8 @@ def _layer(draft: Draft, hits: list[drums.Hit]) -> np.ndarray:
     """Play some of the strokes with a machine."""
     # The classes are drawn anew for every stroke: the songs of a seed depend on it.
     few = [hit for hit in hits if drums.CLASS_OF_KEY.get(hit.key) in draft.pick(_LAYERED)]
-    layer, _ = drums.strike(draft.rng, draft.form, few, draft.sources.shots, draft.seconds, machine_voice)
+    voice = drums.short_kicks(machine_voice) if _over_deep_bass(draft) else machine_voice
+    layer, _ = drums.strike(draft.rng, draft.form, few, draft.sources.shots, draft.seconds, voice)
     draft.meta["drums"]["layered"] = True
     return draft.between(0.2, 0.9) * layer
 
