@@ -119,14 +119,15 @@ def _needed(options: argparse.Namespace) -> list[Path]:
 def _render_all(options: argparse.Namespace, sources: Sources) -> None:
     """Render songs until there are enough, or the disk has no room for more."""
     limit, used = options.at_most_gb * 1e9, bytes_in(options.out) if options.at_most_gb < np.inf else 0
-    hours = 0.0
+    hours, largest = 0.0, 0
     for target, index, styles in _planned(options):
-        if used >= limit:
-            print(f"{options.out} holds {used / 1e9:.1f} GB: no more songs", file=sys.stderr)
+        if used + largest > limit:
+            print(f"{options.out} holds {used / 1e9:.3g} GB: no more songs", file=sys.stderr)
             return
         if not (target / "song.json").exists():
             _render(target, index, options, replace(sources, styles=styles or sources.styles))
-            used += bytes_in(target)
+            size = bytes_in(target)
+            used, largest = used + size, max(largest, size)
         hours += json.loads((target / "song.json").read_text(encoding="utf-8"))["seconds"] / 3600
         if hours * options.step >= options.hours:
             print(f"{hours:.2f} hours of songs are there", file=sys.stderr)
