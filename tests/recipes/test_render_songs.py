@@ -135,6 +135,13 @@ def test_speakers_that_cannot_sing_are_refused(
 def test_credits_name_what_was_used() -> None:
     meta = {"groove": ["a.mid"], "drums": {"samples": ["uzu__bd.flac"]}, "vocals": {"clips": ["amy_1_01"]},
             "bass": {"program": None}, "other": [{"program": 3}], "soundfont": "FluidR3_GM.sf2"}  # fmt: skip
+    looped = {**meta, "groove": ["loop"], "drums": {"samples": ["patchbanks_WaivOps-HH-TRP/110bpm.opus"]},
+              "bass": {"program": None, "sound": "bank: karoryfer.growlybass"},
+              "other": [{"program": None, "sound": "supersaw"}]}  # fmt: skip
+    found = recipe.credits(looped)
+    assert [line for line in found["drums"] if "web-audio" not in line] == ["WaivOps / Patchbanks, CC BY 4.0"]
+    assert any("Karoryfer" in line for line in found["bass"])
+    assert not any("FluidR3" in line for line in found["other"])
     found = recipe.credits(meta)
     assert any("Groove MIDI" in line for line in found["drums"])
     assert any("uzu" in line for line in found["drums"])

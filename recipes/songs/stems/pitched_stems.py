@@ -10,6 +10,7 @@ from songs.composition import accompany, compose
 from songs.draft import Draft
 from songs.instruments import drums, synths
 from songs.instruments.amp import amplify
+from songs.instruments.basses import BASSES
 from songs.instruments.soundfont import Playable
 from songs.mix import effects, mixdown
 from songs.stems import various_sounds
@@ -68,7 +69,8 @@ def bass_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray])
     """Return the bass, the first of the parts, after tone, dynamics and room: (2, samples)."""
     if not parts[0].events:
         return draft.silence()
-    audio = effects.narrow(played[0], 0.2)
+    wide = draft.between(0.2, 1.0) if parts[0].sound in BASSES else 0.2
+    audio = effects.narrow(played[0], wide)
     if draft.sources.various:
         audio = various_sounds.colour_bass(draft, audio)
     elif draft.rng.random() < 0.3:
