@@ -54,9 +54,9 @@ DEMOS = (
     Demo("CapDan-TwilightArea-OriginalByAlf42red", "CC BY-SA 3.0", f"CapDan, Alf42red, {_LMMS}"),
     Demo("CapDan-ZeroSumGame-OriginalByZakarra", "Artistic-2.0", f"CapDan, Zakarra, {_LMMS}"),
     Demo("EsoXLB-CPU", "Artistic-2.0", f"EsoXLB, {_LMMS}"),
-    Demo("Settel-InnerRecreation", "Artistic-2.0", f"Settel, {_LMMS}"),
+    Demo("Settel-InnerRecreation", "Artistic-2.0", f"Settel, {_LMMS}", ("other",)),  # with a bass and noise hits
     Demo("Skiessi-222", "CC BY-SA 4.0", f"Skiessi, {_LMMS}"),
-    Demo("Skiessi-C64", "CC BY-SA 4.0", f"Skiessi, {_LMMS}"),
+    Demo("Skiessi-C64", "CC BY-SA 4.0", f"Skiessi, {_LMMS}", ("bass",)),  # with the arpeggios
     Demo("Thomasso-AxeFromThe80s", "Artistic-2.0", f"Thomasso, {_LMMS}"),
 )
 
