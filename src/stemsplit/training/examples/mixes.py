@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from stemsplit.training.examples import mastering
 from stemsplit.training.examples.placement import place
-from stemsplit.training.examples.songs import ACCOMPANIMENT, VOCALS, read_part, recording
+from stemsplit.training.examples.songs import ACCOMPANIMENT, AUDIO_SUFFIXES, VOCALS, read_part, recording
 
 QUIET = 1e-3
 """RMS of a crop in which a stem is taken to pause."""
@@ -78,6 +78,23 @@ class Library:
     """Recordings with an accompaniment, and some with vocals."""
     solo: Sequence[Path] = ()
     """Vocals alone."""
+    loose: Sequence[Path] = ()
+    """One stem alone: loops, phrases and notes, for mixes of different songs."""
+
+    def sounding(self, stem: str) -> Sequence[Path]:
+        """Return the folders to draw a stem from, in a mix of different songs."""
+        if stem == VOCALS:
+            return self.voices
+        return [*self.songs, *self._loose_by_stem.get(stem, [])]
+
+    @cached_property
+    def _loose_by_stem(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for folder in self.loose:
+            for path in folder.iterdir():
+                if path.suffix in AUDIO_SUFFIXES:
+                    found.setdefault(path.stem, []).append(folder)
+        return found
 
     @cached_property
     def voices(self) -> list[Path]:
@@ -175,7 +192,7 @@ class _Draw:
 
         A crop in which the stem pauses is drawn again, up to three times.
         """
-        folders = self.library.voices if stem == VOCALS else self.library.songs
+        folders = self.library.sounding(stem)
         for _ in range(4):
             crop = self.crop(self.pick(folders), stem, self.rng.random(), self.speed())
             if (level := rms(crop)) > QUIET:

@@ -18,6 +18,7 @@ from stemsplit.errors import UsageError
 
 VOCALS = "vocals"
 ACCOMPANIMENT = "accompaniment"
+AUDIO_SUFFIXES = (".npy", ".flac")
 FULL_SCALE = np.float32(32768)
 
 
@@ -50,7 +51,7 @@ def has_all(song: Path, names: Sequence[str]) -> bool:
 
 def recording(song: Path, name: str) -> Path | None:
     """Return the file of a stem, or None where there is none."""
-    paths = (song / f"{name}{suffix}" for suffix in (".npy", ".flac"))
+    paths = (song / f"{name}{suffix}" for suffix in AUDIO_SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
 
 
