@@ -20,7 +20,7 @@ pairs       vocals and accompaniment of MIR-1K; the clips of one song are joined
 multitrack  the four stems of one song, from files named CLASS__NAME.*
 demos       drums, bass and other of programmed songs
 loose       one stem only: loops, phrases and notes, to be drawn into mixes of different songs
-licences    nothing is laid out: prints the packages, their licences and credits as a table
+licences    nothing is laid out: prints the sources, their licences and credits as a table
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def _fetch(options: argparse.Namespace) -> Songs:
 
 
 def _licences(options: argparse.Namespace) -> Songs:
-    print(licences((*GAME_MUSIC, *GUITARS)))
+    packages = ((music.package, music.licence, music.credit) for music in (*GAME_MUSIC, *GUITARS))
+    folders = ((entry.folder, entry.licence, entry.credit) for entry in (*LOOSE, *DEMOS))
+    print(licences((*packages, *folders)))
     return iter(())
 
 

@@ -123,7 +123,7 @@ _SPEECH_IN_VOCALS = (
     "warmux-data/Olivier_Militon.-.Etrange_epouvantable", "warzone2100-music/track10", "warzone2100-music/track12",
     "warzone2100-music/track4",
 )  # fmt: skip
-"""A detector of speech hears it in a tenth or more of what ts-bsmamba2-mini takes for vocals, or a spectrogram shows it."""
+"""A detector of speech hears it in a tenth of what ts-bsmamba2-mini takes for vocals, or a spectrogram shows it."""
 _SPEECH = (
     "0ad-data/Calm_Before_the_Storm", "adonthell-data/at-demo-5", "hedgewars-data/Halloween", "naev-data/collective1",
     "ufoai-music/PsymongR4", "warzone2100-music/track2",
@@ -133,7 +133,7 @@ _MOSTLY_VOCALS = (
     "0ad-data/Sands_of_Time", "ardentryst/World_Map2", "colobot-common-sounds/music009",
     "warmux-data/Olivier_Militon.-.Like_a_rock", "warmux-data/Olivier_Militon.-.Vers_solitaire", "warmux-data/circux",
 )  # fmt: skip
-"""Half of what was looked at lies less than 8 dB above what that network takes for vocals: a voice, or a lead like one."""
+"""What that network takes for vocals is loud for half of the time (-8 dB): a voice, or a lead like one."""
 _UNCHECKED = (
     "colobot-common-sounds/Intro1", "extremetuxracer-data/options1-jt", "gigalomania-data/victory",
     "naev-data/landing_sinister", "naev-data/liftoff", "plee-the-bear-data/game-over",
@@ -141,7 +141,10 @@ _UNCHECKED = (
 )  # fmt: skip
 """Short pieces, not looked at."""
 VOICED = (*_SPEECH_IN_VOCALS, *_SPEECH, *_MOSTLY_VOCALS, *_UNCHECKED)
-"""PACKAGE/NAME of tracks that have voices, or may have: in doubt they are left out. Six or ten times 3 s of each were checked."""
+"""PACKAGE/NAME of tracks that have voices, or may have: in doubt they are left out.
+
+Six to ten times 3 s of each new track were checked, so a short voice elsewhere may remain. Nobody listened.
+"""
 HELD_OUT = (
     "0ad-data/Cradle_of_Civilization", "0ad-data/Northern_Frontier", "abe-data/intro", "ardentryst/theme1_raw",
     "berusky2-data/Cool12", "blockout2/music", "colobot-common-sounds/music003", "flare-game/battle_theme",

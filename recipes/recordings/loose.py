@@ -39,12 +39,12 @@ _LMMS = "LMMS demo projects"
 LOOSE = (
     Loose("drums", "patchbanks_WaivOps-*", "CC BY 4.0", "WaivOps / Patchbanks"),
     Loose("drums", "AudioKit*", "MIT", "Aurelius Prochazka and AudioKit"),
-    Loose("drums", "sonic-pi", "CC0", "Sonic Pi", ("arovane_beat_a*",)),
+    Loose("drums", "sonic-pi", "CC0", "Sonic Pi"),
     Loose("bass", "AudioKit-Cookbook", "MIT", "Aurelius Prochazka and AudioKit"),
     Loose("bass", "sonic-pi", "CC0", "Sonic Pi"),
     Loose("other", "AudioKit-Cookbook", "MIT", "Aurelius Prochazka and AudioKit"),
     Loose("other", "ear-training-lab_musopen-chopin", "CC0", "Musopen"),
-    Loose("other", "sonic-pi", "CC0", "Sonic Pi", ("ambi_choir*", "ambi_haunted_hum*", "loop_*")),
+    Loose("other", "sonic-pi", "CC0", "Sonic Pi", ("ambi_choir*", "ambi_haunted_hum*")),  # voices, or like them
     Loose("vocals", "debian_scratch", "CC BY-SA 3.0", "MIT, Scratch"),
     Loose("vocals", "ALYS_gpl3", "GPL-3", "ALYS"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -47,11 +48,11 @@ def folder_name(package: str, path: Path) -> str:
     return re.sub(r"[^\w.-]+", "_", f"{package}-{path.parent.name}-{path.stem}")
 
 
-def licences(table: tuple[Music, ...]) -> str:
-    """Return a Markdown table: packages, licences and credits, as a model's card lists them."""
+def licences(sources: Iterable[tuple[str, str, str]]) -> str:
+    """Return a Markdown table of sources, licences and credits, as a model's card lists them."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for music in table:
-        rows.setdefault((music.licence, music.credit), []).append(music.package)
+    for source, licence, credit in sources:
+        rows.setdefault((licence, credit), []).append(source)
     lines = [f"| {', '.join(dict.fromkeys(names))} | {licence} | {credit} |"
              for (licence, credit), names in rows.items()]  # fmt: skip
-    return "\n".join(["| package | licence | credit |", "| --- | --- | --- |", *lines])
+    return "\n".join(["| source | licence | credit |", "| --- | --- | --- |", *lines])
