@@ -147,14 +147,25 @@ class OverlapAdd:
         """
         if chunk.alone:
             return np.asarray(estimate[..., chunk.first : chunk.last])
-        total, weight = estimate * self._window, self._window.copy()
-        total[..., : self._border] += self._tail
-        weight[: self._border] += self._tail_weight
-        self._tail, self._tail_weight = total[..., self._step :], weight[self._step :]
+        step, carried = self._step, min(self._step, self._border)
+        total, weight = estimate[..., :step] * self._window[:step], self._window[:step].copy()
+        total[..., :carried] += self._tail[..., :carried]
+        weight[:carried] += self._tail_weight[:carried]
+        self._carry(estimate[..., step:])
         if chunk.first >= chunk.last:
             return None
         finished = slice(chunk.first, chunk.last)
-        return np.asarray(total[..., finished] / weight[finished])
+        total, weight = total[..., finished], weight[finished]
+        total /= weight
+        return np.asarray(total)
+
+    def _carry(self, end: np.ndarray) -> None:
+        """Keep what later chunks will be added to: the end of an estimate, and what is left of the ends before."""
+        tail, weight = end * self._window[self._step :], self._window[self._step :].copy()
+        left = max(0, self._border - self._step)
+        tail[..., :left] += self._tail[..., self._border - left :]
+        weight[:left] += self._tail_weight[self._border - left :]
+        self._tail, self._tail_weight = tail, weight
 
 
 def _pad(samples: np.ndarray, wanted_samples: int) -> np.ndarray:

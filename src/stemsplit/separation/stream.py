@@ -164,7 +164,7 @@ def _estimate(infer: Callable[[np.ndarray], np.ndarray], groups: list[list[int]]
     stems = []
     for group in groups:
         stems.append(infer(mixture[:, group]))
-    return np.concatenate(stems, axis=2)
+    return stems[0] if len(stems) == 1 else np.concatenate(stems, axis=2)
 
 
 def _require_finite(chunk: Chunk, estimate: np.ndarray, sample_rate: int) -> None:
