@@ -117,6 +117,8 @@ def separate_blocks(
             if on_progress is not None:
                 on_progress(done)
             yield block
+            del block
+        del batch, stems, chunk, estimate  # before the network needs the memory
 
 
 def separate_array(
