@@ -84,10 +84,13 @@ class Inference:
         One call for what is not silent: the stems of silence are silence, whatever the network says.
         """
         batch, channels, samples = mixture.shape
-        stems = np.zeros((batch, len(self.network.config.stems), channels, samples), np.float32)
         audible = mixture.any(axis=(1, 2))
-        if audible.any():
-            stems[audible] = self._run(mixture[audible], self.precision)
+        if audible.all():
+            stems = self._run(mixture, self.precision)  # not copied: a chunk's stems are large
+        else:
+            stems = np.zeros((batch, len(self.network.config.stems), channels, samples), np.float32)
+            if audible.any():
+                stems[audible] = self._run(mixture[audible], self.precision)
         overflowed = ~np.isfinite(stems).all(axis=(1, 2, 3))
         if self.precision is not None and overflowed.any():
             self._warn_of_overflow()
