@@ -78,11 +78,26 @@ class Library:
     """Recordings with an accompaniment, and some with vocals."""
     solo: Sequence[Path] = ()
     """Vocals alone."""
+    loose: Sequence[Path] = ()
+    """Single stems of any name, as loops and phrases; they only go where stems are drawn one by one."""
 
     @cached_property
     def voices(self) -> list[Path]:
         """The folders that hold vocals."""
-        return [folder for folder in (*self.songs, *self.backing, *self.solo) if recording(folder, VOCALS)]
+        folders = (*self.songs, *self.backing, *self.solo, *self.loose)
+        return [folder for folder in folders if recording(folder, VOCALS)]
+
+    def having(self, stem: str) -> Sequence[Path]:
+        """Return the folders that hold a stem."""
+        if stem == VOCALS:
+            return self.voices
+        if stem not in self._having:
+            self._having[stem] = [*self.songs, *(folder for folder in self.loose if recording(folder, stem))]
+        return self._having[stem]
+
+    @cached_property
+    def _having(self) -> dict[str, list[Path]]:
+        return {}
 
 
 class Batch(NamedTuple):
@@ -175,7 +190,7 @@ class _Draw:
 
         A crop in which the stem pauses is drawn again, up to three times.
         """
-        folders = self.library.voices if stem == VOCALS else self.library.songs
+        folders = self.library.having(stem)
         for _ in range(4):
             crop = self.crop(self.pick(folders), stem, self.rng.random(), self.speed())
             if (level := rms(crop)) > QUIET:
