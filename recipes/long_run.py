@@ -179,8 +179,15 @@ def _start_or_go_on(place: Place, job: Job, command: Sequence[str]) -> None:
 def say(place: Place, options: argparse.Namespace) -> None:
     """Print a line about every run, and one about the songs."""
     for job in place.jobs():
-        state = "not running" if (number := job.number()) is None else _state_of(number)
+        state = _last_word(job) if (number := job.number()) is None else _state_of(number)
         print(f"{job.name}: {state}; {_songs_so_far(place) if job.name == 'rendering' else how_far(job.folder)}")
+
+
+def _last_word(job: Job) -> str:
+    """Return what a process that is gone said at last, if that was an error."""
+    path = job.folder / "said.txt"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-1:] if path.is_file() else []
+    return "not running" + "".join(f" ({line})" for line in lines if "rror" in line)
 
 
 def _state_of(number: int) -> str:

@@ -21,6 +21,7 @@ from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.separation.chunks import Chunk, Chunking, OverlapAdd, chunks
 from stemsplit.separation.inference import Inference, is_out_of_memory
+from stemsplit.separation.placement import infer_placed
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ def _estimate(infer: Callable[[np.ndarray], np.ndarray], groups: list[list[int]]
     mixture = np.stack([chunk.samples for chunk in batch])
     stems = []
     for group in groups:
-        stems.append(infer(mixture[:, group]))
+        stems.append(infer_placed(infer, mixture[:, group]))
     return stems[0] if len(stems) == 1 else np.concatenate(stems, axis=2)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
@@ -48,7 +48,7 @@ class Recipe:
     solo: tuple[Path, ...] = ()
     """Folders of vocals alone, which are laid over other songs' accompaniments."""
     loose: tuple[Path, ...] = ()
-    """Folders of single stems, which are drawn into mixes of different songs; songs need not be found there."""
+    """Folders of single stems of any name, which go where stems of different songs are mixed."""
     loss: str = "waveform"
     """What is compared with the stems: "waveform", or "spectrum", which spares the inverse transforms of training."""
     weights: str = ""
@@ -185,9 +185,8 @@ class Recipe:
         kept = 0 if self.dev_folder else self.dev_songs  # a folder that grows keeps its first songs
         backing = [find_songs(folder, (ACCOMPANIMENT,), made_by="real_songs.py") for folder in self.backing]
         solo = [find_songs(folder, (VOCALS,)) for folder in self.solo]
-        loose = [find_finished(folder, ()) for folder in self.loose]
-        lists = (list(chain.from_iterable(found)) for found in (backing, solo, loose))
-        return Library(self._songs[kept:], *lists)
+        loose = [song for folder in self.loose for song in find_finished(folder, ())]
+        return Library(self._songs[kept:], list(chain.from_iterable(backing)), list(chain.from_iterable(solo)), loose)
 
     def _found(self) -> Library:
         """Return the songs that are finished by now in folders that grow.
@@ -195,12 +194,9 @@ class Recipe:
         Raises:
             UsageError: There is none with every stem.
         """
-        wanted: tuple[tuple[Sequence[Path], Sequence[str]], ...] = (
-            (self.songs, self.network.stems),
-            (self.backing, (ACCOMPANIMENT,)),
-            (self.solo, (VOCALS,)),
-            (self.loose, ()),
-        )
+        wanted = (
+            (self.songs, self.network.stems), (self.backing, (ACCOMPANIMENT,)), (self.solo, (VOCALS,)), (self.loose, ())
+        )  # fmt: skip
         lists = [[song for folder in folders for song in find_finished(folder, names)] for folders, names in wanted]
         if not lists[0]:
             folders = ", ".join(map(str, self.songs))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from stemsplit.training.examples import mastering
 from stemsplit.training.examples.placement import place
-from stemsplit.training.examples.songs import ACCOMPANIMENT, AUDIO_SUFFIXES, VOCALS, read_part, recording
+from stemsplit.training.examples.songs import ACCOMPANIMENT, VOCALS, read_part, recording
 
 QUIET = 1e-3
 """RMS of a crop in which a stem is taken to pause."""
@@ -79,27 +79,25 @@ class Library:
     solo: Sequence[Path] = ()
     """Vocals alone."""
     loose: Sequence[Path] = ()
-    """One stem alone: loops, phrases and notes, for mixes of different songs."""
-
-    def sounding(self, stem: str) -> Sequence[Path]:
-        """Return the folders to draw a stem from, in a mix of different songs."""
-        if stem == VOCALS:
-            return self.voices
-        return [*self.songs, *self._loose_by_stem.get(stem, [])]
-
-    @cached_property
-    def _loose_by_stem(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
-        for folder in self.loose:
-            for path in folder.iterdir():
-                if path.suffix in AUDIO_SUFFIXES:
-                    found.setdefault(path.stem, []).append(folder)
-        return found
+    """Single stems of any name, as loops and phrases; they only go where stems are drawn one by one."""
 
     @cached_property
     def voices(self) -> list[Path]:
         """The folders that hold vocals."""
-        return [folder for folder in (*self.songs, *self.backing, *self.solo) if recording(folder, VOCALS)]
+        folders = (*self.songs, *self.backing, *self.solo, *self.loose)
+        return [folder for folder in folders if recording(folder, VOCALS)]
+
+    def having(self, stem: str) -> Sequence[Path]:
+        """Return the folders that hold a stem."""
+        if stem == VOCALS:
+            return self.voices
+        if stem not in self._having:
+            self._having[stem] = [*self.songs, *(folder for folder in self.loose if recording(folder, stem))]
+        return self._having[stem]
+
+    @cached_property
+    def _having(self) -> dict[str, list[Path]]:
+        return {}
 
 
 class Batch(NamedTuple):
@@ -192,7 +190,7 @@ class _Draw:
 
         A crop in which the stem pauses is drawn again, up to three times.
         """
-        folders = self.library.sounding(stem)
+        folders = self.library.having(stem)
         for _ in range(4):
             crop = self.crop(self.pick(folders), stem, self.rng.random(), self.speed())
             if (level := rms(crop)) > QUIET:
