@@ -31,8 +31,8 @@ class Marker:
     def missing(self, device: torch.device) -> str | None:
         return self.reason
 
-    def bind(self, block: ResidualBiMamba) -> backends.Bound:
-        return torch.zeros_like
+    def bind(self, layer: torch.nn.Module) -> backends.Bound | None:
+        return torch.zeros_like if isinstance(layer, ResidualBiMamba) else None
 
 
 @pytest.fixture
