@@ -13,6 +13,7 @@ import torch
 
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
+from stemsplit.networks.contract import Supervision
 from stemsplit.training import loop
 from stemsplit.training.curve import read_log
 from stemsplit.training.examples.mixes import Library, Mixing, draw_batch
@@ -20,7 +21,7 @@ from stemsplit.training.examples.songs import find_songs
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.recipe import decay_of, load_recipe
 from stemsplit.training.schedule import Schedule
-from stemsplit.training.separator_task import Recipe, filter_gains, merge
+from stemsplit.training.separator_task import Recipe, filter_gains, fold_of
 from stemsplit.weights.checkpoint import load_network, save
 
 STEMS = ("low", "high")
@@ -177,7 +178,8 @@ def test_vocals_of_another_song_are_about_as_loud_as_the_rest(songs: Path) -> No
 def test_merged_estimates_are_scored_on_vocals_and_the_rest(songs: Path) -> None:
     stems = ("drums", "vocals", "other")
     estimate = torch.randn(2, 3, 2, 100)
-    found = merge(estimate, torch.tensor([False, True]), stems)
+    fold = fold_of(torch.tensor([False, True]), stems)
+    found = Supervision(fold=fold).folded(estimate)
     assert torch.equal(found[0], estimate[0])
     torch.testing.assert_close(found[1, 0], estimate[1, 0] + estimate[1, 2])
     assert torch.equal(found[1, 1], estimate[1, 1])

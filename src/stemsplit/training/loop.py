@@ -264,7 +264,10 @@ def optimizer_of(network: nn.Module, schedule: Schedule) -> Together:
     known = {id(value) for value in chosen}
     rest = [value for value in network.parameters() if id(value) not in known]
     adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)
-    return Together(adamw, Muon(chosen, lr=lr, weight_decay=weight_decay)) if chosen else Together(adamw)
+    if not chosen:
+        return Together(adamw)
+    products = torch.bfloat16 if schedule.precision == "bf16" else None
+    return Together(adamw, Muon(chosen, lr=lr, weight_decay=weight_decay, products=products))
 
 
 def resume(task: Task, path: Path, device: torch.device) -> State:

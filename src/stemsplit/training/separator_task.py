@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit.errors import UsageError
-from stemsplit.networks.contract import Pair, SeparatorConfig, Supervision, TrainableSeparator
+from stemsplit.networks.contract import SeparatorConfig, Supervision, TrainableSeparator
 from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.training.examples.mixes import OCTAVES, Batch, Library, Mixing, draw_batch
 from stemsplit.training.examples.shelf import Shelf
 from stemsplit.training.examples.songs import ACCOMPANIMENT, VOCALS, find_finished, find_songs, style_of
-from stemsplit.training.losses import snr_loss
+from stemsplit.training.losses import snr_loss, snr_loss_of
 from stemsplit.training.schedule import Schedule
 from stemsplit.weights import checkpoint
 
@@ -113,15 +113,13 @@ class Recipe:
         stems, merged, octaves = (*batch, None, None)[:3]
         assert stems is not None
         gains = partial(filter_gains, octaves) if octaves is not None and self.mixing.equalise_db else None
-        supervision = Supervision(self.loss == "spectrum", self.schedule.masked_weight, gains)
+        fold = fold_of(merged, self.network.stems)
+        supervision = Supervision(self.loss == "spectrum", self.schedule.masked_weight, gains, fold)
         with torch.autocast(stems.device.type, torch.bfloat16, enabled=self.schedule.precision == "bf16"):
             pairs = network.training_pairs(stems, supervision)
-        losses = [pair.weight * self._loss_of_pair(pair, merged) for pair in pairs]
+        silent = self.schedule.silent_weight
+        losses = [pair.weight * snr_loss_of(pair.error, pair.reference, pair.mixture, silent) for pair in pairs]
         return torch.stack(losses).sum()
-
-    def _loss_of_pair(self, pair: Pair, merged: Tensor | None) -> Tensor:
-        estimate = merge(pair.estimate, merged, self.network.stems)
-        return snr_loss(estimate, pair.reference, pair.mixture, self.schedule.silent_weight)
 
     @torch.inference_mode()
     def dev(self, average: nn.Module, device: torch.device) -> dict[str, float]:
@@ -214,12 +212,13 @@ def filter_gains(octaves: Tensor, frequencies: Tensor) -> Tensor:
     return 10 ** (octaves @ torch.from_numpy(hats).to(octaves) / 20)
 
 
-def merge(estimate: Tensor, merged: Tensor | None, stems: tuple[str, ...]) -> Tensor:
-    """Where merged (B,), all of estimate (B, S, C, samples) but the vocals is summed, as in `data.Batch`."""
+def fold_of(merged: Tensor | None, stems: tuple[str, ...]) -> Tensor | None:
+    """Return matrices (B, S, S) that sum all stems but the vocals where merged (B,), as in `data.Batch`."""
     if merged is None or (merged.device.type == "cpu" and not merged.any()):  # elsewhere, to ask is to wait
-        return estimate
+        return None
     rest = [k for k, stem in enumerate(stems) if stem != VOCALS]
-    fold = torch.eye(len(stems), dtype=estimate.dtype, device=estimate.device)
+    each = torch.eye(len(stems), device=merged.device)
+    fold = each.clone()
     fold[rest] = 0
     fold[rest[0], rest] = 1
-    return torch.where(merged.view(-1, 1, 1, 1), torch.einsum("ij,bjcn->bicn", fold, estimate), estimate)
+    return torch.where(merged.view(-1, 1, 1), fold, each)
