@@ -2,9 +2,13 @@
 
     python benchmarks/training.py
     python benchmarks/training.py --model models/ts-bsmamba2-mini --batch 2 --seconds 3 --threads 1 --repeats 7
+    python benchmarks/training.py --batch 4 --before ../stemsplit-before
 
 Weights and songs are random, which costs the same. Precisions and paths take turns in one process; figures are medians.
 
+recipe       seconds of audio per processor second of whole steps as the default model's recipe takes them: spectra with
+             filters, loss, gradients, clipping, optimiser and running average, in bf16 and fp32; nothing is drawn. With
+             --before, those of another checkout as well, whose process takes turns with this one's, and only these
 step, block  processor seconds, which other programs disturb less than the wall clock's: the whole step, forward and
              back; the part between the projections of one block over time and one over bands
 error        of all gradients of a smaller step, together, beside those of float64: |found - exact| / |exact|
@@ -22,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +45,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--before", type=Path, help="another checkout, with its native library built")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        serve(options)
+        return
     if options.peak:
         print(peak_of_a_step(*options.peak, options))
         return
@@ -50,6 +60,9 @@ def main() -> None:
     print(
         f"{processor()}, {options.threads} threads, batch {options.batch} x {options.seconds:g} s, {options.model.name}"
     )
+    report_recipe(options)
+    if options.before:
+        return
     report("step", timed_in_turns(options, step_of), options.repeats)
     report("block", timed_in_turns(options, blocks_of), options.repeats)
     for (precision, path), error in gradient_errors(options).items():
@@ -65,6 +78,79 @@ def report(what: str, times: dict[tuple[str, str], list[float]], repeats: int) -
         best = [min(times[precision, path]) for path in PATHS]
         print(f"{what:6} {precision:5} native {native:.3f} s, torch {torch:.3f} s: {torch / native:.1f} x", end=" ")
         print(f"(least of {repeats}: {best[0]:.3f}, {best[1]:.3f})", flush=True)
+
+
+def report_recipe(options: argparse.Namespace) -> None:
+    """Print the audio per second of this checkout, and of another one, if there is one."""
+    checkouts = {"now": ROOT, **({"before": options.before} if options.before else {})}
+    audio = options.batch * options.seconds
+    for precision in PRECISIONS:
+        times = recipe_steps(checkouts, precision, options)
+        rates = {name: audio / statistics.median(found) for name, found in times.items()}
+        text = ", ".join(f"{name} {rate:.1f}" for name, rate in rates.items())
+        gain = f": {rates['now'] / rates['before']:.2f} x" if options.before else ""
+        print(f"recipe {precision:5} {text} s of audio per s{gain}", flush=True)
+
+
+def recipe_steps(checkouts: dict[str, Path], precision: str, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Processor seconds of the steps of every checkout, each in a process of its own; they take turns."""
+    sizes = ["--batch", options.batch, "--seconds", options.seconds, "--threads", options.threads]
+    servers = {}
+    for name, root in checkouts.items():
+        command = [sys.executable, __file__, "--serve", root.resolve(), *sizes, "--peak", precision, ""]
+        environment = {**os.environ, "PYTHONPATH": str(root.resolve() / "src")}
+        servers[name] = subprocess.Popen(
+            list(map(str, command)), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    times: dict[str, list[float]] = {name: [] for name in servers}
+    for turn in range(options.repeats + 2):
+        for name, server in servers.items():
+            assert server.stdin is not None
+            assert server.stdout is not None
+            print(file=server.stdin, flush=True)
+            seconds = float(server.stdout.readline())
+            if turn > 1:  # the first ones also touch memory for the first time
+                times[name].append(seconds)
+    for server in servers.values():
+        server.communicate()
+    return times
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Take a step of the recipe for every line of input, and print its processor seconds."""
+    sys.path.insert(0, str(options.serve / "src"))
+    step = recipe_step_of(options)
+    for number, _ in enumerate(sys.stdin):
+        start = time.process_time()
+        step(number)
+        print(time.process_time() - start, flush=True)
+
+
+def recipe_step_of(options: argparse.Namespace) -> Callable[[int], None]:
+    """Return a function that takes one step with a batch of noise, of which one item is merged."""
+    import torch
+
+    from stemsplit.machine.memory import keep_freed_memory
+    from stemsplit.training import loop
+    from stemsplit.training.examples.mixes import OCTAVES
+    from stemsplit.training.recipe import load_recipe
+
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    recipe = load_recipe(options.serve / "recipes" / "ts-bsmamba2-mini.toml")
+    schedule = replace(recipe.schedule, precision=options.peak[0])
+    recipe = replace(recipe, schedule=schedule)
+    state = loop.start(recipe, torch.device("cpu"))
+    c = recipe.network
+    torch.manual_seed(0)
+    stems = 0.1 * torch.randn(options.batch, len(c.stems), c.channels, round(options.seconds * c.sample_rate))
+    merged = torch.arange(options.batch) == 0
+    octaves = torch.randn(options.batch, len(c.stems), len(OCTAVES))
+
+    def step(number: int) -> None:
+        loop.take_step(state, schedule, recipe.loss_of(state.network, stems, merged, octaves), number)
+
+    return step
 
 
 def timed_in_turns(

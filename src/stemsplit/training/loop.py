@@ -263,7 +263,7 @@ def optimizer_of(network: nn.Module, schedule: Schedule) -> Together:
         chosen = name()
     known = {id(value) for value in chosen}
     rest = [value for value in network.parameters() if id(value) not in known]
-    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)
+    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, fused=True)
     if not chosen:
         return Together(adamw)
     products = torch.bfloat16 if schedule.precision == "bf16" else None

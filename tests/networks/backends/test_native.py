@@ -328,7 +328,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     compiler = _compiler()
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
     objects = build.compile_units(compiler, tmp_path, flags)
-    for name in ("native_driver", "native_layers_driver", "native_training_driver"):
+    for name in ("native_driver", "native_layers_driver", "native_training_driver", "native_compare_driver"):
         source, driver = Path(__file__).parent / f"{name}.cpp", tmp_path / name
         command = [*compiler, "-std=c++17", *flags, f"-I{build.HERE}", str(source), *map(str, objects), "-pthread"]
         subprocess.run([*command, "-o", str(driver)], check=True, capture_output=True)

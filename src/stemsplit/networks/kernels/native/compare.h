@@ -58,14 +58,16 @@ INLINE void pack_map(const Compare& k, const stemsplit_last_map& from, ptrdiff_t
     memset(k.map[i], 0, (size_t)(k.inner * k.outputs) * sizeof(float));
     memset(k.bias[i], 0, (size_t)k.outputs * sizeof(float));
     if (k.turned[i]) memset(k.turned[i], 0, (size_t)(k.outputs * k.width) * sizeof(float));
-    for (ptrdiff_t n = 0; n < k.n; ++n)
+    for (ptrdiff_t n = 0; n < k.n; ++n) {
+        const float* rows = from.weight + ((group * k.n + n) * all_bins + bin) * k.inner;
+        for (ptrdiff_t j = 0; j < k.inner; ++j)
+            for (ptrdiff_t b = 0; b < bins; ++b) k.map[i][j * k.outputs + n * VW + b] = rows[b * k.inner + j];
         for (ptrdiff_t b = 0; b < bins; ++b) {
             const ptrdiff_t source = (group * k.n + n) * all_bins + bin + b, output = n * VW + b;
-            const float* row = from.weight + source * k.inner;
             k.bias[i][output] = from.bias[source];
-            for (ptrdiff_t j = 0; j < k.inner; ++j) k.map[i][j * k.outputs + output] = row[j];
-            if (k.turned[i]) memcpy(k.turned[i] + output * k.width, row, (size_t)k.inner * sizeof(float));
+            if (k.turned[i]) memcpy(k.turned[i] + output * k.width, rows + b * k.inner, (size_t)k.inner * sizeof(float));
         }
+    }
 }
 
 // A frame of an item, in one block.
