@@ -1,4 +1,4 @@
-"""The script of the long run: what runs is known by its lock, is paused and ended as a group, and says how far it is."""
+"""The script of the long run: what runs is known by its lock, is paused as a group, and says how far it is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Songs packed into files of a limited size, to train on another machine; unpacked they are folders of arrays again.
 
 A shard is an uncompressed zip file with a member `SONG/STEM.mdct` for each `STEM.npy` or `STEM.flac` (see `codec`), and
-the song's JSON files as they are. Stems are packed one by one. The mixture is by definition their sum, so the stems stay exact.
+the song's JSON files as they are. Stems are packed one by one. The mixture is by definition their sum, so the stems
+stay exact.
 """
 
 from __future__ import annotations
