@@ -42,12 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def song_folders(folder: Path) -> list[Path]:
-    """Return the folders that hold arrays, sorted by name.
+    """Return the folders that hold arrays or FLAC files, sorted by name.
 
     Raises:
         StemsplitError: There is none.
     """
-    found = sorted({path.parent for path in folder.glob("*/*.npy")})
+    found = sorted({path.parent for kind in ("npy", "flac") for path in folder.glob(f"*/*.{kind}")})
     if not found:
         raise StemsplitError(f"no songs in {folder}")
     return found

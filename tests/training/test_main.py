@@ -122,6 +122,13 @@ def test_a_run_trains_on_songs_that_travelled_as_shards(recipe: Path, tmp_path: 
     assert command.main([*calls[:-1], str(tmp_path / "songs")]) != 0
 
 
+def test_the_weights_that_ship_are_found_without_other_packages() -> None:
+    found = f"import sys; sys.modules.update(dict.fromkeys({MISSING!r})); " + (
+        "from stemsplit.weights.checkpoint import load_network; load_network('ts-bsmamba2-mini')"
+    )
+    subprocess.run([sys.executable, "-c", found], check=True)
+
+
 def test_wrong_calls_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([str(tmp_path / "none.toml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from stemsplit.errors import StemsplitError
 from stemsplit.training.examples import codec, shards
@@ -81,3 +82,14 @@ def test_shards_of_every_kind_are_unpacked_once_and_folders_of_one_name_are_told
     assert not (target / "dev" / "0001" / "song.json").exists()  # what was unpacked is not unpacked again
     with pytest.raises(StemsplitError, match="no shards"):
         shards.unpack_all(tmp_path / "a", target)
+
+
+def test_flac_songs_travel_as_arrays_do(tmp_path: Path) -> None:
+    audio = np.random.default_rng(0).integers(-9000, 9000, (4410, 2)).astype(np.int16)
+    for name in ("array", "flac"):
+        (tmp_path / name).mkdir()
+    np.save(tmp_path / "array" / "drums.npy", audio)
+    soundfile.write(tmp_path / "flac" / "drums.flac", audio, 44100, subtype="PCM_16")
+    shards.pack([tmp_path / "array", tmp_path / "flac"], tmp_path / "packed")
+    songs = shards.unpack(tmp_path / "packed-000.zip", tmp_path / "unpacked")
+    np.testing.assert_array_equal(*(np.load(song / "drums.npy") for song in songs))

@@ -1,7 +1,8 @@
 """Songs packed into files of a limited size, to train on another machine; unpacked they are folders of arrays again.
 
-A shard is an uncompressed zip file with a member `SONG/STEM.mdct` for each `STEM.npy` (see `codec`), and the song's
-JSON files as they are. Stems are packed one by one. The mixture is by definition their sum, so the stems stay exact.
+A shard is an uncompressed zip file with a member `SONG/STEM.mdct` for each `STEM.npy` or `STEM.flac` (see `codec`), and
+the song's JSON files as they are. Stems are packed one by one. The mixture is by definition their sum, so the stems
+stay exact.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ def _members(song: Path, name: str) -> Iterator[tuple[str, bytes]]:
             audio = np.load(path)
             if audio.dtype == np.int16 and audio.ndim == 2:  # a pitch curve is not audio
                 yield f"{name}/{path.stem}.mdct", codec.encode(audio)
+        elif path.suffix == ".flac":
+            import soundfile  # only where songs are packed, not where they are unpacked
+
+            audio, _ = soundfile.read(path, dtype="int16", always_2d=True)
+            yield f"{name}/{path.stem}.mdct", codec.encode(audio)
 
 
 def _write(target: Path, number: int, members: Sequence[tuple[str, bytes]]) -> Path:
