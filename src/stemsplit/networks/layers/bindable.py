@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 Self = TypeVar("Self", bound="Bindable")
 
-Bound = Callable[[Tensor], Tensor]
+Bound = Callable[..., Tensor]
 """A function by which a backend computes a layer, without gradients.
 
-For a bidirectional block it maps rows (N, L, D) → (N, L, D).
+Its arguments are tensors, as the layer's methods describe them. For a bidirectional block it maps rows (N, L, D) →
+(N, L, D).
 """
 
 
@@ -25,6 +27,10 @@ class Bindable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.bound: Bound | None = None
+
+    def backend(self) -> Bound | None:
+        """Return `bound` at inference, and None in training."""
+        return None if self.training or torch.is_grad_enabled() else self.bound
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set the mode of training or evaluation, as in every module. Training drops `bound`."""
