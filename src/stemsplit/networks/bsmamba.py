@@ -142,7 +142,7 @@ class BSMamba(nn.Module):
         return self.synthesise(self.finished(stems), scale, mixture.shape[-1])
 
     def finished(self, spectra: Tensor) -> Tensor:
-        """Return spectra of the stems (B, S, C, F, T) after the expander, if the config has one. They are overwritten."""
+        """Return spectra (B, S, C, F, T), which are overwritten, after the expander, if the config has one."""
         c = self.config
         if c.expander_db is None:
             return spectra

@@ -1,4 +1,5 @@
-// The plain C interface: one bidirectional Mamba-2 block at inference, and what lies between its projections for training.
+// The plain C interface. At inference: one bidirectional Mamba-2 block, the band split, the heads, and the exchange
+// between channels. For training: what lies between the projections of a block.
 // No torch, no C++ types across the border.
 //
 // Every width below with "padded" is a multiple of the instruction set's vector; its padding holds zeros.
@@ -8,7 +9,7 @@
 
 #include <stdint.h>
 
-#define STEMSPLIT_ABI 2
+#define STEMSPLIT_ABI 3
 #if defined(_WIN32)
 #define STEMSPLIT_EXPORT __declspec(dllexport)
 #else
@@ -52,6 +53,56 @@ typedef struct {
     stemsplit_direction direction[2]; // forward, backward in time
 } stemsplit_block_weights;
 
+// The band split: each band's bins of all channels of a group → a token.
+typedef struct {
+    int64_t first, width;                 // bins
+    const float *norm_weight, *norm_bias; // (channels, width, re | im), padded
+    const float* map;                     // packed: (channels, width, re | im) → features
+    const float* bias;                    // (D)
+} stemsplit_split_band;
+
+typedef struct {
+    int64_t features, channels, bins, bands; // D; of a group; of the spectrum
+    const stemsplit_split_band* band;
+} stemsplit_split;
+
+// The heads: a token → a value for each bin, stem, channel of the group, real and imaginary part.
+typedef struct {
+    int64_t first, width;                 // bins
+    const float *norm_weight, *norm_bias; // (D padded)
+    const float *map1, *bias1;            // packed: D → 4 groups of I; (4, I)
+    const float *map2, *bias2;            // 4 packed: I → I; (4, I)
+    const float *map3, *bias3;            // per slice of bins, 4 packed: I → (stem, channel, bin); (4, outputs), whole panels
+} stemsplit_head;
+
+typedef struct {
+    int64_t features, inner;              // D; I of a group, padded
+    int64_t stems, channels, bins, bands; // channels of a group; bins of the spectrum
+    int64_t slice;                        // bins of the last map that are computed at once
+    const stemsplit_head* band;
+} stemsplit_heads;
+
+// What becomes of the heads' values: they are the output; they are masks for the mixture, which are made to add up to 1;
+// they are added to the output.
+enum { STEMSPLIT_PLAIN = 0, STEMSPLIT_MASK = 1, STEMSPLIT_ADD = 2, STEMSPLIT_FINISHES = 3 };
+
+typedef struct {
+    int32_t finish;
+    const float* spectrum; // of the mixture, for masks: (channels, steps, bins, 2)
+    float* out;            // the first stem: (channels, steps, bins, 2)
+    int64_t stem_stride;   // floats from one stem to the next
+} stemsplit_finish;
+
+// The exchange between channels.
+typedef struct {
+    int64_t features, hidden;                    // D; padded
+    const float *norm_weight, *norm_bias;        // (D padded)
+    const float *transform, *transform_bias;     // packed: D → hidden
+    const float *average, *average_bias;         // packed: hidden → hidden
+    const float *concatenate_own, *concatenate_shared; // packed: hidden → D
+    const float* bias;                           // (D padded)
+} stemsplit_exchange;
+
 // Training. Both directions side by side, parameters as the network has them, nothing padded.
 enum { STEMSPLIT_FLOAT32 = 0, STEMSPLIT_BFLOAT16 = 1, STEMSPLIT_TYPES = 2 };
 
@@ -84,6 +135,25 @@ STEMSPLIT_EXPORT int64_t stemsplit_scratch(int32_t set, const stemsplit_shape* s
 // out = x + block(x) for `sequences` of `steps` rows of D floats, each by itself. `scratch` is for all threads.
 STEMSPLIT_EXPORT int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, const float* x, float* out,
                         int64_t sequences, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words);
+
+// The layers around the blocks. Words of scratch are what one thread needs; `scratch` is for all threads. Complex numbers
+// lie as (re, im).
+STEMSPLIT_EXPORT int64_t stemsplit_split_scratch(int32_t set, const stemsplit_split* split, int64_t steps);
+// spectrum (groups, channels, steps, bins, 2) → tokens (groups, bands, steps, D).
+STEMSPLIT_EXPORT int32_t stemsplit_split_run(int32_t set, const stemsplit_split* split, const float* spectrum, float* tokens,
+                        int64_t groups, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words);
+STEMSPLIT_EXPORT int64_t stemsplit_heads_scratch(int32_t set, const stemsplit_heads* heads, int64_t steps);
+// tokens (batch, groups, bands, steps, D) → out (batch, stems, groups * channels, steps, bins, 2); `spectrum` is that of
+// the mixtures, (batch, groups * channels, steps, bins, 2), or null.
+STEMSPLIT_EXPORT int32_t stemsplit_heads_run(int32_t set, const stemsplit_heads* heads, int32_t finish, const float* tokens,
+                        const float* spectrum, float* out, int64_t batch, int64_t groups, int64_t steps, int32_t threads,
+                        float* scratch, int64_t scratch_words);
+STEMSPLIT_EXPORT int64_t stemsplit_exchange_scratch(int32_t set, const stemsplit_exchange* exchange, int64_t channels,
+                        int64_t steps);
+// x → out, both (batch, channels, bands, steps, D).
+STEMSPLIT_EXPORT int32_t stemsplit_exchange_run(int32_t set, const stemsplit_exchange* exchange, const float* x, float* out,
+                        int64_t batch, int64_t channels, int64_t bands, int64_t steps, int32_t threads, float* scratch,
+                        int64_t scratch_words);
 
 // 4-byte words of scratch that all threads together need, 0 for an unknown instruction set or an impossible shape.
 STEMSPLIT_EXPORT int64_t stemsplit_scan_scratch(int32_t set, const stemsplit_scan_shape* shape, int64_t steps, int32_t threads,
