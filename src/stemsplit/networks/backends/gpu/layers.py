@@ -31,7 +31,7 @@ from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.norm import NORM_EPS, RMS_EPS
 from stemsplit.networks.layers.tac import TransformAverageConcatenate
 
-MOST_PROJECTED_BYTES = 2**31
+MOST_PROJECTED_BYTES = 3 * 2**30
 """The largest in-projection of a block. More sequences are computed in several parts."""
 
 W = TypeVar("W", bound=Weights)

@@ -110,7 +110,8 @@ def heads(
     found = found.permute(0, 3, 1, 4, 2, 5).flatten(2, 3).transpose(-1, -2)
     if mixture is not None:
         found = (found - (found.sum(1, keepdim=True) - 1) / found.shape[1]) * mixture.unsqueeze(1)
-    return found if onto is None else onto + found
+    found = found if onto is None else onto + found
+    return found.transpose(-1, -2).contiguous().transpose(-1, -2)
 
 
 def exchange(tokens: Tensor, normed: Tensor, weights: ExchangeWeights, settings: Settings) -> Tensor:
