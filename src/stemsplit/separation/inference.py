@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 from stemsplit.errors import ModelError, OutOfMemoryError
+from stemsplit.machine.copies import to_device, to_host
 from stemsplit.machine.device import threads_within_cores
 from stemsplit.networks.backends.choose import bind, choose
+from stemsplit.networks.backends.gpu.graphs import Graphs
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.separation.chunks import Chunking, OverlapAdd, chunks
 
@@ -49,6 +51,7 @@ class Inference:
         self.device, self.precision = device, precision
         self.most_chunks, self.most_samples = chunking.batch_size, chunking.chunk_samples
         self._overflowed = False
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = network
         try:
             self._place(device)
         except (RuntimeError, MemoryError) as error:
@@ -96,12 +99,12 @@ class Inference:
     def _run(self, mixture: np.ndarray, precision: torch.dtype | None) -> np.ndarray:
         autocast = nullcontext() if precision is None else torch.autocast(self.device.type, dtype=precision)
         with torch.inference_mode(), autocast, threads_within_cores():
-            stems = self.network(torch.from_numpy(mixture).to(self.device))
+            stems = self._forward(to_device(mixture, self.device))
         batch, channels, samples = mixture.shape
         expected = (batch, len(self.network.config.stems), channels, samples)
         if tuple(stems.shape) != expected:
             raise ModelError(f"the network returned {tuple(stems.shape)}, its config promises {expected}")
-        return stems.float().cpu().numpy()
+        return to_host(stems)
 
     def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
         """Separate one chunk (C, S) as a stream of its own."""
@@ -136,9 +139,11 @@ class Inference:
         self._place(self.device, "auto")  # what was asked for may be no choice here
 
     def _place(self, device: torch.device, backend: str | None = None) -> None:
+        self._forward = self.network
         if isinstance(self.network, nn.Module):
             self.network.to(device).eval()
             bind(self.network, choose(device, backend))
+            self._forward = Graphs(self.network) if device.type == "cuda" else self.network
 
     def _warn_of_overflow(self) -> None:
         if not self._overflowed:
