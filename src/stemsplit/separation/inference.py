@@ -114,6 +114,7 @@ class Inference:
         return np.concatenate([block for block in blocks if block is not None], axis=-1)
 
     def _step_down(self, batch: int, samples: int) -> None:
+        self._forward = self._replayed()
         _release_cached_memory(self.device)
         if batch > 1:
             self.most_chunks = batch // 2
@@ -139,11 +140,15 @@ class Inference:
         self._place(self.device, "auto")  # what was asked for may be no choice here
 
     def _place(self, device: torch.device, backend: str | None = None) -> None:
-        self._forward = self.network
         if isinstance(self.network, nn.Module):
             self.network.to(device).eval()
             bind(self.network, choose(device, backend))
-            self._forward = Graphs(self.network) if device.type == "cuda" else self.network
+        self._forward = self._replayed()
+
+    def _replayed(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the network, on CUDA as graphs, without any that hold memory yet."""
+        on_cuda = self.device.type == "cuda" and isinstance(self.network, nn.Module)
+        return Graphs(self.network) if on_cuda else self.network
 
     def _warn_of_overflow(self) -> None:
         if not self._overflowed:

@@ -10,12 +10,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 MOST_GRAPHS = 4
-"""Graphs that are kept: each keeps the memory of a whole pass."""
+"""Graphs that are kept: each keeps the memory of its mixture and its stems, and all together that of a pass."""
 
 Network = Callable[[Tensor], Tensor]
 Capture = Callable[[Network, Tensor], tuple[Callable[[], object], Tensor]]
@@ -31,22 +32,31 @@ class Recorded:
     stems: Tensor
 
 
-def capture_cuda(network: Network, mixture: Tensor) -> tuple[Callable[[], object], Tensor]:
-    """Record a pass of a network on a CUDA device. The mixture (B, C, S) stays the buffer that the pass reads.
+class CudaCapture:
+    """Records passes on a CUDA device. All of them use the same memory for what lies between mixture and stems."""
 
-    Raises:
-        RuntimeError: an operation cannot be recorded, because it waits for the device, or memory runs out.
-    """
-    with torch.cuda.device(mixture.device):
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries allocate what they need at their first call on a stream
-            network(mixture)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            stems = network(mixture)
-    return graph.replay, stems
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, network: Network, mixture: Tensor) -> tuple[Callable[[], object], Tensor]:
+        """Record a pass of a network. The mixture (B, C, S) stays the buffer that the pass reads.
+
+        Raises:
+            RuntimeError: an operation cannot be recorded, because it waits for the device, or memory runs out.
+        """
+        with torch.cuda.device(mixture.device):
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # libraries allocate what they need at their first call on a stream
+                network(mixture)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # Only this thread's calls are recorded: others may allocate pinned memory meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                stems = network(mixture)
+        return graph.replay, stems
 
 
 class Graphs:
@@ -58,12 +68,12 @@ class Graphs:
 
     Args:
         network: its weights and its bound layers must stay as they are.
-        capture: records a pass.
+        capture: records a pass; by default on CUDA.
         most: graphs that are kept.
     """
 
-    def __init__(self, network: Network, capture: Capture = capture_cuda, most: int = MOST_GRAPHS) -> None:
-        self.network, self.capture, self.most = network, capture, most
+    def __init__(self, network: Network, capture: Capture | None = None, most: int = MOST_GRAPHS) -> None:
+        self.network, self.capture, self.most = network, capture or CudaCapture(), most
         self._lock = threading.Lock()
         self._known: OrderedDict[Hashable, Recorded | None] = OrderedDict()  # None: run as usual
         self._seen: set[Hashable] = set()
