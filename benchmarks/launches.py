@@ -2,9 +2,9 @@
 
     python benchmarks/launches.py                   the full network and the mini, by module
 
-The network runs on PyTorch's meta device: tensors have shapes, but no values. Every operation that is not a view and not
-an allocation counts as one launch, and those of `COSTS` as more. A function of `kernels.gpu.launches` counts as one, since
-it launches one Triton kernel, which a test checks; its version in `kernels.gpu.reference` stands in for it.
+The network runs on PyTorch's meta device: tensors have shapes, but no values. Every operation that is neither a view
+nor an allocation counts as one launch, and those of `COSTS` as more. A function of `kernels.gpu.launches` counts as
+one, since it launches one Triton kernel, which a test checks; that of `kernels.gpu.reference` stands in for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stemsplit.networks.backends.gpu.layers import bind_by
@@ -97,7 +96,9 @@ def count(config: BSMambaConfig, *, batch: int = 8, half: bool = False) -> Launc
     launches = counter.launches()
     for name, layer in network.named_modules():
         if isinstance(layer, Bindable) and (bound := bind_by(launches, layer)) is not None:
-            layer.bound = counter.inside(".".join(part for part in name.split(".") if not part.isdigit()), _plain(bound))
+            layer.bound = counter.inside(
+                ".".join(part for part in name.split(".") if not part.isdigit()), _plain(bound)
+            )
     with torch.no_grad(), autocast_on_meta(half):  # in inference mode, operations that consist of others come whole
         network(mixture)  # windows are computed once
         counter.counts.clear()
@@ -115,13 +116,17 @@ def _plain(bound: Any) -> Callable[..., Any]:
     return call
 
 
+def _no_autocast(device: str, **settings: Any) -> Any:
+    return nullcontext()
+
+
 @contextmanager
 def autocast_on_meta(half: bool) -> Iterator[None]:
     """Let the network believe that autocast to bfloat16 is on, or off; the meta device has none."""
     with (
-        mock.patch.object(torch, "autocast", lambda *args, **settings: nullcontext()),
-        mock.patch.object(torch, "is_autocast_enabled", lambda *args: half),
-        mock.patch.object(torch, "get_autocast_dtype", lambda *args: torch.bfloat16),
+        mock.patch.object(torch, "autocast", _no_autocast),
+        mock.patch.object(torch, "is_autocast_enabled", return_value=half),
+        mock.patch.object(torch, "get_autocast_dtype", return_value=torch.bfloat16),
     ):
         yield
 

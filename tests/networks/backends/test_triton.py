@@ -143,9 +143,7 @@ def test_sequences_are_taken_in_as_many_goes_as_memory_wants(monkeypatch: pytest
 
 
 @interpreted
-@pytest.mark.parametrize(
-    ("joint", "channels", "settings"), [(False, 2, None), (True, 2, SMALLER), (True, 1, None)]
-)
+@pytest.mark.parametrize(("joint", "channels", "settings"), [(False, 2, None), (True, 2, SMALLER), (True, 1, None)])
 def test_a_network_equals_the_plain_one(joint: bool, channels: int, settings: Settings | None) -> None:
     small = {"d_state": 3, "expand": 1, "dim": 8, "headdim": 4, "blocks_mask": 1, "blocks_map": 1, "head_expand": 1}
     config = BSMambaConfig(n_fft=32, hop_length=8, bands=(2, 2, 13), joint=joint, normalize=joint, **small)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -90,7 +91,7 @@ class BlockOnGpu(Launched[BlockWeights]):
         if tokens.numel():
             with _on(tokens):
                 for first, count in self.parts(grid, kind):
-                    self.sized(kind, lambda settings, f=first, n=count: self._run(grid, out, kind, f, n, settings))
+                    self.sized(kind, partial(self._run, grid, out, kind, first, count))
         return out.view(tokens.shape)
 
     def parts(self, grid: Tensor, kind: torch.dtype) -> Iterator[tuple[int, int]]:

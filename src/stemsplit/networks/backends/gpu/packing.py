@@ -108,7 +108,7 @@ def bias_of(conv: nn.Conv1d) -> Tensor:
 def _after_norm(
     weight: Tensor, bias: Tensor, norm_weight: Tensor, norm_bias: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Return maps (n, O, D) and biases (n, O) that contain the weight and bias (n, D) or (D) of the norm before them."""
+    """Return maps (n, O, D) and biases (n, O) that contain the weight and bias, (n, D) or (D), of the norm before."""
     weight, norm_weight = weight.to(dtype), norm_weight.to(dtype).view(-1, 1, weight.shape[-1])
     added = (weight * norm_bias.to(dtype).view(-1, 1, weight.shape[-1])).sum(-1)
     return weight * norm_weight, bias.to(dtype) + added

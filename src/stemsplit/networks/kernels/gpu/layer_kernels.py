@@ -201,8 +201,12 @@ def heads_kernel(
             if MASKED:
                 for stem in range(STEMS):
                     at = stem * GROUP + one
-                    sum_real += gated(h0, h2, weight3, bias3, 0, at, bins, wanted, ROWS3, BINS, INNER, BLOCK_I, PRECISION)
-                    sum_imag += gated(h1, h3, weight3, bias3, 1, at, bins, wanted, ROWS3, BINS, INNER, BLOCK_I, PRECISION)
+                    sum_real += gated(
+                        h0, h2, weight3, bias3, 0, at, bins, wanted, ROWS3, BINS, INNER, BLOCK_I, PRECISION
+                    )
+                    sum_imag += gated(
+                        h1, h3, weight3, bias3, 1, at, bins, wanted, ROWS3, BINS, INNER, BLOCK_I, PRECISION
+                    )
             for stem in range(STEMS):
                 at = stem * GROUP + one
                 real = gated(h0, h2, weight3, bias3, 0, at, bins, wanted, ROWS3, BINS, INNER, BLOCK_I, PRECISION)
