@@ -236,14 +236,9 @@ def transformed(
 
 
 @triton.jit
-def averaged(m0, m1, m2, weight, bias, part, features, D: tl.constexpr, PRECISION: tl.constexpr):
-    """Return a third of tanh(m · weightᵀ + bias), where m consists of three parts."""
-    known = features < D
-    weight += part * 3 * D * D
-    y = linear(m0, weight, features, known, features, known, 3 * D, PRECISION)
-    y += linear(m1, weight + D, features, known, features, known, 3 * D, PRECISION)
-    y += linear(m2, weight + 2 * D, features, known, features, known, 3 * D, PRECISION)
-    return tanh(y + tl.load(bias + part * D + features, mask=known, other=0.0).to(tl.float32)[None, :])
+def chosen(part, v0, v1, v2):
+    """Return one of three parts."""
+    return tl.where(part == 0, v0, tl.where(part == 1, v1, v2))
 
 
 @triton.jit(do_not_specialize=VARYING)
@@ -254,7 +249,8 @@ def exchange_kernel(
     """Write the updated tokens (B, C, K, T, D) of some frames of one band, in all channels.
 
     The hidden layers have 3 · D features, and are kept as three parts. Those of a channel are computed twice, once for
-    the average over channels, because that costs less than keeping them. Grid (B, K, ⌈T / ROWS⌉).
+    the average over channels, because that costs less than keeping them. All is in loops over the parts, because the
+    shared memory has room for one matrix of D · D weights only. Grid (B, K, ⌈T / ROWS⌉).
     """
     kind = normed.dtype.element_ty
     batch, band, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
@@ -269,14 +265,21 @@ def exchange_kernel(
     m2 = tl.zeros([ROWS, BLOCK_D], tl.float32)
     for channel in range(channels):
         x = tl.load(normed + channel * step + place, mask=mask, other=0.0)
-        m0 += transformed(x, weight1, bias1, 0, features, D, PRECISION)
-        m1 += transformed(x, weight1, bias1, 1, features, D, PRECISION)
-        m2 += transformed(x, weight1, bias1, 2, features, D, PRECISION)
+        for part in range(3):
+            own = transformed(x, weight1, bias1, part, features, D, PRECISION)
+            m0 += tl.where(part == 0, own, 0.0)
+            m1 += tl.where(part == 1, own, 0.0)
+            m2 += tl.where(part == 2, own, 0.0)
     a0, a1, a2 = (m0 / channels).to(kind), (m1 / channels).to(kind), (m2 / channels).to(kind)
-    shared = tl.load(bias3 + features, mask=known, other=0.0).to(tl.float32)[None, :]
-    base = tl.zeros([ROWS, BLOCK_D], tl.float32) + shared
+    base = tl.zeros([ROWS, BLOCK_D], tl.float32)
+    base += tl.load(bias3 + features, mask=known, other=0.0).to(tl.float32)[None, :]
     for part in range(3):
-        common = averaged(a0, a1, a2, weight2, bias2, part, features, D, PRECISION).to(kind)
+        common = tl.zeros([ROWS, BLOCK_D], tl.float32)
+        common += tl.load(bias2 + part * D + features, mask=known, other=0.0).to(tl.float32)[None, :]
+        for other in range(3):
+            source = weight2 + part * 3 * D * D + other * D
+            common += linear(chosen(other, a0, a1, a2), source, features, known, features, known, 3 * D, PRECISION)
+        common = tanh(common).to(kind)
         base += linear(common, weight3 + (3 + part) * D, features, known, features, known, 6 * D, PRECISION)
     for channel in range(channels):
         x = tl.load(normed + channel * step + place, mask=mask, other=0.0)
