@@ -244,8 +244,7 @@ def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:
     precision = backends.precision_for(network, "auto", device)
     side_by_side = chunks_side_by_side(device, shareable_parameters(network))
 
-    def run(chunks: int) -> float:
-        samples = chunks * chunking.step_samples
+    def lasted(samples: int) -> float:
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, samples)).astype(np.float32)
         started = time.perf_counter()
         for _ in separate_blocks(
@@ -258,11 +257,11 @@ def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:
             side_by_side=side_by_side,
         ):
             pass
-        return samples / config.sample_rate / (time.perf_counter() - started)
+        return time.perf_counter() - started
 
-    started = time.perf_counter()
-    first = run(1)
-    lasted = time.perf_counter() - started
-    if lasted > MEASURE_SECONDS / 4:
-        return first
-    return run(max(4, min(64, int(MEASURE_SECONDS / 4 / max(lasted, 1e-3)))))
+    step = chunking.step_samples
+    one = lasted(chunking.chunk_samples)  # a single call of the network
+    if one > MEASURE_SECONDS / 4:
+        return step / config.sample_rate / one
+    samples = step * max(4, min(64, int(MEASURE_SECONDS / 4 / max(one, 1e-3))))
+    return samples / config.sample_rate / lasted(samples)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.expander import expand_
+from stemsplit.networks.kernels import native_compare
 from stemsplit.networks.kernels.products import fast_products, tanh_
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.bands import BandHeads, BandSplit
@@ -162,28 +163,57 @@ class BSMamba(nn.Module):
         A spectrum is compared as a row of real numbers, the real and imaginary parts of all bins. The energy of a row
         is that of the waveform, apart from a constant factor.
         """
-        if supervision.spectra:
-            estimates, reference, mixture = self._spectra_compared(stems, supervision)
-        else:
-            reference, mixture = stems, stems.sum(1)
-            estimates = self.estimates(mixture)
         share = supervision.first_stage
+        if supervision.spectra:
+            (masked, both, reference), mixture = self._spectra_compared(stems, supervision)
+            return [Pair(1 - share, both, reference, mixture), Pair(share, masked, reference, mixture)]
+        mixture = stems.sum(1)
         return [
-            Pair(1 - share, estimates.two_stage, reference, mixture),
-            Pair(share, estimates.masked, reference, mixture),
+            Pair.of(weight, supervision.folded(estimate), stems, mixture)
+            for weight, estimate in zip((1 - share, share), self.estimates(mixture), strict=True)
         ]
 
-    def _spectra_compared(self, stems: Tensor, supervision: Supervision) -> tuple[Estimates, Tensor, Tensor]:
-        """Return estimates (B, S, C, n), true stems (B, S, C, n) and mixture (B, C, n) as rows, all normalised."""
+    def _spectra_compared(self, stems: Tensor, supervision: Supervision) -> tuple[Tensor, Tensor]:
+        """Return energies (3, B, S, C), as `native_compare.energies` does, and those of the mixture (B, C)."""
         known = self.transform(stems)
         if supervision.gains is not None:
             bins = torch.arange(known.shape[-2], dtype=torch.float64)
             frequencies = bins * self.config.sample_rate / self.config.n_fft
-            known = known * supervision.gains(frequencies)[:, :, None, :, None]
+            # as real numbers, because torch is slow at products of complex with real numbers
+            gains = supervision.gains(frequencies).repeat_interleave(2, dim=-1)[:, :, None, None]
+            parts = torch.view_as_real(known.transpose(-1, -2))
+            parts.view(*parts.shape[:-2], -1).mul_(gains)
         spectrum, scale = self.scaled(known.sum(1))
+        factor = spectrum.real.new_ones(len(spectrum)) if scale is None else 1 / scale.clamp_min(QUIETEST).view(-1)
+        whole = torch.view_as_real(spectrum).square().sum((-1, -2, -3))
+        if native_compare.usable(spectrum.real):
+            return self._energies(spectrum, known, factor, supervision), whole
+        return self.estimates_compared(spectrum, known, factor, supervision), whole
+
+    def estimates_compared(self, spectrum: Tensor, known: Tensor, factor: Tensor, supervision: Supervision) -> Tensor:
+        """Return energies (3, B, S, C) of what both stages' estimates lack from the truth, and of the truth.
+
+        Tests compare `native_compare.energies` with this.
+        """
+        known = known * factor.view(-1, 1, 1, 1, 1)
         masked, mapped = self.spectra(spectrum)
-        known = known if scale is None else known / scale.clamp_min(QUIETEST).unsqueeze(1)
-        return Estimates(_as_rows(masked + mapped), _as_rows(masked)), _as_rows(known), _as_rows(spectrum)
+        away = [supervision.folded(_as_rows(stems)) - _as_rows(known) for stems in (masked, masked + mapped)]
+        return torch.stack([rows.square().sum(-1) for rows in (*away, _as_rows(known))])
+
+    def _energies(self, spectrum: Tensor, known: Tensor, factor: Tensor, supervision: Supervision) -> Tensor:
+        """Compute the same as `estimates_compared` by the native library."""
+        wide = self._wide(spectrum)
+        first = self._first_tokens(wide)
+        second = self._second_tokens(wide, first)
+        masks, added = (
+            native_compare.LastMap(heads.hidden(tokens), heads.weight3, heads.bias3)
+            for heads, tokens in ((self.heads_mask, first), (self.heads_map, second))
+        )
+        fold = supervision.fold
+        if fold is None:
+            fold = torch.eye(known.shape[1]).expand(len(known), -1, -1)
+        truth = native_compare.Truth(wide, known, factor, fold)
+        return native_compare.energies(masks, added, truth, self.config.bands)
 
     def separated(self, spectrum: Tensor) -> Tensor:
         """Return the stems (B, S, C, F, T) of a mixture (B, C, F, T): those of stage 1 with what stage 2 adds."""

@@ -92,6 +92,22 @@ def test_what_is_bound_runs_only_at_inference() -> None:
         assert torch.equal(network(mixture), expected)
 
 
+def test_what_is_bound_in_the_same_way_is_not_packed_again() -> None:
+    network = BSMamba(TINY).eval()
+    block = next(layer for layer in network.modules() if isinstance(layer, ResidualBiMamba))
+    bind(network, Marker())
+    block.bound = first = lambda rows: rows
+    bind(network, Marker())
+    assert block.bound is first
+    bind(network, Marker("set up in another way"))
+    assert block.bound is not first
+    block.bound = first
+    with torch.no_grad():
+        block.norm_weight.add_(1)
+    bind(network, Marker("set up in another way"))
+    assert block.bound is not first
+
+
 def test_changed_weights_are_never_answered_by_old_ones() -> None:
     network = BSMamba(TINY).eval()
     for change in (

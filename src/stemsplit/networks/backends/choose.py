@@ -69,11 +69,18 @@ def bind(network: nn.Module, backend: Backend | None) -> None:
     """Let a backend compute those layers of a network for which it has a function, with the weights of now.
 
     None lets all layers compute themselves. When weights are loaded, moved or trained, the layers compute themselves
-    again, until this function is called again.
+    again, until this function is called again. A layer that is bound in the same way already keeps its function:
+    packing its weights again would take longer than a short song.
     """
     for layer in network.modules():
-        if isinstance(layer, Bindable):
-            layer.bound = None if backend is None else backend.bind(layer)
+        if not isinstance(layer, Bindable):
+            continue
+        if backend is None:
+            layer.bound = None
+            continue
+        wanted = (type(backend), dict(vars(backend)), layer.weights_as_of_now())
+        if layer.bound is None or layer.bound_as != wanted:
+            layer.bound, layer.bound_as = backend.bind(layer), wanted
 
 
 def precision_for(network: object, name: str, device: torch.device) -> torch.dtype | None:

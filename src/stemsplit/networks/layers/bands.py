@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stemsplit.networks.kernels.products import tanh_
 from stemsplit.networks.layers.bindable import Bindable
-from stemsplit.networks.layers.norm import group_norm
+from stemsplit.networks.layers.norm import NORM_EPS, group_norm
 
 
 class BandSplit(Bindable):
@@ -134,6 +134,16 @@ class BandHeads(Bindable):
         batch, groups, _, frames, _ = tokens.shape
         whole = torch.complex(*parts.unbind()).unflatten(0, (batch, groups, frames)).unflatten(3, (-1, self.group))
         return whole.permute(0, 3, 1, 4, 5, 2).flatten(2, 3)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Return what the last map maps, for all bands at once: tokens (B, G, K, T, D) → (K, GROUPS, B·G·T, ·)."""
+        normed = F.layer_norm(tokens, tokens.shape[-2:], eps=NORM_EPS)
+        normed = torch.addcmul(self.norm_bias.unsqueeze(1), normed, self.norm_weight.unsqueeze(1))
+        rows = normed.permute(2, 0, 1, 3, 4).flatten(1, 3)  # (K, B·G·T, D)
+        rows = torch.tanh(grouped_linear(rows, self.weight1, self.bias1)).unflatten(-1, (self.GROUPS, -1))
+        groups = rows.transpose(1, 2).flatten(0, 1)  # (K·GROUPS, B·G·T, ·)
+        weight, bias = self.weight2.flatten(0, 1), self.bias2.view(len(groups), -1)
+        return torch.tanh(grouped_linear(groups, weight, bias)).unflatten(0, (-1, self.GROUPS))
 
     def _decode_bands(self, tokens: Tensor) -> Iterator[Tensor]:
         """Yield the output of each band, (re|im, B·G·T, S·C/G, width).

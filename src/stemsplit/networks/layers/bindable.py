@@ -20,7 +20,7 @@ saves copies.
 
 
 class Bindable(nn.Module):
-    """A module with a place for the function of a backend, `bound`.
+    """A module with a place for the function of a backend, `bound`, and for what it was made from, `bound_as`.
 
     The function has its own copy of the weights. So it is dropped when the weights are loaded, moved or trained.
     """
@@ -28,10 +28,15 @@ class Bindable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.bound: Bound | None = None
+        self.bound_as: object = None
 
     def backend(self) -> Bound | None:
         """Return `bound` at inference, and None in training."""
         return None if self.training or torch.is_grad_enabled() else self.bound
+
+    def weights_as_of_now(self) -> tuple[int, ...]:
+        """Return a state that differs after every change of a weight."""
+        return tuple(weight._version for weight in self.parameters())
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set the mode of training or evaluation, as in every module. Training drops `bound`."""

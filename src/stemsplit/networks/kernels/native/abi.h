@@ -122,6 +122,31 @@ typedef struct {
     float *conv, *conv_bias, *dt_bias, *a_log, *skip;
 } stemsplit_scan_gradients;
 
+// The last maps of both stages' heads, and the truth to compare their stems with. Complex numbers lie as (re, im).
+typedef struct {
+    const float* hidden; // (bands, 4, items * steps, inner)
+    const float* weight; // (4, stems * channels, bins, inner); groups are (value | gate, re | im)
+    const float* bias;   // (4, stems * channels, bins)
+} stemsplit_last_map;
+
+typedef struct {
+    float *hidden, *weight, *bias;
+} stemsplit_last_gradient;
+
+typedef struct {
+    int64_t bands, bins, inner, stems, channels; // of the spectrum; of a group of the maps; channels of an item
+    int64_t compared;                            // M, what an item's stems * channels estimates are folded to
+    int64_t items, steps;
+    const int64_t* widths;       // (bands), together `bins`
+    stemsplit_last_map maps[2];  // of the masks, of the map that is added
+    const float* spectrum;       // of the mixtures: (steps, bins, 2) each,
+    const int64_t* spectrum_at;  // (items, channels): so many floats on
+    const float* known;          // true stems: (steps, bins, 2) each,
+    const int64_t* known_at;     // (items, M): so many floats on
+    const float* factor;         // (items), which they are multiplied by
+    const float* fold;           // (items, M, stems * channels)
+} stemsplit_compare;
+
 STEMSPLIT_EXPORT int32_t stemsplit_abi(void);
 // Hash of the sources that this library was built from, as given to the compiler.
 STEMSPLIT_EXPORT const char* stemsplit_source_hash(void);
@@ -168,6 +193,15 @@ STEMSPLIT_EXPORT int32_t stemsplit_scan_gradient(int32_t set, const stemsplit_sc
                         const stemsplit_scan_weights* weights, int32_t type, const void* projected, const void* grad_out,
                         void* grad_projected, const stemsplit_scan_gradients* gradients, int64_t sequences, int64_t steps,
                         int32_t threads, float* scratch, int64_t scratch_words);
+
+// 4-byte words of scratch that one thread needs, 0 for an unknown instruction set or an impossible shape.
+STEMSPLIT_EXPORT int64_t stemsplit_compare_scratch(int32_t set, const stemsplit_compare* compare, int32_t gradient);
+// energies (bands, 3, items, M), overwritten: of the differences of stage 1, of both stages together, and of the truth.
+STEMSPLIT_EXPORT int32_t stemsplit_compare_run(int32_t set, const stemsplit_compare* compare, double* energies, int32_t threads,
+                        float* scratch, int64_t scratch_words);
+// slopes (2, items, M) of the differences' energies → the gradients of both stages, which are overwritten.
+STEMSPLIT_EXPORT int32_t stemsplit_compare_gradient(int32_t set, const stemsplit_compare* compare, const float* slopes,
+                        const stemsplit_last_gradient* gradients, int32_t threads, float* scratch, int64_t scratch_words);
 
 #ifdef __cplusplus
 }

@@ -46,7 +46,7 @@ INLINE void gate_row(float* last, ptrdiff_t stride, const float* bias, ptrdiff_t
             float* value = last + g * stride + i;
             const float* added = bias + g * bias_stride + i;
             const vf gate = load(value + 2 * stride) + load(added + 2 * bias_stride);
-            store(value, (load(value) + load(added)) * sigmoid(gate));
+            store(value, (load(value) + load(added)) * rough_sigmoid(gate));
         }
 }
 

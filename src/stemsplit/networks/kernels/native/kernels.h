@@ -30,6 +30,10 @@ struct stemsplit_kernels {
     void (*scan_gradient[STEMSPLIT_TYPES])(const stemsplit_scan_shape&, float* parameters, const void* in, ptrdiff_t in_stride,
                                            const void* grad_out, ptrdiff_t out_stride, void* grad_in, float* grad_parameters,
                                            ptrdiff_t steps, float* scratch);
+    // Training: a band of the stems beside the truth; energies or gradients.
+    ptrdiff_t (*compare_words)(const stemsplit_compare&, bool gradient);
+    void (*compare)(const stemsplit_compare&, ptrdiff_t band, double* energies, const float* slopes,
+                    const stemsplit_last_gradient*, float* scratch);
 };
 
 // Null where the compiler did not know the instructions.

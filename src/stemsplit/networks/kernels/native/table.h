@@ -2,6 +2,7 @@
 #pragma once
 
 #include "block.h"
+#include "compare.h"
 #include "exchange.h"
 #include "heads.h"
 #include "kernels.h"
@@ -12,6 +13,7 @@ namespace {
 
 constexpr stemsplit_kernels TABLE = {VW, PANEL, scratch_words, sequence, split_words, split, head_words, head, exchange_words,
                                      exchange, scan_words, parameter_words, pack_scan, unpack_scan,
-                                     {scan<float>, scan<bf16>}, {scan_gradient<float>, scan_gradient<bf16>}};
+                                     {scan<float>, scan<bf16>}, {scan_gradient<float>, scan_gradient<bf16>}, compare_words,
+                                     compare};
 
 }  // namespace
