@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -32,10 +33,14 @@ from stemsplit.networks.backends.choose import bind
 from stemsplit.networks.bsmamba import bimamba_of
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
 TOLERANCE_DB = {"float32": 90.0, "bfloat16": 33.0, "float16": 45.0}
 """A block's update against float64 must be at least that clean."""
+
+
+NETWORK_TOLERANCE_DB = {"float32": 75.0, "bfloat16": 25.0, "float16": 35.0}
+"""The same for the stems of a whole network."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class Plan:
     """What is measured. `lengths` and `sizes` are (sequences, steps) of blocks."""
 
     lengths: tuple[int, ...] = (1, 3, 27, 57, 64, 65, 259, 948)
-    sizes: tuple[tuple[int, int], ...] = ((2072, 57), (456, 259), (114, 948))
-    batches: tuple[int, ...] = (1, 4, 16)
+    sizes: tuple[tuple[int, int], ...] = ((2072, 57), (456, 259), (114, 948), (216, 65))
+    batches: tuple[int, ...] = (1, 8, 16)
     networks: tuple[str, ...] = ("ts-bsmamba2", "l-ts-bsmamba2", "ts-bsmamba2-mini")
     block: tuple[tuple[str, int], ...] = (("dim", 128), ("d_state", 128), ("expand", 4), ("headdim", 64))
     warm: int = 2
@@ -114,7 +119,7 @@ def run(plan: Plan, out: Path, device_name: str, steps: list[str]) -> int:
             print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     for line in results["failed"]:
         print(f"FAILED {line}")
-    wrong = [row for row in results.get("correct", []) if not row.get("ok", True)]
+    wrong = [row for name in STEPS for row in results.get(name, []) if not row.get("ok", True)]
     return int(bool(wrong or results["failed"]))
 
 
@@ -253,8 +258,6 @@ def time_blocks(bench: Bench) -> list[dict[str, Any]]:
 
     block, rows = bench.block(), []
     bound = {name: backend.bind(block) for name, backend in bench.backends.items()}
-    if "mamba" in bench.backends:
-        bound["mamba, chunks of 256"] = type(bench.backends["mamba"])(256).bind(block)  # its default
     for count, length in bench.plan.sizes:
         for dtype in (bench.half, torch.float32):
             data = torch.randn(count, length, block.proj.out_features, device=bench.device)
@@ -269,16 +272,17 @@ def sweep(bench: Bench) -> list[dict[str, Any]]:
     """How the Triton kernels are best cut on this chip, half precision, one change at a time from the default."""
     import torch
 
-    from stemsplit.networks.backends.triton import Settings, TritonBackend
+    from stemsplit.networks.backends.triton import TritonBackend
+    from stemsplit.networks.kernels.gpu.settings import Settings
 
     if "triton" not in bench.backends:
         return []
     base = Settings() if bench.device.type == "cuda" else Settings(short_steps=16, chunk_steps=16, out_rows=16)
     changes: list[dict[str, int]] = [{"stages": 2}]
     if bench.device.type == "cuda":
-        changes += [{"short_warps": 4}, {"share_warps": 4}, {"scan_warps": 8}, {"out_warps": 8}, {"chunk_steps": 32}]
-        changes += [{"chunk_steps": 32, "stages": 2}, {"scan_warps": 8, "stages": 2}, {"stages": 3}]
-        changes += [{"chunk_steps": 128, "scan_warps": 8}, {"out_rows": 128, "out_warps": 8}, {"out_columns": 128}]
+        changes += [{"short_warps": 4}, {"share_warps": 4}, {"scan_warps": 4}, {"out_warps": 4}, {"chunk_steps": 32}]
+        changes += [{"chunk_steps": 32, "stages": 2}, {"scan_warps": 4, "stages": 2}, {"stages": 3}]
+        changes += [{"chunk_steps": 128}, {"out_rows": 128}, {"out_columns": 128}, {"layer_warps": 4}]
         changes += [{"short_steps": 32}]
     block, rows = bench.block(), []
     for change in changes:
@@ -337,11 +341,11 @@ def time_networks(bench: Bench) -> list[dict[str, Any]]:
 
 
 def time_graphs(bench: Bench) -> list[dict[str, Any]]:
-    """What is left to win by CUDA graphs: everything between STFT and its inverse, launched one by one and replayed."""
+    """Whole networks, launched one by one and repeated as a CUDA graph: ms per second of audio."""
     import torch
 
-    if bench.device.type != "cuda":
-        return []
+    from stemsplit.networks.backends.gpu.graphs import Graphs
+
     rows = []
     for name in bench.plan.networks:
         network = build(name, bench.device)
@@ -350,44 +354,78 @@ def time_graphs(bench: Bench) -> list[dict[str, Any]]:
             bind(network, bench.backends[backend_name])
             for batch in bench.plan.batches:
                 mixture = 0.1 * torch.randn(batch, config.channels, config.chunk_samples, device=bench.device)
+                graphs = Graphs(network) if bench.device.type == "cuda" else Graphs(network, _rehearsed_capture)
+                calls = {"eager": partial(network, mixture), "graph": partial(graphs, mixture)}
                 with bench.precision(bench.half):
-                    spectrum, _ = network.analyse(mixture)
-                    calls = {"eager": lambda network=network, spectrum=spectrum: network.spectra(spectrum)}
-                    try:
-                        calls["graph"] = _capture(calls["eager"])
-                    except Exception as error:
-                        calls["graph"] = _failing(error)
+                    difference = [graphs(mixture) - network(mixture) for _ in range(2)][-1].abs().max().item()
                     times = bench.times(calls)
                 seconds = batch * config.chunk_samples / config.sample_rate
-                per = {
-                    key: value if isinstance(value, str) else round(value / seconds, 4) for key, value in times.items()
-                }
-                rows.append({"network": name, "backend": backend_name, "batch": batch, **per})
-                del calls
-                torch.cuda.empty_cache()
+                per = {key: t if isinstance(t, str) else round(t / seconds, 4) for key, t in times.items()}
+                recorded = any(one is not None for one in graphs._known.values())
+                row = {"network": name, "backend": backend_name, "batch": batch, **per}
+                rows.append(
+                    {**row, "recorded": recorded, "difference": difference, "ok": recorded and difference < 1e-3}
+                )
+                del graphs, calls
+                _reset_peak(bench.device)
     return rows
 
 
-def _capture(call: Callable[[], object]) -> Callable[[], object]:
+def _rehearsed_capture(network: Any, mixture: Any) -> tuple[Callable[[], object], Any]:
+    """In place of CUDA's, for the rehearsal."""
+    stems = network(mixture)
+    return lambda: stems.copy_(network(mixture)), stems
+
+
+def check_networks(bench: Bench) -> list[dict[str, Any]]:
+    """Whole networks against the plain one in float64 on the CPU, one second of audio: signal over error in dB."""
     import torch
 
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
+    rows = []
+    for name in bench.plan.networks:
+        network = build(name, "cpu")
+        config = network.config
+        with torch.no_grad():  # also those that start as ones and zeros
+            for parameter in network.parameters():
+                parameter.add_(0.02 * torch.randn_like(parameter))
+        samples = min(config.sample_rate, config.chunk_samples)
+        mixture = 0.1 * torch.randn(1, config.channels, samples)
+        with torch.inference_mode():
+            expected = copy.deepcopy(network).double()(mixture.double())
+        network, mixture = network.to(bench.device), mixture.to(bench.device)
+        for backend_name, backend in bench.backends.items():
+            for dtype in (torch.float32, bench.half):
+                kind = str(dtype).removeprefix("torch.")
+                row: dict[str, Any] = {"network": name, "backend": backend_name, "dtype": kind}
+                try:
+                    bind(network, backend)
+                    with bench.precision(dtype):
+                        found = network(mixture).cpu().double()
+                    row["db"] = round(20 * torch.log10(expected.norm() / (found - expected).norm()).item(), 1)
+                    row["ok"] = row["db"] >= NETWORK_TOLERANCE_DB[kind]
+                except Exception as error:
+                    row |= {"ok": False, "error": f"{type(error).__name__}: {str(error)[:300]}"}
+                rows.append(row)
+    return rows
 
 
-def _failing(error: Exception) -> Callable[[], object]:
-    def fail() -> object:
-        raise error
+def count_launches(bench: Bench) -> list[dict[str, Any]]:
+    """Kernels of one pass: as the profiler sees them, and as `launches.py` counts them without a GPU."""
+    import launches
+    import torch
 
-    return fail
+    rows = []
+    for name in bench.plan.networks:
+        network = build(name, bench.device)
+        config = network.config
+        row: dict[str, Any] = {"network": name, "counted": launches.count(config, half=True).total}
+        if bench.device.type == "cuda":
+            bind(network, bench.backends.get("triton") or bench.backends["torch"])
+            mixture = 0.1 * torch.randn(8, config.channels, config.chunk_samples, device=bench.device)
+            with bench.precision(bench.half):
+                row["profiled"] = sum(event.count for event in _profiled(partial(network, mixture)))
+        rows.append(row)
+    return rows
 
 
 def time_streams(bench: Bench) -> list[dict[str, Any]]:
@@ -444,18 +482,25 @@ def profile(bench: Bench) -> list[dict[str, Any]]:
     config = network.config
     mixture = 0.1 * torch.randn(4, config.channels, config.chunk_samples, device=bench.device)
     with bench.precision(bench.half):
-        network(mixture)
-        torch.cuda.synchronize()
-        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities) as profiler:
-            network(mixture)
-            torch.cuda.synchronize()
-    events = [event for event in profiler.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+        events = _profiled(lambda: network(mixture))
     events.sort(key=lambda event: -event.self_device_time_total)
     return [
         {"ms": round(event.self_device_time_total / 1e3, 3), "calls": event.count, "kernel": event.key[:100]}
         for event in events[:30]
     ]
+
+
+def _profiled(call: Callable[[], object]) -> list[Any]:
+    """Kernels and copies on the GPU of a second call."""
+    import torch
+
+    call()
+    torch.cuda.synchronize()
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        call()
+        torch.cuda.synchronize()
+    return [event for event in profiler.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
 
 
 def _reset_peak(device: Any) -> None:
@@ -474,6 +519,8 @@ def _peak_gb(device: Any) -> float | None:
 
 STEPS: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
     "correct": check,
+    "parity": check_networks,
+    "launches": count_launches,
     "blocks": time_blocks,
     "networks": time_networks,
     "streams": time_streams,

@@ -82,7 +82,7 @@ def separate(
     exact_sum: bool = False,
     chunk_seconds: float | None = None,
     overlap: float | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     on_progress: Callable[[float], object] | None = None,
@@ -99,7 +99,7 @@ def separate(
         exact_sum: let the stems add up to the source, by giving `other` what is left.
         chunk_seconds: how much the network hears at once; its own by default.
         overlap: the fraction of a chunk that the next one repeats; the network's own by default.
-        batch_size: chunks at once: speed and memory only.
+        batch_size: chunks at once: speed and memory only. By default 8 on CUDA, otherwise 1.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
         on_progress: told the seconds of audio that are done.

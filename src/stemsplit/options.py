@@ -34,7 +34,7 @@ class SeparateOptions:
     clip: Clip = "rescale"
     chunk_seconds: float | None = None
     overlap: float | None = None  # fraction of a chunk
-    batch_size: int = 1
+    batch_size: int | None = None  # chunks; None: 8 on CUDA, otherwise 1
     device: str = "auto"
     precision: str = "auto"
     force: bool = False

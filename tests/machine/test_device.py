@@ -132,6 +132,13 @@ def test_torch_gets_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch, 
     assert torch.get_num_threads() == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted", "expected"), [("cuda:1", None, 8), ("cpu", None, 1), ("mps", None, 1), ("cuda", 3, 3)]
+)
+def test_a_batch_is_large_on_cuda_unless_the_user_chooses(name: str, wanted: int | None, expected: int) -> None:
+    assert device.chunks_in_a_batch(torch.device(name), wanted) == expected
+
+
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize(
     ("cores", "name", "parameters", "expected"),
@@ -141,6 +148,8 @@ def test_torch_gets_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch, 
         (2, "cpu", 35_000_000, 1),  # its products are shared among threads
         (2, "cpu", None, 1),  # a callable that may not bear it
         (2, "mps", 4_000_000, 1),
+        (2, "cuda", 35_000_000, 2),  # the host works while the GPU does
+        (2, "cuda", None, 1),
     ],
 )
 def test_small_networks_compute_a_chunk_per_thread_on_a_cpu(

@@ -98,7 +98,7 @@ def evaluate(
     museval: MusevalOption = False,
     melody: MelodyOption = False,
     overlap: OverlapOption = None,
-    batch_size: BatchSizeOption = 1,
+    batch_size: BatchSizeOption = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     force: Force = False,

@@ -73,8 +73,8 @@ OverlapOption = Annotated[
     ),
 ]
 BatchSizeOption = Annotated[
-    int,
-    typer.Option(metavar="N", help="Chunks at once. More may be faster on a GPU.", rich_help_panel=RUN_PANEL),
+    int | None,
+    typer.Option(metavar="N", help="Chunks at once; by default 8 on CUDA, else 1.", rich_help_panel=RUN_PANEL),
 ]
 PrecisionOption = Annotated[
     Precision,

@@ -137,7 +137,7 @@ def separate(
     raw: Raw = None,
     chunk_seconds: ChunkSecondsOption = None,
     overlap: OverlapOption = None,
-    batch_size: BatchSizeOption = 1,
+    batch_size: BatchSizeOption = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     force: Force = False,

@@ -20,6 +20,11 @@ Their matrix products are too small to be divided among threads.
 MOST_SIDE_BY_SIDE = 8
 """The most chunks at once, because each of them takes memory."""
 
+BATCHES_IN_FLIGHT = 2
+"""Batches on their way on CUDA."""
+CHUNKS_ON_CUDA = 8
+"""Chunks in a batch on CUDA, unless the user chooses. One alone does not fill a large GPU."""
+
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 BACKEND_VARIABLE = "STEMSPLIT_BACKEND"
@@ -50,15 +55,26 @@ def threads_within_cores() -> Iterator[None]:
 
 
 def chunks_side_by_side(device: torch.device, parameters: int | None) -> int:
-    """Return how many chunks to compute at once: on a CPU with a small network one per thread, otherwise 1.
+    """Return how many batches to compute at once: on a CPU with a small network one per thread, otherwise 1.
+
+    On CUDA there are two: while the GPU computes one, the host prepares the next and takes the last one's stems.
 
     Args:
         device: where the network is.
         parameters: how many the network has; None if several threads may not call it at once, or nothing is known.
     """
+    if device.type == "cuda" and parameters is not None:
+        return BATCHES_IN_FLIGHT
     if device.type != "cpu" or parameters is None or parameters >= SMALL_PARAMETERS:
         return 1
     return min(torch.get_num_threads(), usable_cores(), MOST_SIDE_BY_SIDE)
+
+
+def chunks_in_a_batch(device: torch.device, wanted: int | None) -> int:
+    """Return how many chunks one call of a network gets: what the user wants, or by default 8 on CUDA, otherwise 1."""
+    if wanted is not None:
+        return wanted
+    return CHUNKS_ON_CUDA if device.type == "cuda" else 1
 
 
 def available_devices() -> tuple[str, ...]:

@@ -274,7 +274,7 @@ class BSMamba(nn.Module):
         """Return the STFT (…, F, T) of waveforms (…, samples)."""
         # The STFT reflects the waveform at its ends, for which it must be longer than half a window.
         short = self.config.n_fft // 2 + 1 - waves.shape[-1]
-        padded = F.pad(waves, (0, max(short, 0))).flatten(0, -2)
+        padded = (F.pad(waves, (0, short)) if short > 0 else waves).flatten(0, -2)
         n_fft, hop_length = self.config.n_fft, self.config.hop_length
         spectrum = torch.stft(padded, n_fft, hop_length, window=window_of(n_fft, padded), return_complex=True)
         return spectrum.unflatten(0, waves.shape[:-1])

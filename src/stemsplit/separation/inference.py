@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from stemsplit.errors import ModelError, OutOfMemoryError
+from stemsplit.machine.copies import to_device, to_host
 from stemsplit.machine.device import threads_within_cores
 from stemsplit.networks.backends.choose import bind, choose
+from stemsplit.networks.backends.gpu.graphs import Graphs
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.separation.chunks import Chunking, OverlapAdd, chunks
 
@@ -50,6 +52,7 @@ class Inference:
         self.device, self.precision = device, precision
         self.most_chunks, self.most_samples = chunking.batch_size, chunking.chunk_samples
         self._overflowed = False
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = network
         try:
             self._place(device)
         except (RuntimeError, MemoryError) as error:
@@ -100,12 +103,12 @@ class Inference:
     def _run(self, mixture: np.ndarray, precision: torch.dtype | None) -> np.ndarray:
         autocast = nullcontext() if precision is None else torch.autocast(self.device.type, dtype=precision)
         with torch.inference_mode(), autocast, threads_within_cores():
-            stems = self.network(torch.from_numpy(mixture).to(self.device))
+            stems = self._forward(to_device(mixture, self.device))
         batch, channels, samples = mixture.shape
         expected = (batch, len(self.network.config.stems), channels, samples)
         if tuple(stems.shape) != expected:
             raise ModelError(f"the network returned {tuple(stems.shape)}, its config promises {expected}")
-        return stems.float().cpu().numpy()
+        return to_host(stems)
 
     def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
         """Separate one chunk (C, S) as a stream of its own."""
@@ -115,6 +118,7 @@ class Inference:
         return np.concatenate([block for block in blocks if block is not None], axis=-1)
 
     def _step_down(self, batch: int, samples: int) -> None:
+        self._forward = self._replayed()
         _release_cached_memory(self.device)
         if batch > 1:
             self.most_chunks = batch // 2
@@ -145,6 +149,12 @@ class Inference:
                 self.network.to(device)  # even if nothing moves, this would drop what is bound
             self.network.eval()
             bind(self.network, choose(device, backend))
+        self._forward = self._replayed()
+
+    def _replayed(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the network, on CUDA as graphs, without any that hold memory yet."""
+        on_cuda = self.device.type == "cuda" and isinstance(self.network, nn.Module)
+        return Graphs(self.network) if on_cuda else self.network
 
     def _warn_of_overflow(self) -> None:
         if not self._overflowed:

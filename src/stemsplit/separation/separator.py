@@ -15,7 +15,7 @@ import torch
 
 from stemsplit.audio import Rechunker, Resampler, resample, resampled_length
 from stemsplit.audio.info import Warn
-from stemsplit.machine.device import choose_device, chunks_side_by_side, precision_name
+from stemsplit.machine.device import choose_device, chunks_in_a_batch, chunks_side_by_side, precision_name
 from stemsplit.machine.pipeline import ahead
 from stemsplit.networks.backends.choose import precision_for
 from stemsplit.networks.contract import SeparatorNetwork
@@ -82,7 +82,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
             config,
             chunk_seconds=options.chunk_seconds,
             overlap=options.overlap,
-            batch_size=options.batch_size,
+            batch_size=chunks_in_a_batch(device, options.batch_size),
         ),
         device,
         precision_for(model.network, options.precision, device),

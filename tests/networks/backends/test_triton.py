@@ -12,16 +12,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
-from stemsplit.networks import kernels
 from stemsplit.networks.backends import triton as ssd_triton
-from stemsplit.networks.backends.triton import FLOAT32, SMALLER, Settings, TritonBackend
-from stemsplit.networks.bsmamba import BSMambaConfig, bimamba_of
+from stemsplit.networks.backends.choose import bind
+from stemsplit.networks.backends.gpu import layers
+from stemsplit.networks.backends.gpu.layers import BlockOnGpu, bind_by
+from stemsplit.networks.backends.triton import TritonBackend
+from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig, bimamba_of
+from stemsplit.networks.kernels.gpu.settings import FLOAT32, SMALLER, Settings
 from stemsplit.networks.kernels.ssd import ssd_recurrence
 from stemsplit.networks.layers import mamba2
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
@@ -134,9 +137,24 @@ def test_sequences_are_taken_in_as_many_goes_as_memory_wants(monkeypatch: pytest
     made, rows = block(), torch.randn(2, 3, 8)
     bound = TritonBackend(SHORTEST).bind(made)
     expected = bound(rows)
-    monkeypatch.setattr(ssd_triton, "MOST_PROJECTED", 3 * 100)
-    assert len(list(bound._parts(rows))) > 1
+    monkeypatch.setattr(layers, "MOST_PROJECTED_BYTES", 4 * 3 * 100)
+    assert len(list(bound.parts(rows.unsqueeze(0), torch.float32))) > 1
     torch.testing.assert_close(bound(rows), expected)
+
+
+@interpreted
+@pytest.mark.parametrize(("joint", "channels", "settings"), [(False, 2, None), (True, 2, SMALLER), (True, 1, None)])
+def test_a_network_equals_the_plain_one(joint: bool, channels: int, settings: Settings | None) -> None:
+    small = {"d_state": 3, "expand": 1, "dim": 8, "headdim": 4, "blocks_mask": 1, "blocks_map": 1, "head_expand": 1}
+    config = BSMambaConfig(n_fft=32, hop_length=8, bands=(2, 2, 13), joint=joint, normalize=joint, **small)
+    torch.manual_seed(0)
+    network, mixture = BSMamba(config).eval(), torch.randn(1, channels, 75)
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        expected = copy.deepcopy(network).double()(mixture.double())
+        bind(network, TritonBackend(settings))
+        assert ((network(mixture) - expected).norm() / expected.norm()).item() < 2e-6
 
 
 @interpreted
@@ -183,6 +201,25 @@ class OutOfResources(Exception):  # noqa: N818
     """Triton's error has this name."""
 
 
+KERNELS = {
+    "block_kernels": ("short_kernel", "share_kernel", "scan_kernel", "out_kernel"),
+    "layer_kernels": ("norm_kernel", "split_kernel", "heads_kernel", "exchange_kernel"),
+}
+
+
+def launches_of(kernel: Callable[[], object]) -> ModuleType:
+    """A copy of the module that launches kernels, with others in place of Triton's; it does not need Triton."""
+    source = Path(layers.__file__).parents[2] / "kernels" / "gpu" / "launches.py"
+    text = source.read_text(encoding="utf-8")
+    line = "from stemsplit.networks.kernels.gpu import block_kernels, layer_kernels\n"
+    assert line in text
+    module = ModuleType("launches")
+    for name, kernels in KERNELS.items():
+        setattr(module, name, SimpleNamespace(**{one: kernel() for one in kernels}))
+    exec(compile(text.replace(line, ""), str(source), "exec"), vars(module))
+    return module
+
+
 @compiled
 def test_out_of_shared_memory_the_pieces_shrink_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
@@ -196,15 +233,11 @@ def test_out_of_shared_memory_the_pieces_shrink_once_and_stay_small(monkeypatch:
             if tried[-1] > limit:
                 raise OutOfResources("shared memory")
 
-    names = ("short_kernel", "share_kernel", "scan_kernel", "out_kernel")
-    fake = SimpleNamespace(**dict.fromkeys(names, Kernel()))
-    monkeypatch.setitem(sys.modules, "stemsplit.networks.kernels.triton", fake)
-    monkeypatch.setattr(kernels, "triton", fake, raising=False)
-    bound, limit = TritonBackend(FLOAT32).bind(block()), 16
+    bound, limit = BlockOnGpu(block(), launches_of(Kernel), FLOAT32), 16
     bound(torch.randn(1, 30, 8))
-    assert tried == [32, 16, 16, 16]
+    assert tried == [16, 32, 16, 16, 16, 16]
     bound(torch.randn(1, 30, 8))
-    assert tried[4:] == [16, 16, 16]
+    assert tried[6:] == [16, 16, 16, 16]
     assert bound.settings == SMALLER
     limit = 8
     with pytest.raises(OutOfResources):
@@ -229,6 +262,10 @@ def test_on_a_gpu_the_published_sizes_equal_the_recurrence(
     with torch.inference_mode(), torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
         found = backend.bind(made)(rows)
     assert error(found, truth(made, rows), rows) < bound_on_error
+
+
+def autocast_to(dtype: torch.dtype) -> torch.autocast:
+    return torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32)
 
 
 class Chip:
@@ -256,11 +293,13 @@ SMALLEST_SHARED_MEMORY = 99 * 1024
 @compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 86, 90, 120])
-def test_the_published_sizes_compile_for_chips_that_are_not_here(capability: int) -> None:
+def test_the_published_sizes_compile_for_chips_that_are_not_here(
+    capability: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("triton")
     from triton.runtime import driver
 
-    from stemsplit.networks.kernels import triton as ssd_kernels
+    from stemsplit.networks.kernels.gpu import block_kernels, launches, layer_kernels
 
     shared: list[int] = []
 
@@ -274,17 +313,26 @@ def test_the_published_sizes_compile_for_chips_that_are_not_here(capability: int
 
             return launch
 
-    names = ("short_kernel", "share_kernel", "scan_kernel", "out_kernel")
+    for module in (block_kernels, layer_kernels):
+        for name in KERNELS[module.__name__.rpartition(".")[2]]:
+            monkeypatch.setattr(module, name, Compiling(getattr(module, name)))
+    network = BSMamba(BSMambaConfig(blocks_mask=1, blocks_map=1)).eval()
+    parts = (network.split_mask, network.heads_mask, network.blocks_mask[0].channel)
+    split, heads, exchange = (bind_by(launches, part) for part in parts)
     bound = TritonBackend().bind(block(dim=128, d_state=128, expand=4, headdim=64))
-    bound.kernels = SimpleNamespace(**{name: Compiling(getattr(ssd_kernels, name)) for name in names})
     before = dict(vars(driver))
     driver.set_active(Chip(capability))
     try:
         for dtype in (torch.bfloat16, torch.float32):
             for length in (27, 57, 259):
                 bound(torch.randn(2, length, 128, dtype=dtype))
+            with autocast_to(dtype), torch.inference_mode():
+                spectrum, tokens = torch.randn(1, 2, 1025, 4, dtype=torch.complex64), torch.randn(1, 2, 57, 4, 128)
+                split(spectrum)
+                exchange(tokens)
+                heads(tokens, None, heads(tokens, spectrum, None))
     finally:
         vars(driver).clear()  # its own way back looks for a GPU at once
         vars(driver).update(before)
-    assert len(shared) == 1 + 1 + 3 + 1 + 3 + 3
+    assert len(shared) == (2 + 2 + 4) + (2 + 4 + 4) + 2 * (1 + 2 + 2 + 2)
     assert max(shared) <= SMALLEST_SHARED_MEMORY

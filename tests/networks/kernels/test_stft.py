@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stemsplit.networks.kernels import stft
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
 
 
@@ -89,3 +90,20 @@ def test_what_is_remembered_may_be_used_with_gradients_later() -> None:
     weight = torch.ones((), dtype=torch.float64, requires_grad=True)
     (found * weight).sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (64, 32), (30, 10), (4096, 2048), (2048, 512)])
+@pytest.mark.parametrize("extra", [0, 1, 1234])
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_all_waves_together_are_torch_s(
+    n_fft: int, hop: int, extra: int, neighbours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU computes, on a CPU."""
+    length = n_fft // 2 + 1 + extra
+    random = spectra(length, n_fft, hop, neighbours=neighbours)
+    expected = truth(random, n_fft, hop, length)
+    monkeypatch.setattr(stft, "_overlap_add", stft._overlap_add_together)
+    with torch.inference_mode():
+        found = inverse_stft(random, n_fft, hop, length)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()

@@ -15,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stemsplit.networks.backends.triton import bias_of, working_type
+from stemsplit.networks.backends.gpu.layers import bind_by, working_type
+from stemsplit.networks.backends.gpu.packing import bias_of
 from stemsplit.networks.kernels.convolution import depthwise_convolution
+from stemsplit.networks.kernels.gpu import reference
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.mamba2 import Mamba2
@@ -42,8 +44,11 @@ class MambaBackend:
         return import_problem()
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Pack the weights of a bidirectional block in float32. Copies in other types are made when they are needed."""
-        return MambaBlock(layer) if isinstance(layer, ResidualBiMamba) else None
+        """Pack the weights of a layer in float32. Copies in other types are made when they are needed.
+
+        mamba-ssm computes the blocks, and PyTorch the layers around them.
+        """
+        return MambaBlock(layer) if isinstance(layer, ResidualBiMamba) else bind_by(reference, layer)
 
 
 @cache

@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stemsplit.networks.backends.gpu.layers import bind_by
+from stemsplit.networks.kernels.gpu import reference
 from stemsplit.networks.kernels.products import fast_products
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.networks.layers.bindable import Bound
@@ -55,9 +57,13 @@ class TorchBackend:
         return None
 
     def bind(self, layer: nn.Module) -> Bound | None:
-        """Return the tiled version of a bidirectional block if it is on a CPU in float32 or float64, else `fused`."""
+        """Return the tiled version of a bidirectional block if it is on a CPU in float32 or float64, else `fused`.
+
+        The layers around the blocks compute themselves on a CPU. On a GPU they take bands of the same width together.
+        """
         if not isinstance(layer, ResidualBiMamba):
-            return None
+            on_cpu = next(layer.parameters()).device.type == "cpu"
+            return None if on_cpu else bind_by(reference, layer)
         block, kind = layer, layer.proj.weight
         if kind.device.type != "cpu" or kind.dtype not in (torch.float32, torch.float64):
             return block.fused

@@ -35,6 +35,8 @@ class ResidualBiMamba(Bindable):
         """Return updated tokens (…, L, D). At inference they are computed by the backend, if one is bound."""
         if (bound := self.backend()) is None:
             return self.fused(tokens)
+        if getattr(bound, "strided", False):
+            return bound(tokens)
         return bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
 
     def fused(self, tokens: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ Bound = Callable[..., Tensor]
 """A function by which a backend computes a layer, without gradients.
 
 Its arguments are tensors, as the layer's methods describe them. For a bidirectional block it maps rows (N, L, D) →
-(N, L, D).
+(N, L, D). If it has an attribute `strided` that is true, it takes tokens (…, L, D) with any strides instead, which
+saves copies.
 """
 
 

@@ -2,10 +2,14 @@
 """Triton kernels of the bidirectional Mamba-2 block: everything after the in-projection.
 
 The mathematics is that of `ssd.py`, and tests compare the kernels with its `ssd_recurrence`. Importing this file needs
-Triton. So only `backends/triton.py` imports it, and only when it binds a block.
+Triton. `launches.py` launches the kernels; `reference.py` computes the same in PyTorch.
+
+`rows` and `out` are the tokens, (outer, inner, L, D) with any strides but that of D, which is 1; the sequence `n` is
+(n // inner, n % inner). So neither the path over time nor that over bands needs a copy. A launch may compute only some
+of the sequences, from `first` on. All other arrays have these sequences only, one after the other.
 
 `projected` (N, L, W) is the product of the normed rows and all matrices that they are multiplied by
-(`backends.triton.pack`). Its columns are:
+(`backends.triton_block.pack`). Its columns are:
 
     z x B C of the forward direction | z x B C of the backward one | base (D) | dt of both (2 H) | padding
 
@@ -22,8 +26,14 @@ compiled once for both directions.
 import triton
 import triton.language as tl
 
-VARYING = ("length", "count", "chunks")
+VARYING = ("length", "count", "chunks", "first", "inner")
 """Arguments that differ from call to call. Triton shall not compile a kernel again if 16 happens to divide one."""
+
+
+@triton.jit
+def place_of(sequence, inner, outer_stride, inner_stride):
+    """Return the offset of the first row of a sequence in the tokens."""
+    return (sequence // inner) * outer_stride + (sequence % inner) * inner_stride
 
 
 @triton.jit
@@ -87,6 +97,7 @@ def step_sizes(column, steps, length, stride, offset):
 @triton.jit(do_not_specialize=VARYING)
 def short_kernel(
     rows, projected, out, conv_weight, conv_bias, dt_bias, rate, skip, outward, length, stride,
+    first, inner, outer_stride, inner_stride, step_stride,
     D: tl.constexpr, INNER: tl.constexpr, STATE: tl.constexpr, HEADS: tl.constexpr, HEADDIM: tl.constexpr,
     TAPS: tl.constexpr, STEPS: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_P: tl.constexpr,
     PRECISION: tl.constexpr, EPS: tl.constexpr,
@@ -107,11 +118,11 @@ def short_kernel(
     known, wanted = units < STATE, channels < HEADDIM
     inside = (steps < length)[:, None] & (features < D)[None, :]
     gate_mask = (steps < length)[:, None] & wanted[None, :]
-    first = projected + sequence * length * stride
-    base = first + 2 * (INNER + MIXED)
+    begin = projected + sequence * length * stride
+    base = begin + 2 * (INNER + MIXED)
     total = tl.load(base + steps[:, None] * stride + features[None, :], mask=inside, other=0.0).to(tl.float32)
     for back in range(2):
-        z = first + back * (INNER + MIXED)
+        z = begin + back * (INNER + MIXED)
         weight = conv_weight + back * TAPS * MIXED
         bias = conv_bias + back * MIXED
         at = INNER  # where the channels of B begin
@@ -138,7 +149,8 @@ def short_kernel(
             folded = tl.load(right, mask=wanted[:, None] & (features < D)[None, :], other=0.0)
             update = tl.dot(y.to(kind), folded, update, input_precision=PRECISION)
         total += update * (1.0 / tl.sqrt(squares / INNER + EPS))[:, None]
-    place = sequence * length * D + steps[:, None] * D + features[None, :]
+    place = place_of(sequence + first, inner, outer_stride, inner_stride)
+    place += steps[:, None].to(tl.int64) * step_stride + features[None, :]
     total += tl.load(rows + place, mask=inside, other=0.0).to(tl.float32)
     tl.store(out + place, total.to(out.dtype.element_ty), mask=inside)
 
@@ -197,8 +209,8 @@ def scan_kernel(
     head = program % HEADS
     one = back * HEADS + head
     at = head * HEADDIM
-    first = projected + sequence * length * stride
-    z = first + back * (INNER + MIXED) + at
+    begin = projected + sequence * length * stride
+    z = begin + back * (INNER + MIXED) + at
     weight = conv_weight + back * TAPS * MIXED + at
     bias = conv_bias + back * MIXED + at
     gated += sequence * length * (2 * INNER) + back * INNER + at
@@ -212,7 +224,7 @@ def scan_kernel(
         chunk = index + back * (chunks - 1 - 2 * index)
         steps = chunk * STEPS + order
         slot = ((back * count + sequence) * chunks + chunk) * STEPS + order[:, None]
-        dt = step_sizes(first + 2 * (INNER + MIXED) + D + one, steps, length, stride, tl.load(dt_bias + one))
+        dt = step_sizes(begin + 2 * (INNER + MIXED) + D + one, steps, length, stride, tl.load(dt_bias + one))
         a = dt * tl.load(rate + one)
         clock, whole = tl.cumsum(a, 0), tl.sum(a, 0)
         since = tl.where(back == 1, clock - a, whole - clock)  # log decay from a step to the end at which states leave
@@ -236,6 +248,7 @@ def scan_kernel(
 @triton.jit(do_not_specialize=VARYING)
 def out_kernel(
     rows, projected, gated, squares, outward, out, count, stride,
+    length, first, inner, outer_stride, inner_stride, step_stride,
     D: tl.constexpr, INNER: tl.constexpr, STATE: tl.constexpr, HEADS: tl.constexpr, ROWS: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_H: tl.constexpr, PRECISION: tl.constexpr, EPS: tl.constexpr,
 ):  # fmt: skip
@@ -250,17 +263,19 @@ def out_kernel(
     inside = near[:, None] & (features < D)[None, :]
     base = projected + 4 * (INNER + STATE) + places[:, None] * stride + features[None, :]
     total = tl.load(base, mask=inside, other=0.0).to(tl.float32)
-    total += tl.load(rows + places[:, None] * D + features[None, :], mask=inside, other=0.0).to(tl.float32)
+    place = place_of(places // length + first, inner, outer_stride, inner_stride) + (places % length) * step_stride
+    place = place[:, None] + features[None, :]
+    total += tl.load(rows + place, mask=inside, other=0.0).to(tl.float32)
     for back in range(2):
         update = tl.zeros([ROWS, BLOCK_D], tl.float32)
         for start in range(0, INNER, BLOCK_K):
-            inner = start + tl.arange(0, BLOCK_K)
-            left = gated + places[:, None] * (2 * INNER) + back * INNER + inner[None, :]
-            y = tl.load(left, mask=near[:, None] & (inner < INNER)[None, :], other=0.0)
-            right = outward + (back * INNER + inner[:, None]) * D + features[None, :]
-            folded = tl.load(right, mask=(inner < INNER)[:, None] & (features < D)[None, :], other=0.0)
+            channels = start + tl.arange(0, BLOCK_K)
+            left = gated + places[:, None] * (2 * INNER) + back * INNER + channels[None, :]
+            y = tl.load(left, mask=near[:, None] & (channels < INNER)[None, :], other=0.0)
+            right = outward + (back * INNER + channels[:, None]) * D + features[None, :]
+            folded = tl.load(right, mask=(channels < INNER)[:, None] & (features < D)[None, :], other=0.0)
             update = tl.dot(y, folded, update, input_precision=PRECISION)
         parts = squares + places[:, None] * (2 * HEADS) + back * HEADS + heads[None, :]
         power = tl.sum(tl.load(parts, mask=near[:, None] & (heads < HEADS)[None, :], other=0.0), 1)
         total += update * (1.0 / tl.sqrt(power / INNER + EPS))[:, None]
-    tl.store(out + places[:, None] * D + features[None, :], total.to(out.dtype.element_ty), mask=inside)
+    tl.store(out + place, total.to(out.dtype.element_ty), mask=inside)
