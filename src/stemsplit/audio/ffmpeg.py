@@ -32,6 +32,8 @@ _CONTAINERS = (
 _LENGTHLESS = {"mpegts", "mpeg", "mp3", "aac", "ac3", "eac3", "dts", "amr", "truehd", "mlp", "loas"}
 _LOSSLESS = ("alac", "flac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "pcm_", "wmalossless", "dsd_")
 _MISSING_SECONDS = 0.5  # a file that ends this much earlier than its headers state counts as cut off
+_NOTED_SECONDS = 0.1  # encoders do not agree on the length of their delay
+_LONGEST_VORBIS_BLOCK = 8192  # samples; by as much the first packet, which is only a start, may lie before 0
 _SLACK = 4096  # samples: more than any encoder pads with
 
 
@@ -58,7 +60,19 @@ def probe(path: Path, findings: Findings, *, view: View = WHOLE, track: int | No
         name = container.format.name
         frames = _mpeg_samples(path) if name == "mp3" else _gapless_samples(container)
         depth = _bit_depth(codec)
-        return AudioInfo(path, rate, channels, frames, name, codec.name, depth, "ffmpeg", view, number)
+        return AudioInfo(path, rate, channels, frames, name, codec.name, depth, "ffmpeg", view, track=number)
+
+
+def starts_early(path: Path, view: View) -> bool:
+    """Return whether the sound begins before its clock is at 0, so that libsndfile would leave out its beginning."""
+    try:
+        with _opened(path, view) as container:
+            for stream in container.streams.audio:
+                first = next(container.demux(stream))
+                return (stream.start_time or 0) < 0 or (first.pts or 0) < -_LONGEST_VORBIS_BLOCK
+            return False
+    except DecodeError:
+        return False
 
 
 def blocks(info: AudioInfo, block_samples: int, findings: Findings) -> Iterator[np.ndarray]:
@@ -133,6 +147,8 @@ def _track(path: Path, container: Any, number: int | None) -> Any:
     stream = container.streams.audio[(number or 1) - 1]
     if stream.codec_context is None:
         raise DecodeError(f"{path}: no decoder for its sound track")
+    if stream.codec_context.name in ("ac3", "eac3"):  # their frames have checksums
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return stream
 
 
@@ -175,6 +191,7 @@ def _ended(info: AudioInfo, container: Any, stream: Any, going: Pass, findings: 
     tail = source.take(_SLACK)
     held = 0 if tail is None else tail.shape[1]
     _check_end(info, container, stream, going, findings)
+    _check_count(container, stream, going, total + held, findings)
     surplus = _surplus(info, _samples(info, container, stream, going), total + held, findings)
     if tail is not None:
         yield tail[:, : max(0, held - surplus)]
@@ -186,15 +203,28 @@ def _check_end(info: AudioInfo, container: Any, stream: Any, going: Pass, findin
     """Refuse a track whose last packet ends earlier than its container states."""
     if info.container in _LENGTHLESS or info.frames is not None:
         return
-    if stream.duration:
+    if stream.duration and info.container != "asf":  # where it is that of the file
         end = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
         found = float(going.end * stream.time_base)
     elif container.duration:
         end, found = (container.duration + max(0, container.start_time or 0)) / 1e6, going.latest
     else:
         return
+    text = f"{max(found, 0):.2f} of {end:.2f} s are there"
     if end - found > _MISSING_SECONDS:
-        findings.refuse(f"cut off, or damaged: {max(found, 0):.2f} of {end:.2f} s are there")
+        findings.refuse(f"cut off, or damaged: {text}")
+    elif end - found > _NOTED_SECONDS:
+        findings.note(f"ends early, or has gaps: {text}")
+
+
+def _check_count(container: Any, stream: Any, going: Pass, total: int, findings: Findings) -> None:
+    """Tell if there are fewer packets than the container counts. For PCM some containers count samples."""
+    if not container.format.name.startswith(("avi", "mov")):
+        return
+    counts_packets = stream.frames <= 2 * going.packets
+    found, name = (going.packets, "packets") if counts_packets else (total, "samples")
+    if found < stream.frames:
+        findings.note(f"damaged: {found} of {stream.frames} {name} are there")
 
 
 def _samples(info: AudioInfo, container: Any, stream: Any, going: Pass) -> int | None:

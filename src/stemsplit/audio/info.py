@@ -35,6 +35,7 @@ class AudioInfo:
     bit_depth: str  # the one that loses nothing: "16", "24" or "32f"; "lossy" for a codec without a bit depth
     decoder: str = "libsndfile"  # or "ffmpeg": the library that reads the file
     view: View = WHOLE  # which bytes of the file the decoder gets
+    parts: tuple[View, ...] = ()  # what follows in a file that was joined of several
     track: int | None = None  # which of several sound tracks is read, from 1; None if there is only one
     salvage: bool = False  # read what is there of a damaged file
     notes: tuple[str, ...] = ()  # what is to be said about the file when it is read

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stemsplit.audio.containers.speakers import to_wav_order
+from stemsplit.audio.containers.frames import frame_bytes
+from stemsplit.audio.containers.speakers import fit_channels, to_wav_order
 from stemsplit.audio.findings import Findings
 from stemsplit.audio.info import LOSSY, AudioInfo
 from stemsplit.audio.resample import Resampler
@@ -17,10 +18,11 @@ _SAMPLES: dict[str, tuple[float, float]] = {  # FFmpeg sample format → (offset
     "u8": (128.0, 2.0**7), "s16": (0.0, 2.0**15), "s32": (0.0, 2.0**31), "s64": (0.0, 2.0**63),
     "flt": (0.0, 1.0), "dbl": (0.0, 1.0),
 }  # fmt: skip
-_LARGEST_PACKET = {"aac": 8191, "ac3": 3840, "eac3": 4096}  # bytes; a larger one holds something else, too
-_HOLE_SECONDS = 0.2  # timestamps of some programs are less exact than this
+_HOLE_SECONDS = 0.1  # timestamps of some programs are less exact than this
 _LONGEST_HOLE = 600.0  # seconds; a longer one is a clock that was set, as between recordings
 _MOST_HOLES = 0.1  # share of the length
+_FRAMED = ("aac", "ac3", "eac3", "mp3", "mpegts", "mpeg")  # formats whose packets are frames with headers
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # stand between the parts of joined files
 _MOST_ERRORS = 20  # of reading, one after the other
 
 
@@ -31,6 +33,7 @@ class Pass:
     packets are refused, and so is a damaged packet of a lossless codec.
 
     Attributes:
+        packets: how many the track had.
         end: the end of the last packet of the track, in its time base.
         latest: the end of the last packet of any track, in seconds.
     """
@@ -40,7 +43,7 @@ class Pass:
         self._fitting = _Fitting(info, stream, findings)
         self.end, self.latest = 0, 0.0
         self._timed = False  # whether `end` is known
-        self._packets = self._bytes = 0
+        self.packets = self._bytes = 0
         self._damaged = self._flagged = self._holes = 0
         self._hole_seconds = 0.0
         self._refused = False
@@ -68,11 +71,11 @@ class Pass:
             except av.error.FFmpegError:
                 errors += 1
                 if errors == 1:
-                    self._damage("damaged or cut off")
+                    self._damage("damaged or cut off", 1)
 
     def _heard(self, packet: Any) -> Iterator[np.ndarray]:
         if packet.size:
-            self._packets += 1
+            self.packets += 1
             self._bytes += packet.size
             self._flagged += bool(packet.is_corrupt)
             yield from self._silence(self._hole(packet))
@@ -103,35 +106,45 @@ class Pass:
     def _decoded(self, packet: Any) -> Iterator[np.ndarray]:
         import av
 
-        if self._is_lost(packet):
-            yield from self._lost(packet)
+        if packet.size and packet.pts is None and self._stream.codec_context.name == "flac":
+            self._damage("damaged")  # the parser gives no time to frames that are not whole; they leave a hole
+            return
+        lost = self._lost_frames(packet)
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
-            yield from self._lost(packet, error)
+            yield from self._lost(packet, max(1, lost), error)
             return
+        if lost:
+            yield from self._lost(packet, lost)
         for frame in frames:
             yield from self._fitting.push(frame)
 
-    def _is_lost(self, packet: Any) -> bool:
-        """Return whether a packet is damaged although its decoder might not say so."""
-        if not packet.size:
-            return False
-        if self._stream.codec_context.name == "flac":  # the parser gives no time to frames that are not whole
-            return packet.pts is None
-        return bool(packet.size > _LARGEST_PACKET.get(self._info.container, packet.size))
+    def _lost_frames(self, packet: Any) -> int:
+        """Return how many frames may have been in the bytes of a packet that belong to none, or not to a whole one."""
+        data = bytes(packet) if self._info.container in _FRAMED else b""
+        size = frame_bytes(self._stream.codec_context.name, data[:7]) if data else None
+        if size is None or packet.size == size:
+            return 0
+        if packet.size < size:
+            self._findings.note("a frame of it is not whole, as at the end of a file that was cut off")
+            return 0
+        strange = data[size:]
+        followed = size > 0 and strange.startswith(data[:2])  # by another frame
+        if followed or strange.startswith(_TAGS) or not any(strange):
+            return 0
+        usual = max(1, self._bytes // self.packets)
+        return max(1, round(len(strange) / usual))
 
-    def _lost(self, packet: Any, error: Exception | None = None) -> Iterator[np.ndarray]:
-        """Count a damaged packet, and yield silence for the packets that it may have been."""
-        usual = max(1, self._bytes // max(1, self._packets))
-        count = max(1, packet.size // usual) if self._info.container in _LARGEST_PACKET else 1
-        self._damage("not audio, or damaged beyond use", count, error)
+    def _lost(self, packet: Any, count: int, error: Exception | None = None) -> Iterator[np.ndarray]:
+        """Note that so many packets are lost, and yield silence for them."""
+        self._damage("damaged, or not audio", count, error)
         yield from self._silence(min(float((packet.duration or 0) * self._stream.time_base), 1.0) * count)
 
     def _damage(self, text: str, count: int = 1, error: Exception | None = None) -> None:
         self._damaged += count
         lossless = self._info.bit_depth != LOSSY
-        if not self._refused and (lossless or self._damaged > 3 + self._packets // 100):
+        if not self._refused and (lossless or self._damaged > 3 + self.packets // 100):
             self._refused = True
             self._findings.refuse(text, error)
 
@@ -149,12 +162,11 @@ class Pass:
         if self._flagged:
             self._findings.note(f"{self._flagged} packets are marked as damaged; they may be heard")
         if self._holes:
-            text = f"{self._holes} gaps of {self._hole_seconds:.2f} s in all were read as silence"
+            text = f"{self._hole_seconds:.2f} s are missing on the way, in {self._holes} places"
             length = float(self.end * self._stream.time_base)
             if self._hole_seconds > _MOST_HOLES * length and not self._refused:
                 self._findings.refuse(f"damaged: {text}")
-            else:
-                self._findings.note(text)
+            self._findings.note(f"{text}: silence stands there")
 
 
 class _Fitting:
@@ -199,12 +211,8 @@ class _Fitting:
         import av
 
         have, want = len(frame.layout.channels), self._info.channels
-        if have == want:
-            return planar(frame)
-        if have == 1 and want == 2:
-            return np.repeat(planar(frame), 2, axis=0)
-        if want == 1:
-            return np.asarray(planar(frame).mean(axis=0, keepdims=True, dtype=np.float32))
+        if have == want or 1 in (have, want):
+            return fit_channels(planar(frame), want)
         frame.pts = None
         mixed = av.AudioResampler("fltp", self._layout, frame.sample_rate).resample(frame)
         return np.concatenate([planar(part) for part in mixed], axis=1)

@@ -6,7 +6,7 @@ or stops before the end, FFmpeg is asked too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +15,22 @@ import numpy as np
 from stemsplit.audio import ffmpeg, sndfile
 from stemsplit.audio.containers import boxes
 from stemsplit.audio.containers.chunks import Chunked, read_chunks
-from stemsplit.audio.containers.flac import FlacLength, read_flac_length
+from stemsplit.audio.containers.flac import FlacLength, flac_parts, read_flac_length
 from stemsplit.audio.containers.mpeg import read_mpeg_header
 from stemsplit.audio.containers.ogg import read_ogg_pages
+from stemsplit.audio.containers.speakers import fit_channels
 from stemsplit.audio.containers.tags import sound_start
 from stemsplit.audio.containers.view import View
 from stemsplit.audio.findings import Findings
 from stemsplit.audio.info import LOSSY, AudioInfo, Warn
-from stemsplit.audio.rechunk import Rechunker
+from stemsplit.audio.rechunk import Rechunker, rechunked
+from stemsplit.audio.resample import resample
 from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, reason
 
 BLOCK_SAMPLES = 65536
 _BLOCK_VALUES = 1 << 22  # at most 16 MiB in a block: with hundreds of channels blocks get shorter
 _HEADER_BYTES = 4096  # a file with more bytes than this holds samples, whatever its header states
+_SLOPPY_BYTES = 4096  # may follow a film
 _COMPARED = 4096  # samples that two decoders must agree on before the second one goes on
 _AGREEMENT = 0.02  # the largest difference between two decoders of one lossy codec
 
@@ -85,7 +88,7 @@ def blocks(
     findings = Findings(info.path, info.salvage, warn)
     total = broken = 0
     try:
-        for block in _decode(info, block_samples, findings):
+        for block in _decode_all(info, block_samples, findings):
             total += block.shape[1]
             broken += _silence_non_finite(block)
             yield block
@@ -118,8 +121,12 @@ def _identify(path: Path, track: int | None, findings: Findings) -> AudioInfo:
         return ffmpeg.probe(path, findings, track=track)
     if (flac := read_flac_length(path)) is not None:
         return _identify_flac(path, flac, findings)
+    if _begins_with(path, b"OggS"):
+        return _identify_ogg(path, track, findings)
     if missing := boxes.missing_bytes(path):
         findings.refuse(f"cut off: the last {missing} bytes are missing")
+    if (strange := boxes.strange_bytes(path)) > _SLOPPY_BYTES:
+        findings.refuse(f"damaged: {strange} bytes of it are no fragments of a film")
     return _either(path, _behind_tags(path), track, findings)
 
 
@@ -133,6 +140,27 @@ def _identify_chunked(path: Path, chunked: Chunked, track: int | None, findings:
     return _either(path, chunked.view, track, findings)
 
 
+def _identify_ogg(path: Path, track: int | None, findings: Findings) -> AudioInfo:
+    """Look through the pages of an Ogg file, and choose its decoder. Streams that follow one another are parts."""
+    pages = read_ogg_pages(path)
+    if not pages.whole:
+        findings.refuse("damaged or cut off: not all of its Ogg pages are whole")
+        return ffmpeg.probe(path, findings, track=track)
+    if not pages.ended:
+        findings.note("ends without the mark of an end: it may have been cut off")
+    views = [View(start, end) for start, end in zip(pages.links, [*pages.links[1:], None], strict=True)]
+    if pages.streams > 1 or ffmpeg.starts_early(path, views[0]):
+        info = ffmpeg.probe(path, findings, view=views[0], track=track)
+    else:
+        info = _either(path, views[0], track, findings)
+    return _joined(info, views[1:])
+
+
+def _joined(info: AudioInfo, parts: Sequence[View]) -> AudioInfo:
+    """Return a file that goes on with more parts. How long it is shows when they are read."""
+    return replace(info, frames=None, parts=tuple(parts)) if parts else info
+
+
 def _either(path: Path, view: View, track: int | None, findings: Findings) -> AudioInfo:
     """Ask libsndfile, and FFmpeg if that does not know the file, or may not read all of it."""
     refusal: DecodeError | None = None
@@ -140,7 +168,7 @@ def _either(path: Path, view: View, track: int | None, findings: Findings) -> Au
         info = sndfile.probe(path, view)
     except DecodeError as error:
         info, refusal = None, error
-    if info is not None and not _is_for_ffmpeg(info, track, findings):
+    if info is not None and track is None and not _is_for_ffmpeg(info):
         return info
     try:
         other = ffmpeg.probe(path, findings, view=view, track=track)
@@ -153,25 +181,24 @@ def _either(path: Path, view: View, track: int | None, findings: Findings) -> Au
     return other
 
 
-def _is_for_ffmpeg(info: AudioInfo, track: int | None, findings: Findings) -> bool:
+def _is_for_ffmpeg(info: AudioInfo) -> bool:
     """Return whether libsndfile might lose a part of a file that it knows, or swap its channels."""
     if info.frames is None or (info.frames == 0 and _holds_samples(info)):
         return True
     if info.container == "MP3" or info.subtype.startswith("MPEG"):  # the length of an MP3 is guessed
         return True
-    if info.container in ("CAF", "AIFF") and info.channels > 2:  # only FFmpeg tells which speakers these name
-        return True
-    if info.container != "OGG":
-        return track is not None
-    pages = read_ogg_pages(info.path)
-    if not pages.whole:
-        findings.refuse("damaged or cut off: not all of its Ogg pages are whole")
-    return pages.links > 1 or pages.streams > 1 or not pages.whole or track is not None
+    return info.container in ("CAF", "AIFF") and info.channels > 2  # only FFmpeg tells which speakers these name
 
 
 def _holds_samples(info: AudioInfo) -> bool:
     """Return whether there must be samples: a recorder that crashed leaves a header that states none."""
     return info.path.stat().st_size > _HEADER_BYTES
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(sound_start(file))
+        return file.read(len(mark)) == mark
 
 
 def _behind_tags(path: Path) -> View:
@@ -181,13 +208,31 @@ def _behind_tags(path: Path) -> View:
 
 def _identify_flac(path: Path, length: FlacLength, findings: Findings) -> AudioInfo:
     """Choose the decoder of a FLAC file. libsndfile trusts the header's length, and wants frames of one size."""
-    view = _behind_tags(path)
+    view, *parts = flac_parts(path)
+    if parts:
+        return _joined(ffmpeg.probe(path, findings, view=view), parts)
     if not length.variable and length.stated and length.found in (None, length.stated):
         return _either(path, view, None, findings)
     info = ffmpeg.probe(path, findings)
     if length.stated and length.found is not None and length.found != length.stated:
         findings.note(f"its header states {length.stated} samples, its frames are {length.found}: these are read")
     return replace(info, container="FLAC", frames=length.found or length.stated or None)
+
+
+# --- Parts, one after the other.
+
+
+def _decode_all(info: AudioInfo, block_samples: int, findings: Findings) -> Iterator[np.ndarray]:
+    """Yield the blocks of all parts of a file, in the form of the first one."""
+    yield from _decode(info, block_samples, findings)
+    for view in info.parts:
+        part = _either(info.path, view, None, findings)
+        form, wanted = (part.sample_rate, part.channels), (info.sample_rate, info.channels)
+        if form != wanted:
+            before, now = (f"{rate} Hz × {channels}" for rate, channels in (wanted, form))
+            findings.note(f"changes from {before} to {now} on the way: all of it is read as {before}")
+        fitted = (fit_channels(block, info.channels) for block in _decode(part, block_samples, findings))
+        yield from rechunked(resample(fitted, part.sample_rate, info.sample_rate, info.channels), block_samples)
 
 
 # --- The second opinion.
@@ -229,8 +274,8 @@ def _second_opinion(
         left = total - last.shape[1]
         while left > 0 and (some := source.take(min(left, block_samples))) is not None and some.shape[1]:
             left -= some.shape[1]
-        same = source.take(last.shape[1])
-        if left or same is None or same.shape != last.shape or (same.size and np.abs(same - last).max() > _AGREEMENT):
+        same = source.take(last.shape[1]) if total else last
+        if left or same is None or same.shape != last.shape or (total and np.abs(same - last).max() > _AGREEMENT):
             raise fault
         while (block := source.take(block_samples)) is not None and block.shape[1]:
             total += block.shape[1]

@@ -1,32 +1,25 @@
-"""Containers of boxes: MP4, Matroska, AVI, ASF. How many bytes they state, against how many there are."""
+"""Containers of boxes: MP4, Matroska, AVI, ASF, TS. How many bytes they state, against how many there are."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_MASTERS = (_SEGMENT, _CLUSTER)
+_TS_PACKET = 188  # bytes
 _MP4_BOXES = {
-    b"ftyp",
-    b"moov",
-    b"mdat",
-    b"moof",
-    b"free",
-    b"skip",
-    b"wide",
-    b"styp",
-    b"sidx",
-    b"mfra",
-    b"pnot",
-    b"uuid",
+    *(b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"mfra", b"pnot", b"uuid"),
+    *(b"emsg", b"prft", b"meta", b"mfro"),
 }
 
 
 def missing_bytes(path: Path) -> int:
-    """Return how many bytes are missing at the end of an MP4, Matroska, AVI or ASF file, by its boxes; 0 for others."""
+    """Return how many bytes are missing at the end of an MP4, Matroska, AVI, ASF or TS file; 0 for others."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -39,25 +32,50 @@ def missing_bytes(path: Path) -> int:
             end = _avi_end(file, size)
         elif head == _ASF_HEADER:
             end = _asf_end(file)
+        elif head[:1] == b"G" and _is_transport_stream(file):
+            end = -(-size // _TS_PACKET) * _TS_PACKET
         else:
             end = 0
     return max(0, end - size)
 
 
+def _is_transport_stream(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(_TS_PACKET * 5)[::_TS_PACKET] == b"GGGGG"
+
+
+def strange_bytes(path: Path) -> int:
+    """Return how many bytes of a fragmented MP4 follow that are no boxes; 0 for other files.
+
+    FFmpeg would end there without an error.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        end, fragmented = 0, False
+        for at, name, box in _mp4_boxes(file, size):
+            end, fragmented = at + box, fragmented or name == b"moof"
+    return max(0, size - end) if fragmented else 0
+
+
 def _mp4_end(file: BinaryIO, size: int) -> int:
     """Return where the last known box ends. What follows the boxes may be anything."""
-    end = at = 0
+    return max((at + box for at, _, box in _mp4_boxes(file, size)), default=0)
+
+
+def _mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
+    """Yield position, name and size of the known boxes at the start of a file."""
+    at = 0
     while at < size:
         file.seek(at)
         head = file.read(16)
-        box = int.from_bytes(head[:4], "big")
-        if head[4:8] not in _MP4_BOXES or box == 0:  # 0: until the end of the file
-            break
-        box = int.from_bytes(head[8:16], "big") if box == 1 else box
+        name, box = head[4:8], int.from_bytes(head[:4], "big")
+        if name not in _MP4_BOXES:
+            return
+        box = {0: size - at, 1: int.from_bytes(head[8:16], "big")}.get(box, box)  # 0: until the end of the file
         if box < 8:
-            break
-        end = at = at + box
-    return end
+            return
+        yield at, name, box
+        at += box
 
 
 def _matroska_end(file: BinaryIO) -> int:
@@ -70,7 +88,25 @@ def _matroska_end(file: BinaryIO) -> int:
     if file.read(4) != _SEGMENT:
         return 0
     size = _ebml_number(file)
-    return 0 if size is None else file.tell() + size
+    return _last_element_end(file) if size is None else file.tell() + size
+
+
+def _last_element_end(file: BinaryIO) -> int:
+    """Return where the last element of a live stream ends; 0 if something else follows its elements."""
+    at = end = file.tell()
+    while True:
+        file.seek(at)
+        first = file.read(1)
+        if not first:
+            return end
+        name = first + file.read(max(0, 8 - first[0].bit_length()))
+        size = _ebml_number(file)
+        at = file.tell()
+        if name in _MASTERS and size is None:
+            continue  # its elements follow
+        if first < b"\x10" or size is None:
+            return 0
+        at = end = at + size
 
 
 def _ebml_number(file: BinaryIO) -> int | None:

@@ -7,15 +7,17 @@ state more: the file was cut off. Programs that write to a pipe state 0, 0xFFFFF
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from stemsplit.audio.containers.tags import sound_end, sound_start
+from stemsplit.audio.containers.tags import id3_size, sound_end, sound_start
 from stemsplit.audio.containers.view import View
 
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _SLOPPY_BYTES = 64  # some programs count the header as samples, so that few bytes more or less are no damage
+_TAIL = 1 << 20  # bytes; other chunks than that of the samples are smaller
 _PADDING = 4096  # so many zeros behind the samples fill up a sector
 _WRAP = 1 << 32
 
@@ -81,6 +83,7 @@ def read_chunks(path: Path) -> Chunked | None:
         if (missing := samples.start + samples.size - size) > 0:
             return Chunked(view, missing=missing if missing > _SLOPPY_BYTES else 0)
         end = _true_end(file, samples, samples.size)
+        view = replace(view, end=end if samples.kind == "w64" else None)  # libsndfile reads on into what follows
     surplus = end - samples.start - samples.size
     if surplus <= _SLOPPY_BYTES:
         return Chunked(view)
@@ -180,7 +183,23 @@ def _true_end(file: BinaryIO, samples: Samples, size: int) -> int:
     for end in ends:
         if any(_is_rest(file, samples.kind, at, limit) for at in (end, _aligned(end, samples))):
             return end
-    return max(limit, ends[0] if ends else samples.start + size)
+    if not ends:
+        return samples.start + size
+    return _chunks_before(file, samples.kind, max(ends[0], limit - _TAIL), limit)
+
+
+def _chunks_before(file: BinaryIO, kind: str, begin: int, limit: int) -> int:
+    """Return where known chunks begin that fill the last bytes of a file; `limit` if there are none."""
+    file.seek(begin)
+    tail = file.read(limit - begin)
+    found = sorted(at for name in _NAMES for at in _places(tail, name))
+    return next((begin + at for at in found if _is_rest(file, kind, begin + at, limit)), limit)
+
+
+def _places(data: bytes, name: bytes) -> Iterator[int]:
+    at = -1
+    while (at := data.find(name, at + 1)) >= 0:
+        yield at
 
 
 _ALIGN = {"riff": 2, "aiff": 2, "w64": 8}  # chunks begin at multiples of this
@@ -206,8 +225,12 @@ def _is_rest(file: BinaryIO, kind: str, at: int, limit: int) -> bool:
     align = _ALIGN.get(kind, 1)
     while limit - at > _SLOPPY_BYTES:
         file.seek(at)
-        name, size = _chunk_head(kind, file.read(24))
-        if name in _NAMES and at + size > limit:
+        head = file.read(24)
+        name, size = _chunk_head(kind, head)
+        if tag := id3_size(name + head[4:10]):
+            at += tag
+            continue
+        if name in _NAMES and limit < at + size < limit + _TAIL:
             return True
         if kind == "au" or not _is_name(name) or size < 8 or at + size > limit + _SLOPPY_BYTES:
             return _is_padding(file, at, limit)

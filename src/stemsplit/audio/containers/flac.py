@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stemsplit.audio.containers.tags import sound_end, sound_start
+from stemsplit.audio.containers.view import View
 
 _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
-_TAIL = 1 << 20  # bytes: larger frames than this are not met
+_START = b"fLaC\0\0\0\x22"  # the mark, and the head of the first block, or the last if there is no other
+_LARGEST_FRAME = 1 << 20  # bytes: larger ones are not met
 _CANDIDATES = 8  # what looks like the start of the last frame; bytes of sound hardly ever do
 
 
@@ -46,10 +48,29 @@ def read_flac_length(path: Path) -> FlacLength | None:
         first = _Frame.parse(file.read(32))
         if first is None:
             return FlacLength(stated, None, False)
-        last = _last_frame(file, first_frame)
+        largest = int.from_bytes(head[15:18], "big") or _LARGEST_FRAME
+        last = _last_frame(file, first_frame, min(2 * largest, _LARGEST_FRAME))
     nominal = 1 if first.variable else first.samples
     found = None if last is None else last.number * nominal + last.samples - first.number * nominal
     return FlacLength(stated, found, first.variable)
+
+
+def flac_parts(path: Path) -> tuple[View, ...]:
+    """Return a view of each of several FLAC files that were joined; one view if there is only one."""
+    starts, at = [], 0
+    with path.open("rb") as file:
+        begin = sound_start(file)
+        file.seek(begin)
+        held = b""
+        while some := file.read(1 << 20):
+            data = held + some
+            at = file.tell() - len(data)
+            found = data.find(_START)
+            while found >= 0:
+                starts.append(at + found)
+                found = data.find(_START, found + 1)
+            held = data[1 - len(_START) :]
+    return tuple(View(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True))
 
 
 def _frames_start(file: BinaryIO, at: int) -> int:
@@ -102,10 +123,10 @@ def _coded_number(data: bytes, at: int) -> tuple[int | None, int]:
     return number, at + length
 
 
-def _last_frame(file: BinaryIO, first_frame: int) -> _Frame | None:
-    """Return the frame that ends where the sound ends. By its checksum it is whole."""
+def _last_frame(file: BinaryIO, first_frame: int, most: int) -> _Frame | None:
+    """Return the frame of at most `most` bytes that ends where the sound ends. By its checksum it is whole."""
     end = sound_end(file)
-    begin = max(first_frame, end - _TAIL)
+    begin = max(first_frame, end - most)
     file.seek(begin)
     tail = file.read(end - begin).rstrip(b"\0") if end > begin else b""
     for padding in (b"", b"\0", b"\0\0"):  # a checksum may end with zeros

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from stemsplit.audio.containers.tags import sound_start
 
 _SERIAL, _CHECKSUM, _SEGMENTS = slice(14, 18), slice(22, 26), 26
-_FIRST = 2  # header flag of the page that begins a stream
+_FIRST, _LAST = 2, 4  # header flags of the pages that begin and end a stream
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -24,23 +24,26 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 class OggPages:
     """What `read_ogg_pages` found in a file."""
 
-    links: int  # how many streams follow one another
+    links: tuple[int, ...]  # where each of the streams that follow one another begins
     streams: int  # how many there are at most at the same time
     whole: bool  # no page is cut off, lost or damaged
+    ended: bool  # the last page is marked as the end of a stream
 
 
 def read_ogg_pages(path: Path) -> OggPages:
     """Check every page of a file against its checksum."""
-    links, streams, in_head, whole = 0, 0, 0, True
+    links, streams, in_head, whole, ended = list[int](), 0, 0, True, False
     with path.open("rb") as file:
         for page in _pages(file, sound_start(file)):
             whole = whole and page[_CHECKSUM] == page_checksum(page)
             first = bool(page[5] & _FIRST)
-            links += first and not in_head  # first pages in a row are tracks of the same link
+            if first and not in_head:  # first pages in a row are tracks of the same link
+                links.append(file.tell() - len(page))
             in_head = in_head + 1 if first else 0
             streams = max(streams, in_head)
+            ended = bool(page[5] & _LAST)
         lost = b"OggS" in file.read(1 << 17)
-    return OggPages(links, streams, whole and not lost)
+    return OggPages(tuple(links), streams, whole and not lost, ended)
 
 
 def set_serial(file: BinaryIO, serial: int) -> None:

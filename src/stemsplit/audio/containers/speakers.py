@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from stemsplit.audio.containers.view import View
 
 _WAV = (
@@ -62,6 +64,23 @@ def to_vorbis(channels: int) -> list[int] | None:
     """Return which of our channels make those of a Vorbis or Opus stream, in its order; None if they do already."""
     order = from_vorbis(channels)
     return None if order is None else [order.index(at) for at in range(channels)]
+
+
+def fit_channels(samples: np.ndarray, channels: int) -> np.ndarray:
+    """Return samples (channels, n) with another number of channels.
+
+    One channel is repeated, many become one by their mean. Else channels are left out, or silent ones added.
+    """
+    have = len(samples)
+    if have == channels:
+        return samples
+    if channels == 1:
+        return np.asarray(samples.mean(axis=0, keepdims=True, dtype=np.float32))
+    if have == 1:
+        samples = np.repeat(samples, 2, axis=0)
+    fitted = np.zeros((channels, samples.shape[1]), dtype=np.float32)
+    fitted[: len(samples)] = samples[:channels]
+    return fitted
 
 
 def names_speakers(path: Path, view: View) -> bool:
