@@ -23,6 +23,7 @@ _LONGEST_HOLE = 600.0  # seconds; a longer one is a clock that was set, as betwe
 _MOST_HOLES = 0.1  # share of the length
 _FRAMED = ("aac", "ac3", "eac3", "mp3", "mpegts", "mpeg")  # formats whose packets are frames with headers
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # stand between the parts of joined files
+_PLANES = 8  # PyAV counts the planes of a frame until a null pointer, which does not stand behind the eighth
 _MOST_ERRORS = 20  # of reading, one after the other
 
 
@@ -144,7 +145,7 @@ class Pass:
     def _damage(self, text: str, count: int = 1, error: Exception | None = None) -> None:
         self._damaged += count
         lossless = self._info.bit_depth != LOSSY
-        if not self._refused and (lossless or self._damaged > 3 + self.packets // 100):
+        if not self._refused and (lossless or self._damaged > 5 + self.packets // 50):
             self._refused = True
             self._findings.refuse(text, error)
 
@@ -226,8 +227,10 @@ def planar(frame: Any) -> np.ndarray:
     kind = frame.format.name.rstrip("p")
     if kind not in _SAMPLES:
         raise ValueError(f"{kind} samples cannot be read")
-    data = frame.to_ndarray()
     speakers = [channel.name for channel in frame.layout.channels]
+    if frame.format.is_planar and len(speakers) >= _PLANES:
+        frame = _interleaved(frame)
+    data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(-1, len(speakers)).T
     if len(speakers) > 2 and (order := to_wav_order(speakers)) is not None:
@@ -237,3 +240,13 @@ def planar(frame: Any) -> np.ndarray:
         data = (data.astype(np.float64) - offset) / scale
     with np.errstate(over="ignore"):  # a double too large for float32 becomes infinite; `read.blocks` reports that
         return np.ascontiguousarray(data, dtype=np.float32)
+
+
+def _interleaved(frame: Any) -> Any:
+    """Return a planar frame with the samples of all channels in one plane."""
+    import av
+
+    frame.pts = None
+    kind = frame.format.name.removesuffix("p")
+    (whole,) = av.AudioResampler(kind, frame.layout, frame.sample_rate).resample(frame)
+    return whole

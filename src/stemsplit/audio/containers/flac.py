@@ -6,6 +6,7 @@ written into a pipe. Every frame states where it lies, and how many samples it h
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from stemsplit.audio.containers.tags import sound_end, sound_start
 from stemsplit.audio.containers.view import View
 
 _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
-_START = b"fLaC\0\0\0\x22"  # the mark, and the head of the first block, or the last if there is no other
+_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark, and the head of the first block
 _LARGEST_FRAME = 1 << 20  # bytes: larger ones are not met
 _CANDIDATES = 8  # what looks like the start of the last frame; bytes of sound hardly ever do
 
@@ -65,11 +66,8 @@ def flac_parts(path: Path) -> tuple[View, ...]:
         while some := file.read(1 << 20):
             data = held + some
             at = file.tell() - len(data)
-            found = data.find(_START)
-            while found >= 0:
-                starts.append(at + found)
-                found = data.find(_START, found + 1)
-            held = data[1 - len(_START) :]
+            starts += [at + found.start() for found in _START.finditer(data)]
+            held = data[-7:]
     return tuple(View(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True))
 
 
