@@ -321,7 +321,10 @@ def test_a_cut_flac_is_salvaged_to_its_last_frame(tmp_path: Path, song: np.ndarr
 # --- Several parts, several forms, several tracks
 
 
-@pytest.mark.parametrize(("container", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("WAV", "PCM_16"), ("AIFF", "PCM_24")],
+)
 def test_joined_files_are_read_part_by_part(tmp_path: Path, song: np.ndarray, container: str, subtype: str) -> None:
     first = store(tmp_path / "a", song[:, :40000], container, subtype, 48000)
     second = store(tmp_path / "b", song[:1, 40000:90000], container, subtype, 24000)
@@ -467,10 +470,24 @@ def test_what_states_no_length_tells_of_a_frame_that_is_not_whole(
     assert SAMPLES <= whole.shape[1] < SAMPLES + 4700
     assert not said
     size = path.stat().st_size // 2
-    changed(path, lambda data: data[: size // 188 * 188 if codec == "mp2" else size])
+    changed(path, lambda data: data[: size // 188 * 188 if suffix == "ts" else size])
     found, said = read(path)
     assert 0.3 * SAMPLES < found.shape[1] < 0.6 * SAMPLES
-    assert any("not whole" in line or "damaged" in line for line in said)
+    assert any(text in line for text in ("not whole", "damaged", "in the middle of a packet") for line in said)
+
+
+def test_a_transport_stream_ends_inside_of_a_packet_or_between_two(tmp_path: Path, song: np.ndarray) -> None:
+    path = encode(tmp_path / "a.ts", [(song, RATE)], "aac")
+    assert not read(path)[1]
+    data = path.read_bytes()
+    told = []
+    for packets in range(200, 232):
+        path.write_bytes(data[: packets * 188])
+        told.append(any("in the middle of a packet" in line for line in read(path)[1]))
+    assert 16 < sum(told) < 32
+    path.write_bytes(data[: 200 * 188 + 50])
+    with pytest.raises(DamagedError, match="cut off: the last 138 bytes are missing"):
+        read(path)
 
 
 CHECKED = [row for row in STATING if not row[1].startswith("pcm")]  # bare samples cannot tell

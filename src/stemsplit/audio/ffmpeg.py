@@ -224,7 +224,7 @@ def _check_count(container: Any, stream: Any, going: Pass, total: int, findings:
     counts_packets = stream.frames <= 2 * going.packets
     found, name = (going.packets, "packets") if counts_packets else (total, "samples")
     if found < stream.frames:
-        findings.note(f"damaged: {found} of {stream.frames} {name} are there")
+        findings.note(f"its header counts {stream.frames} {name}, and {found} are there")
 
 
 def _samples(info: AudioInfo, container: Any, stream: Any, going: Pass) -> int | None:

@@ -20,6 +20,7 @@ from stemsplit.audio.containers.mpeg import read_mpeg_header
 from stemsplit.audio.containers.ogg import read_ogg_pages
 from stemsplit.audio.containers.speakers import fit_channels
 from stemsplit.audio.containers.tags import sound_start
+from stemsplit.audio.containers.transport import ends_inside
 from stemsplit.audio.containers.view import View
 from stemsplit.audio.findings import Findings
 from stemsplit.audio.info import LOSSY, AudioInfo, Warn
@@ -127,6 +128,8 @@ def _identify(path: Path, track: int | None, findings: Findings) -> AudioInfo:
         findings.refuse(f"cut off: the last {missing} bytes are missing")
     if (strange := boxes.strange_bytes(path)) > _SLOPPY_BYTES:
         findings.refuse(f"damaged: {strange} bytes of it are no fragments of a film")
+    if ends_inside(path):
+        findings.note("ends in the middle of a packet: it may have been cut off")
     return _either(path, _behind_tags(path), track, findings)
 
 
@@ -137,7 +140,13 @@ def _identify_chunked(path: Path, chunked: Chunked, track: int | None, findings:
         findings.note(f"holds {chunked.surplus} more bytes of samples than its header states: read to its end")
     if chunked.large:
         return ffmpeg.probe(path, findings, view=chunked.view, track=track)
-    return _either(path, chunked.view, track, findings)
+    info, parts = _either(path, chunked.view, track, findings), list[View]()
+    while chunked.following is not None and (after := read_chunks(path, chunked.following)) is not None:
+        if after.missing:
+            findings.refuse(f"cut off: the last {after.missing} bytes are missing")
+        parts.append(after.view)
+        chunked = after
+    return _joined(info, parts)
 
 
 def _identify_ogg(path: Path, track: int | None, findings: Findings) -> AudioInfo:

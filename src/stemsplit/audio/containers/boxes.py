@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from stemsplit.audio.containers.transport import PACKET_BYTES, is_transport_stream
+
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _MASTERS = (_SEGMENT, _CLUSTER)
-_TS_PACKET = 188  # bytes
 _MP4_BOXES = {
     *(b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"mfra", b"pnot", b"uuid"),
     *(b"emsg", b"prft", b"meta", b"mfro"),
@@ -32,16 +33,11 @@ def missing_bytes(path: Path) -> int:
             end = _avi_end(file, size)
         elif head == _ASF_HEADER:
             end = _asf_end(file)
-        elif head[:1] == b"G" and _is_transport_stream(file):
-            end = -(-size // _TS_PACKET) * _TS_PACKET
+        elif head[:1] == b"G" and is_transport_stream(file):
+            end = -(-size // PACKET_BYTES) * PACKET_BYTES
         else:
             end = 0
     return max(0, end - size)
-
-
-def _is_transport_stream(file: BinaryIO) -> bool:
-    file.seek(0)
-    return file.read(_TS_PACKET * 5)[::_TS_PACKET] == b"GGGGG"
 
 
 def strange_bytes(path: Path) -> int:

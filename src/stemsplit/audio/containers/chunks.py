@@ -62,18 +62,28 @@ class Chunked:
         missing: bytes of samples that the header states and that are not there.
         surplus: bytes of samples that are there and that the header does not state.
         large: the samples take more bytes than the header can state; libsndfile would not read them all.
+        following: where another file begins that was joined to this one; None if there is none.
     """
 
     view: View
     missing: int = 0
     surplus: int = 0
     large: bool = False
+    following: int | None = None
 
 
-def read_chunks(path: Path) -> Chunked | None:
-    """Compare what the header of a file states with the file. Return None if it is not made of chunks."""
+def read_chunks(path: Path, start: int | None = None) -> Chunked | None:
+    """Compare what the header of a file states with the file.
+
+    Args:
+        path: the file.
+        start: where it begins, if it is joined to another one; by default behind the tags.
+
+    Returns:
+        what was found; None if the file is not made of chunks.
+    """
     with path.open("rb") as file:
-        view = View(sound_start(file))
+        view = View(sound_start(file) if start is None else start)
         samples = _find_samples(file, view.start)
         if samples is None:
             return None
@@ -83,10 +93,12 @@ def read_chunks(path: Path) -> Chunked | None:
         if (missing := samples.start + samples.size - size) > 0:
             return Chunked(view, missing=missing if missing > _SLOPPY_BYTES else 0)
         end = _true_end(file, samples, samples.size)
-        view = replace(view, end=end if samples.kind == "w64" else None)  # libsndfile reads on into what follows
+        following = _following(file, samples, end)
+        # libsndfile reads on into what follows the samples of a W64.
+        view = replace(view, end=end if samples.kind == "w64" else following)
     surplus = end - samples.start - samples.size
     if surplus <= _SLOPPY_BYTES:
-        return Chunked(view)
+        return Chunked(view, following=following)
     true_size = samples.size + surplus
     if true_size + samples.field.extra >= 1 << 8 * samples.field.size:
         unknown = View(view.start, end, ((samples.field.at, b"\xff" * samples.field.size),))
@@ -170,7 +182,22 @@ def _caf_samples(file: BinaryIO, at: int) -> Samples | None:
     return None
 
 
-# --- What follows the samples: other chunks and tags, or more samples.
+# --- What follows the samples: other chunks and tags, another file, or more samples.
+
+
+def _following(file: BinaryIO, samples: Samples, end: int) -> int | None:
+    """Return where another WAV or AIFF begins behind this one; None if nowhere."""
+    at = _aligned(end, samples)
+    while samples.kind in ("riff", "aiff"):
+        file.seek(at)
+        head = file.read(24)
+        name, size = _chunk_head(samples.kind, head)
+        if name in (b"RIFF", b"RF64", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+            return at
+        if len(head) < 24 or not _is_name(name):
+            break
+        at += size + size % 2
+    return None
 
 
 def _true_end(file: BinaryIO, samples: Samples, size: int) -> int:
