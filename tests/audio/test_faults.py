@@ -15,6 +15,7 @@ import soundfile
 from stemsplit.audio import StemWriter, blocks, choose_depth, probe
 from stemsplit.audio.containers.chunks import read_chunks
 from stemsplit.audio.containers.flac import read_flac_length
+from stemsplit.audio.containers.frames import frame_bytes
 from stemsplit.errors import AudioError, DamagedError, UsageError
 
 av = pytest.importorskip("av")
@@ -486,8 +487,7 @@ def test_a_transport_stream_ends_inside_of_a_packet_or_between_two(tmp_path: Pat
         told.append(any("in the middle of a packet" in line for line in read(path)[1]))
     assert 16 < sum(told) < 32
     path.write_bytes(data[: 200 * 188 + 50])
-    with pytest.raises(DamagedError, match="cut off: the last 138 bytes are missing"):
-        read(path)
+    assert any("in the middle of a packet" in line for line in read(path)[1])
 
 
 CHECKED = [row for row in STATING if not row[1].startswith("pcm")]  # bare samples cannot tell
@@ -613,3 +613,27 @@ def test_every_fault_is_an_error_of_audio(tmp_path: Path, song: np.ndarray) -> N
             for salvage in (False, True):
                 with suppress(AudioError):
                     read(path, salvage=salvage)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "rates"),
+    [
+        ("aac", "aac", (8000, 44100, 96000)),
+        ("ac3", "ac3", (32000, 44100, 48000)),
+        ("eac3", "eac3", (32000, 44100, 48000)),
+        ("mp3", "libmp3lame", (8000, 22050, 32000, 44100, 48000)),
+        ("mp2", "mp2", (16000, 24000, 44100, 48000)),
+    ],
+)
+def test_a_frame_has_the_size_that_its_header_says(
+    tmp_path: Path, song: np.ndarray, suffix: str, codec: str, rates: tuple[int, ...]
+) -> None:
+    for rate in rates:
+        path = encode(tmp_path / f"{rate}.{suffix}", [(song[:, :20000], rate)], codec)
+        with av.open(str(path)) as file:
+            name = file.streams.audio[0].codec_context.name
+            packets = [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+        assert len(packets) > 5
+        assert [frame_bytes(name, packet[:7]) for packet in packets] == [len(packet) for packet in packets]
+    assert frame_bytes(name, b"no frame") == 0
+    assert frame_bytes("opus", packets[0]) is None

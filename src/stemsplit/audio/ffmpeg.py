@@ -28,7 +28,7 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,avi,flv,mpegts,mpeg,mp3,ogg,flac,wav,w64,aiff,caf,au,ac3,eac3,dts,"
     "ape,wv,tta,tak,mpc,mpc8,amr,dsf,truehd,mlp,rm,loas"
 )
-# Those that state no length. What FFmpeg gives as their duration is measured or guessed.
+# Those that state no length. What FFmpeg gives as their duration is measured or guessed, as is that of MP3 in a WAV.
 _LENGTHLESS = {"mpegts", "mpeg", "mp3", "aac", "ac3", "eac3", "dts", "amr", "truehd", "mlp", "loas"}
 _LOSSLESS = ("alac", "flac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "pcm_", "wmalossless", "dsd_")
 _MISSING_SECONDS = 0.5  # a file that ends this much earlier than its headers state counts as cut off
@@ -201,7 +201,7 @@ def _ended(info: AudioInfo, container: Any, stream: Any, going: Pass, findings: 
 
 def _check_end(info: AudioInfo, container: Any, stream: Any, going: Pass, findings: Findings) -> None:
     """Refuse a track whose last packet ends earlier than its container states."""
-    if info.container in _LENGTHLESS or info.frames is not None:
+    if info.container in (*_LENGTHLESS, "wav", "w64") or info.frames is not None:
         return
     if stream.duration and info.container != "asf":  # where it is that of the file
         end = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
@@ -223,7 +223,8 @@ def _check_count(container: Any, stream: Any, going: Pass, total: int, findings:
         return
     counts_packets = stream.frames <= 2 * going.packets
     found, name = (going.packets, "packets") if counts_packets else (total, "samples")
-    if found < stream.frames:
+    exact = container.format.name == "avi"  # MP4 has edit lists, which leave out packets
+    if found < stream.frames * (1 if exact else 0.99):
         findings.note(f"its header counts {stream.frames} {name}, and {found} are there")
 
 

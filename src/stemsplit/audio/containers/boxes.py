@@ -1,4 +1,4 @@
-"""Containers of boxes: MP4, Matroska, AVI, ASF, TS. How many bytes they state, against how many there are."""
+"""Containers of boxes: MP4, Matroska, AVI, ASF. How many bytes they state, against how many there are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
-
-from stemsplit.audio.containers.transport import PACKET_BYTES, is_transport_stream
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -20,7 +18,7 @@ _MP4_BOXES = {
 
 
 def missing_bytes(path: Path) -> int:
-    """Return how many bytes are missing at the end of an MP4, Matroska, AVI, ASF or TS file; 0 for others."""
+    """Return how many bytes are missing at the end of an MP4, Matroska, AVI or ASF file; 0 for others."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -33,8 +31,6 @@ def missing_bytes(path: Path) -> int:
             end = _avi_end(file, size)
         elif head == _ASF_HEADER:
             end = _asf_end(file)
-        elif head[:1] == b"G" and is_transport_stream(file):
-            end = -(-size // PACKET_BYTES) * PACKET_BYTES
         else:
             end = 0
     return max(0, end - size)

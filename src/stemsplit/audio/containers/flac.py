@@ -58,10 +58,9 @@ def read_flac_length(path: Path) -> FlacLength | None:
 
 def flac_parts(path: Path) -> tuple[View, ...]:
     """Return a view of each of several FLAC files that were joined; one view if there is only one."""
-    starts, at = [], 0
     with path.open("rb") as file:
-        begin = sound_start(file)
-        file.seek(begin)
+        starts = [sound_start(file)]
+        file.seek(starts[0] + 1)
         held = b""
         while some := file.read(1 << 20):
             data = held + some
