@@ -116,7 +116,7 @@ def from_file_to_files(model: str, seconds: float, threads: int) -> dict[str, An
         song = write_song(Path(folder) / "song.wav", seconds / 60)
         try:
             run = run_command(song, model, Path(folder), threads=threads)
-        except SystemExit as error:  # no such model here
+        except RuntimeError as error:  # no such model here
             return {"missing": str(error)}
     return {"wall": run.wall / seconds, "cpu": run.cpu / seconds, "seconds": seconds, "peak": run.peak_gb}
 

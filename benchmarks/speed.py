@@ -1,23 +1,34 @@
-"""Speed and peak memory of `stemsplit separate`, from file to files. The network alone: backends.py.
+"""Speed and memory: what the products alone would take, what is measured, and the peers, in one run and in turns.
 
-    python benchmarks/speed.py                  the shipped model on half a minute
-    python benchmarks/speed.py --minutes 3 30   does memory grow with the length of the song?
-    python benchmarks/speed.py --minutes 1 --formats wav flac mp3 --beside OTHER/src     another version, in turns
+    python benchmarks/speed.py                                the shipped model: the network, and half a minute of song
+    python benchmarks/speed.py --networks mini L full --peers FOLDER     beside HTDemucs and Open-Unmix, see backends.py
+    python benchmarks/speed.py --networks --minutes 3 30      does memory grow with the length of the song?
+    python benchmarks/speed.py --networks --minutes 1 --formats wav flac mp3 --beside OTHER/src    another version
+    python benchmarks/speed.py --peer-command "python -m demucs -o {out} {song}"     any other program, file to files
 
-Every measurement runs in a process of its own, start-up included. "s/s" is wall seconds per second of stereo audio,
-with the model's own overlap.
+A line is a median of --repeats processes, which take turns with those of the other lines. "network" is one chunk
+without overlap, warm; "files" is the command from file to files, with start-up and the model's own overlap.
+
+s/s       wall seconds per second of stereo audio
+CPU s/s   the same in seconds of processor time, which other programs disturb less
+floor     CPU s/s of the products alone in fp32 (`floor.py`): of a chunk, or of the overlapping chunks of a song
+/ floor   CPU s/s over it; below 1 is possible in bf16
+/ peer    CPU s/s over those of the first peer of the same table
+peak      of the process's memory, in GB, the most of all repeats
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,41 +39,141 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 
+class Run(NamedTuple):
+    """Seconds of the clock and of the processor, and the most memory in GB."""
+
+    wall: float
+    cpu: float
+    peak_gb: float
+
+
+class Line(NamedTuple):
+    """A line of the table: how it is measured, per second of how much audio, and what its products would take."""
+
+    measure: Callable[[], Run]
+    seconds: float = 1.0
+    floor: float | None = None  # seconds per second of audio
+    peer: bool = False
+
+
 def main() -> None:
+    """Measure both tables in turns, and print them."""
+    from floor import peaks, processor, told
+
+    options = parse_options()
+    best = peaks()
+    print(f"{processor()}; one thread at best: {told(best) or 'unknown without a C compiler'}")
+    print(f"{options.threads} threads, medians of {options.repeats}")
+    with tempfile.TemporaryDirectory() as folder:
+        tables = {"network": network_lines(options, best), "files": file_lines(options, best, Path(folder))}
+        runs = in_turns({(table, name): line for table in tables for name, line in tables[table].items()}, options)
+    for table, lines in tables.items():
+        if lines := {name: line for name, line in lines.items() if (table, name) in runs}:
+            print_table(table, lines, {name: runs[table, name] for name in lines})
+
+
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["ts-bsmamba2-mini"])
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--networks", nargs="*", default=["mini"], choices=["mini", "L", "full"], help="(mini)")
+    parser.add_argument("--peers", help="folder with the peers' packages")
+    parser.add_argument("--models", nargs="*", default=["ts-bsmamba2-mini"], help="for the command")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--minutes", nargs="+", type=float, default=[0.5], help="lengths of the songs for the command")
     parser.add_argument("--formats", nargs="+", default=["wav"], help="what stems are written as (wav)")
     parser.add_argument("--beside", type=Path, help="the src folder of another version of the package")
-    parser.add_argument("--overlap", help="overlap of chunks for the command, instead of the model's own")
-    options = parser.parse_args()
-    print(f"{options.threads} threads, medians of {options.repeats}")
-    measure_files(options.models, options)
+    parser.add_argument("--precision", default="auto", help="of the networks and the command")
+    parser.add_argument("--chunk-seconds", help="for the command, instead of the model's own")
+    parser.add_argument("--overlap", help="for the command, instead of the model's own")
+    parser.add_argument("--peer-command", help="another program, from {song} to files in {out}")
+    return parser.parse_args()
 
 
-def measure_files(names: list[str], options: argparse.Namespace) -> None:
-    """Print wall time, processor time and peak memory of `stemsplit separate` for songs of several lengths."""
+def in_turns(lines: dict[tuple[str, str], Line], options: argparse.Namespace) -> dict[tuple[str, str], list[Run]]:
+    """Measure every line once a round; what cannot run says why and is left out."""
+    runs: dict[tuple[str, str], list[Run]] = {key: [] for key in lines}
+    for _ in range(options.repeats):
+        for key in list(runs):
+            try:
+                runs[key].append(lines[key].measure())
+            except (OSError, RuntimeError) as error:
+                print(f"skipped {key[1]}: {error}", flush=True)
+                del runs[key]
+    return runs
+
+
+def print_table(title: str, lines: dict[str, Line], runs: dict[str, list[Run]]) -> None:
+    """Print medians, and the most memory."""
+    cpu = {name: statistics.median(run.cpu for run in runs[name]) / lines[name].seconds for name in lines}
+    peer = next((cpu[name] for name, line in lines.items() if line.peer), None)
+    print(f"\n{title:36}{'s/s':>9}{'CPU s/s':>9}{'floor':>9}{'/ floor':>9}{'/ peer':>9}{'peak GB':>9}")
+    for name, line in lines.items():
+        wall = statistics.median(run.wall for run in runs[name]) / line.seconds
+        floor = "" if line.floor is None else f"{line.floor:.4f}"
+        over = "" if line.floor is None else f"{cpu[name] / line.floor:.1f}"
+        beside = "" if peer is None else f"{cpu[name] / peer:.3f}"
+        peak = max(run.peak_gb for run in runs[name])
+        print(f"{name:36}{wall:9.4f}{cpu[name]:9.4f}{floor:>9}{over:>9}{beside:>9}{peak:9.3f}", flush=True)
+
+
+# --- the network alone
+
+
+def network_lines(options: argparse.Namespace, best: dict[str, float]) -> dict[str, Line]:
+    """Return the networks, and the peers that backends.py knows."""
+    from backends import PEERS
+    from floor import gmacs
+
+    lines = {}
+    for model in options.networks:
+        floor = 2 * gmacs(model) / best["fp32"] if best else None
+        lines[model] = Line(partial(network_run, model, "native", options), floor=floor)
+    for name in PEERS if options.peers else ():
+        lines[name] = Line(partial(network_run, "peer", name, options), peer=True)
+    return lines
+
+
+def network_run(model: str, backend: str, options: argparse.Namespace) -> Run:
+    """One process of backends.py. Raises: RuntimeError if that cannot run."""
+    import backends
+
+    how = argparse.Namespace(**vars(options) | {"repeats": 1, "device": "cpu", "seconds": None})
+    (row,) = backends.run_in_turns([(model, backend)], how)[model, backend]
+    return Run(row["wall"], row["cpu"], row["peak"])
+
+
+# --- from file to files
+
+
+def file_lines(options: argparse.Namespace, best: dict[str, float], folder: Path) -> dict[str, Line]:
+    """Return the command for all models, lengths, formats and versions, and the other program."""
     sources = {"": ROOT / "src"} | ({" (the other)": options.beside.resolve()} if options.beside else {})
-    print(f"\n{'file to files':36}{'song min':>9}{'wall s':>9}{'s/s':>8}{'CPU s':>9}{'peak GB':>9}")
-    repeats = 1 if max(options.minutes) > 2 else options.repeats
-    with tempfile.TemporaryDirectory() as folder:
-        for name, minutes, form in itertools.product(names, options.minutes, options.formats):
-            song = write_song(Path(folder) / "song.wav", minutes)
-            runs: dict[str, list[Run]] = {version: [] for version in sources}
-            for version in list(sources) * repeats:
-                how = {"threads": options.threads, "overlap": options.overlap, "form": form}
-                runs[version].append(run_command(song, name, Path(folder), source=sources[version], **how))
-            for version, of_version in runs.items():
-                print_runs(f"{name} to {form}{version}", minutes, of_version)
+    how = {"chunk-seconds": options.chunk_seconds, "overlap": options.overlap, "precision": options.precision}
+    lines = {}
+    for minutes in options.minutes:
+        song, seconds = write_song(folder / f"{minutes:g}.wav", minutes), 60 * minutes
+        for model in options.models:
+            floor = file_floor(model, options, best)
+            for form in options.formats:
+                for title, source in sources.items():
+                    run = partial(run_command, song, model, folder, threads=options.threads, form=form, source=source)
+                    name = f"{model}, {minutes:g} min to {form}{title}"
+                    lines[name] = Line(partial(run, how=how), seconds, floor)
+        if options.peer_command:
+            words = [word.format(song=song, out=folder / "peer") for word in shlex.split(options.peer_command)]
+            lines[f"peer, {minutes:g} min"] = Line(partial(run_words, words, options.threads), seconds, None, peer=True)
+    return lines
 
 
-def print_runs(title: str, minutes: float, runs: list[Run]) -> None:
-    """One line: medians, and the most memory."""
-    wall, cpu = (statistics.median(getattr(run, figure) for run in runs) for figure in ("wall", "cpu"))
-    peak = max(run.peak_gb for run in runs)
-    print(f"{title:36}{minutes:9.1f}{wall:9.1f}{wall / (60 * minutes):8.3f}{cpu:9.1f}{peak:9.3f}", flush=True)
+def file_floor(model: str, options: argparse.Namespace, best: dict[str, float]) -> float | None:
+    """Return what the products of a long song would take: those of a chunk for every step."""
+    from floor import MODELS, config_of, gmacs
+
+    known = {reference: name for name, reference in MODELS.items()}
+    if model not in known or not best:
+        return None
+    overlap = config_of(known[model]).overlap if options.overlap is None else float(options.overlap)
+    return 2 * gmacs(known[model]) / best["fp32"] / (1 - overlap)
 
 
 def write_song(path: Path, minutes: float) -> Path:
@@ -75,33 +186,31 @@ def write_song(path: Path, minutes: float) -> Path:
     return path
 
 
-class Run(NamedTuple):
-    """Seconds of the clock and of the processor, and the most memory in GB."""
-
-    wall: float
-    cpu: float
-    peak_gb: float
-
-
 def run_command(
     song: Path,
     model: str,
     folder: Path,
     *,
     threads: int,
-    overlap: str | None = None,
     form: str = "wav",
     source: Path = ROOT / "src",
+    how: dict[str, str | None] | None = None,
 ) -> Run:
-    """One call of the command, start-up included."""
-    command = [sys.executable, "-m", "stemsplit", "separate", str(song), "-m", model, "--force", "-q"]
-    command += ["-o", str(folder / "out"), "--format", form, *(["--overlap", overlap] if overlap else [])]
+    """One call of the command, start-up included. Raises: RuntimeError if it fails."""
+    words = [sys.executable, "-m", "stemsplit", "separate", str(song), "-m", model, "--force", "-q"]
+    words += ["-o", str(folder / "out"), "--format", form]
+    words += [word for name, value in (how or {}).items() if value is not None for word in (f"--{name}", value)]
+    return run_words(words, threads, source)
+
+
+def run_words(words: list[str], threads: int, source: Path = ROOT / "src") -> Run:
+    """One process. Raises: RuntimeError if it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(source)}
     start = time.perf_counter()
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(words, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
+        raise RuntimeError(f"{shlex.join(words)} ended with {os.waitstatus_to_exitcode(status)}")
     return Run(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
 
 

@@ -1,20 +1,26 @@
 """Lay out recorded music as folders that training reads.
 
-    python recipes/real_songs.py pairs --mir1k DIR --singers NAME ... --out DIR
+    python recipes/real_songs.py fetch --packages DIR
     python recipes/real_songs.py backing --packages DIR --out DIR
     python recipes/real_songs.py guitars --packages DIR --out DIR
+    python recipes/real_songs.py pairs --mir1k DIR --singers NAME ... --out DIR
     python recipes/real_songs.py multitrack --folder DIR --out DIR
+    python recipes/real_songs.py demos --real DIR --out DIR
+    python recipes/real_songs.py loose --real DIR --stem NAME --out DIR
+    python recipes/real_songs.py licences
 
-Every song becomes OUT/NNNN with int16 (samples, 2) arrays at 44.1 kHz and MANIFEST.json, which names the source, its
-licence and its credit. What is there already is kept, so the command can be stopped and repeated.
+Every song becomes a folder OUT/NAME with int16 (samples, 2) arrays at 44.1 kHz, or FLAC files with --flac, and
+MANIFEST.json, which names the source, its licence and its credit. What is there already is kept, so the command can be
+stopped and repeated.
 
-pairs       vocals and accompaniment of MIR-1K; the clips of one song are joined
+fetch       the Debian packages that backing and guitars read, with apt-get and dpkg-deb (a few GB)
 backing     accompaniment: music without singing from Debian packages, at most --seconds of each track
 guitars     other: the guitar tracks of Frets on Fire songs from Debian packages
+pairs       vocals and accompaniment of MIR-1K; the clips of one song are joined
 multitrack  the four stems of one song, from files named CLASS__NAME.*
-
-To unpack a package: `apt-get download NAME`, then `dpkg -x NAME.deb DIR/NAME`. The .pk3 of nexuiz-music is a zip file,
-to be unpacked in its place.
+demos       drums, bass and other of programmed songs
+loose       one stem only: loops, phrases and notes, to be drawn into mixes of different songs
+licences    nothing is laid out: prints the sources, their licences and credits as a table
 """
 
 from __future__ import annotations
@@ -22,13 +28,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from recordings.game_music import GAME_MUSIC, GUITARS, HELD_OUT, VOICED
+from recordings.loose import DEMOS, LONGEST, LOOSE, Demo, Loose, find_loose, joined_up_to
+from recordings.music import Music, folder_name, licences, title, tracks
+from recordings.packages import fetch
 from songs.folder import as_int16, write_song
 from stemsplit import audio
 from stemsplit.errors import StemsplitError
@@ -46,42 +55,6 @@ MIR1K = {
 MULTITRACK = {"source": "mdn/webaudio-examples, multi-track", "licence": "CC0", "credit": "none required"}
 
 
-class Music(NamedTuple):
-    """Tracks of a Debian package, with their licence and whom to credit."""
-
-    package: str
-    files: str
-    """A glob in the package's folder."""
-    licence: str
-    credit: str
-    without: tuple[str, ...] = ()
-    """Globs of names to leave out."""
-
-
-_KENTA_CHO = ("a7xpg-data", "gunroar-data", "mu-cade-data", "noiz2sa-data", "parsec47-data", "rrootage-data",
-              "titanion-data", "torus-trooper-data", "tumiki-fighters-data")  # fmt: skip
-MUSIC = (
-    Music("wesnoth-1.16-music", "**/music/*.ogg", "GPL-2+", "the Battle for Wesnoth contributors",
-          ("nunc_dimittis*", "main_menu*")),  # a choir; an excerpt of another track
-    Music("hyperrogue-music", "**/music/hr3-*.ogg", "CC BY-SA 3.0", "Shawn Parrotte"),
-    Music("hyperrogue-music", "**/music/hr-domina-*.ogg", "CC BY-SA 3.0", "Lincoln Domina"),
-    Music("hyperrogue-music", "**/music/hr-savino-*.ogg", "CC BY-SA 3.0", "Will Savino"),
-    Music("nexuiz-music", "**/cdtracks/*.ogg", "GPL-2+", "Nexuiz: Alientrap, Lee Vermeulen", ("thunder*",)),
-    Music("singularity-music", "**/music/**/*.ogg", "CC BY-SA 3.0", "Max McCracken"),
-    Music("asc-music", "**/music/*.mp3", "GPL-2+", "Michael Kievernagel"),
-    Music("amoebax-data", "**/music/*.ogg", "Free Art License 1.2", "Àlex Almarza", ("Congratulations*",)),
-    Music("zaz-data", "**/mus?.ogg", "CC BY-SA 3.0", "Leonard Ritter"),
-    Music("frozen-bubble-data", "**/*zik*.ogg", "GPL-2", "the Frozen-Bubble Team"),
-    Music("fretsonfire-songs-sectoid", "**/song.ogg", "MIT", "Carlos Viola Iborra"),
-    *(Music(name, "**/sounds/**/*.ogg", "BSD-2-Clause", "Kenta Cho") for name in _KENTA_CHO),
-)  # fmt: skip
-GUITARS = (
-    Music("fretsonfire-songs-sectoid", "**/guitar.ogg", "MIT", "Carlos Viola Iborra"),
-    Music("fretsonfire-songs-muldjord", "**/guitar.ogg", "CC BY-SA 3.0", "El Senator of Muldjord"),
-)
-SHORTEST = 400_000
-"""Files of fewer bytes are effects and jingles."""
-
 Laid = tuple[dict[str, np.ndarray], dict[str, Any]]
 """A song's stems (2, samples) at 44.1 kHz, and what its MANIFEST.json says."""
 Songs = Iterator[tuple[str, Callable[[], Laid]]]
@@ -92,12 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Lay out what is missing; return 1 if a source cannot be read."""
     options = _parse(arguments)
     try:
-        songs = options.lay(options)
-        for number, (name, make) in enumerate(songs):
-            target = options.out / f"{number:04d}"
+        for name, make in options.lay(options):
+            target = options.out / name
             if not (target / "MANIFEST.json").exists():
-                write_folder(target, *make())
-                print(f"{target.name}: {name}", file=sys.stderr, flush=True)
+                stems, about = make()
+                write_folder(target, stems, about, RATE if options.flac else 0)
+                print(name, file=sys.stderr, flush=True)
     except (OSError, StemsplitError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -113,18 +86,42 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     pairs.add_argument("--without", nargs="*", default=[], help="songs to leave out: SINGER_SONG")
     pairs.add_argument("--limit", type=int, help="at most so many songs, evenly from all singers")
     pairs.set_defaults(lay=_pairs)
-    for name, music in (("backing", MUSIC), ("guitars", GUITARS)):
+    for name, music in (("backing", GAME_MUSIC), ("guitars", GUITARS)):
         kind = kinds.add_parser(name)
         kind.add_argument("--packages", type=Path, required=True, help="folder of unpacked packages, by name")
         kind.add_argument("--seconds", type=float, default=240.0, help="of each track, from an eighth of it on")
         kind.add_argument("--without", nargs="*", default=[], help="tracks to leave out: PACKAGE/NAME")
+        kind.add_argument("--heldout", action="store_true", help="the tracks kept for development, and no others")
         kind.set_defaults(lay=_tracks, music=music, stem="other" if name == "guitars" else "accompaniment")
     multitrack = kinds.add_parser("multitrack")
     multitrack.add_argument("--folder", type=Path, required=True)
     multitrack.set_defaults(lay=_multitrack)
+    for name, lay in (("demos", _demos), ("loose", _loose)):
+        kind = kinds.add_parser(name)
+        kind.add_argument("--real", type=Path, required=True, help="folder with multitrack/, drums/, bass/, ...")
+        kind.set_defaults(lay=lay)
+    kinds.choices["loose"].add_argument("--stem", choices=STEMS, nargs="+", default=STEMS)
     for kind in kinds.choices.values():
         kind.add_argument("--out", type=Path, required=True)
+        kind.add_argument("--flac", action="store_true", help="half the disk, read a little slower")
+    fetching = kinds.add_parser("fetch")
+    fetching.add_argument("--packages", type=Path, required=True)
+    fetching.set_defaults(lay=_fetch)
+    kinds.add_parser("licences").set_defaults(lay=_licences)
     return parser.parse_args(arguments)
+
+
+def _fetch(options: argparse.Namespace) -> Songs:
+    for name in fetch((music.package for music in (*GAME_MUSIC, *GUITARS)), options.packages):
+        print(name, file=sys.stderr, flush=True)
+    return iter(())
+
+
+def _licences(options: argparse.Namespace) -> Songs:
+    packages = ((music.package, music.licence, music.credit) for music in (*GAME_MUSIC, *GUITARS))
+    folders = ((entry.folder, entry.licence, entry.credit) for entry in (*LOOSE, *DEMOS))
+    print(licences((*packages, *folders)))
+    return iter(())
 
 
 def _pairs(options: argparse.Namespace) -> Songs:
@@ -162,21 +159,12 @@ def joined(name: str, voices: Sequence[Path]) -> Laid:
 
 
 def _tracks(options: argparse.Namespace) -> Songs:
+    left_out = (*options.without, *VOICED)
     for music in options.music:
-        for path in tracks(options.packages, music, options.without):
-            yield path.name, partial(track, path, music, options.stem, options.seconds)
-
-
-def tracks(packages: Path, music: Music, without: Sequence[str] = ()) -> list[Path]:
-    """Return the files of a package's music that are long enough and not in `without` (PACKAGE/NAME)."""
-    found = [path for path in sorted((packages / music.package).glob(music.files)) if path.stat().st_size >= SHORTEST]
-    return [path for path in found if not any(fnmatch(path.name, pattern) for pattern in music.without)
-            and f"{music.package}/{title(path)}" not in without]  # fmt: skip
-
-
-def title(path: Path) -> str:
-    """Return a track's name: that of its file, or for Frets on Fire that of its folder."""
-    return path.parent.name if path.stem in ("song", "guitar") else path.stem
+        for path in tracks(options.packages, music, left_out):
+            if (f"{music.package}/{title(path)}" in HELD_OUT) == options.heldout:
+                name = folder_name(music.package, path)
+                yield name, partial(track, path, music, options.stem, options.seconds)
 
 
 def track(path: Path, music: Music, stem: str, seconds: float) -> Laid:
@@ -199,12 +187,43 @@ def _multitrack(options: argparse.Namespace) -> Songs:
 
 def multitrack(folder: Path) -> Laid:
     """Read the stems of one song. Classes without a file are silent, and shorter files end in silence."""
+    stems = _classes(folder, STEMS)
+    return stems, {"song": folder.name, **MULTITRACK}
+
+
+def _demos(options: argparse.Namespace) -> Songs:
+    for demo in DEMOS:
+        for folder in options.real.glob(f"multitrack/*/{demo.folder}"):
+            yield demo.folder, partial(_demo, folder, demo)
+
+
+def _demo(folder: Path, demo: Demo) -> Laid:
+    """Read drums, bass and other of a song; nobody sings."""
+    stems = _classes(folder, [stem for stem in STEMS[:3] if stem not in demo.without])
+    return stems, {"song": demo.folder, "licence": demo.licence, "credit": demo.credit}
+
+
+def _classes(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the sums of the files CLASS__NAME.* of every class, equally long."""
     parts = [(path.name.split("__")[0], read(path)) for path in sorted(folder.glob("*__*.*"))]
     samples = max((sound.shape[1] for _, sound in parts), default=0)
-    stems = {name: np.zeros((2, samples), np.float32) for name in STEMS}
+    stems = {name: np.zeros((2, samples), np.float32) for name in names}
     for name, sound in parts:
-        stems[name][:, : sound.shape[1]] += sound
-    return stems, {"song": folder.name, **MULTITRACK}
+        if name in stems:
+            stems[name][:, : sound.shape[1]] += sound
+    return stems
+
+
+def _loose(options: argparse.Namespace) -> Songs:
+    for loose in LOOSE:
+        for folder, paths in find_loose(options.real, loose) if loose.stem in options.stem else ():
+            songs = joined_up_to(map(read, paths), round(LONGEST * RATE))
+            for number, sound in enumerate(songs):
+                yield f"{loose.stem}-{folder}-{number}", partial(_single, loose, folder, sound)
+
+
+def _single(loose: Loose, folder: str, sound: np.ndarray) -> Laid:
+    return {loose.stem: sound}, {"source": folder, "licence": loose.licence, "credit": loose.credit}
 
 
 def read(path: Path, most: int | None = None) -> np.ndarray:
@@ -222,8 +241,8 @@ def read(path: Path, most: int | None = None) -> np.ndarray:
     return np.repeat(sound, 2, axis=0) if len(sound) == 1 else sound
 
 
-def write_folder(target: Path, stems: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write the arrays and MANIFEST.json of a song whose stems are (2, samples).
+def write_folder(target: Path, stems: Mapping[str, np.ndarray], about: Mapping[str, Any], rate: int = 0) -> None:
+    """Write the arrays, or at a `rate` in Hz FLAC files, and MANIFEST.json of a song whose stems are (2, samples).
 
     All stems get one gain if one of them, or their sum, exceeds full scale.
 
@@ -234,7 +253,7 @@ def write_folder(target: Path, stems: Mapping[str, np.ndarray], about: Mapping[s
     gain = np.float32(min(1.0, PEAK / max(loudest, 1e-9)) if loudest > 1 else 1.0)
     seconds = next(iter(stems.values())).shape[1] / RATE
     arrays = {name: as_int16(stem * gain) for name, stem in stems.items()}
-    write_song(target, arrays, {**about, "seconds": round(seconds, 2)}, "MANIFEST.json")
+    write_song(target, arrays, {**about, "seconds": round(seconds, 2)}, "MANIFEST.json", rate)
 
 
 if __name__ == "__main__":

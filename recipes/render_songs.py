@@ -1,31 +1,44 @@
 r"""Render training songs with exact stems.
 
     python recipes/render_songs.py --voices DIR --drums DIR --groove DIR --mir1k DIR --impulses DIR \
-        --soundfont FILE --split train --songs 200 --seed 1 --out songs
+        --soundfont FILE --various --real DIR --split train --hours 15 --at-most-gb 30 --flac --seed 1 --out songs
+    python recipes/render_songs.py ... --various --split heldout --per-style 2 --kits FILE ... --out dev
 
-Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz), vocals_f0.npy where a synthetic
-voice sings, and song.json. A song with a song.json is complete, and is not rendered again, so the command can be
-repeated after a stop. The later models train on songs rendered with --various. Held-out songs are rendered without it,
-so that scores on them can be compared. --speakers DIR writes train songs of vocals alone: DIR is that of KLettres
-(/usr/share/klettres of Debian's klettres-data), with a folder of syllables for every speaker. Of the other sources only
---impulses are used then.
+Writes OUT/SPLIT/NNNN/{drums,bass,other,vocals}.npy (int16, (samples, 2), 44.1 kHz) or .flac, vocals_f0.npy where a
+synthetic voice sings, and song.json, which names the style. A song appears whole or not at all, and is not rendered
+again, so the command can be stopped and repeated, and others can read the folder meanwhile. Run it with `nice -n 19`
+beside other work; two at once take every second song: --step 2, and --first 0 and 1.
+
+It ends after --songs songs, at --hours of songs, or before OUT is larger than --at-most-gb, whichever comes first.
+
+--various draws from many more styles, voices, instruments and mixes, and needs --real: a folder with drums/ (loops) and
+instruments/ (recorded notes). Without it songs are those of the first models, so that scores on them can be compared.
+Sources that are missing are named and nothing is rendered, but with --skip-missing banks, kits and loops are left out.
+
+--speakers DIR writes train songs of vocals alone: DIR is that of KLettres (/usr/share/klettres of Debian's
+klettres-data), with a folder of syllables for every speaker. Of the other sources only --impulses are used then.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from songs.composition.more_styles import CLUB, VARIOUS_STYLES
+from songs.composition.styles import STYLES, Style
 from songs.draft import Kit, Sources
-from songs.folder import as_int16, write_song
-from songs.instruments import drums, soundfont
+from songs.folder import as_int16, bytes_in, write_song
+from songs.instruments import drums, loops, samplebanks, soundfont
+from songs.mix.effects import RATE
 from songs.render import render_song, render_vocals
 from songs.voices import recorded, speakers, voicebank
 from stemsplit.errors import StemsplitError
@@ -37,12 +50,21 @@ NEVER_TRAIN = (*HELDOUT_SINGERS, "tammy")
 GM_KITS = (0, 1, 8, 16, 24, 25, 32, 40)
 """Programs of General MIDI's drum kits."""
 KUMI = {"_Core": 62, "_Core_A3": 57, "_Core_A4": 69, "_Core_D5": 74, "_Strong_Low": 62, "_Strong_High": 72,
-        "_Whisper_Low": 59, "_Whisper_High": 72}  # fmt: skip
+        "_Whisper_High": 72}  # fmt: skip
 """Folders of the voicebank Hitsuboku Kumi → their pitch (MIDI)."""
 MARTIN_TRACT = 0.86
 """How high the resonances of human-voice-dataset's singer lie, relative to an average woman's."""
 SCOTTPOID = {".": 48, "E3": 52, "G3": 55, "A3": 57, "C4": 60}
 """Folders of the voicebank SCOTTPOID → their pitch (MIDI)."""
+HELDOUT_BANKS = (
+    "karoryfer.pastabass_linguine_picked", "karoryfer.growlybass_staccato", "karoryfer.shinyguitar_electric",
+    "karoryfer.shinyguitar_acoustic", "GMbank.cp80_electric_grand", "karoryfer.meatbass_arco",
+)  # fmt: skip
+"""Recorded instruments that no train song has, and the only ones of held-out songs."""
+NEVER = ("muldjord", "vocadito", "lmms")
+"""Words in the names of what is kept for tests, and is refused as a source."""
+HELDOUT_LOOPS = 5
+"""Every so many-th loop is kept for held-out songs."""
 CREDITS = {
     "hitsuboku-kumi": "Hitsuboku Kumi by Cubialpha, own terms",
     "human-voice": "vocobox human-voice-dataset, MIT",
@@ -58,6 +80,13 @@ CREDITS = {
     "Black_Pearl": "AVL drums, CC BY-SA 3.0",
     "Red_Zeppelin": "AVL drums, CC BY-SA 3.0",
     "impulses": "Google web-audio-samples, Apache-2.0",
+    "patchbanks": "WaivOps / Patchbanks, CC BY 4.0",
+    "sonic-pi": "Sonic Pi samples, CC0",
+    "AudioKit": "Aurelius Prochazka and AudioKit, MIT",
+    "bank: karoryfer": "Karoryfer Samples, CC0",
+    "bank: jlearman": "jRhodes3c by Jeff Learman, CC0",
+    "bank: SplendidGrandPiano": "Splendid Grand Piano, samples by AKAI, public domain",
+    "bank: GMbank": "Discord SFZ GM Bank, CC0",
 }
 """What a source's name begins with → whom to credit, and the licence."""
 
@@ -65,20 +94,58 @@ CREDITS = {
 def main(arguments: list[str] | None = None) -> int:
     """Render what is missing; return 1 if a source is not there or cannot be played."""
     options = _parse(arguments)
-    needed = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
-    needed += [options.speakers] if options.speakers else []
-    missing = [str(path) for path in needed if not path.exists()]
-    if missing:
-        print(f"not there: {', '.join(missing)}", file=sys.stderr)
+    if missing := [path for path in _needed(options) if not path.exists()]:
+        print(f"not there: {', '.join(map(str, missing))}", file=sys.stderr)
+        return 1
+    if refused := [path for path in _needed(options) if any(word in str(path).lower() for word in NEVER)]:
+        print(f"kept for tests, never to be trained on: {', '.join(map(str, refused))}", file=sys.stderr)
         return 1
     try:
         sources = _chosen_sources(options)
-        for index in range(options.first, options.first + options.songs):
-            _render(options.out / options.split / f"{index:04d}", index, options, sources)
+        _render_all(options, sources)
     except (OSError, StemsplitError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _needed(options: argparse.Namespace) -> list[Path]:
+    """Return the sources that cannot be done without."""
+    needed: list[Path] = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
+    needed += [options.speakers] if options.speakers else []
+    return needed + ([options.real / name for name in ("drums", "instruments")] if options.real else [])
+
+
+def _render_all(options: argparse.Namespace, sources: Sources) -> None:
+    """Render songs until there are enough, or the disk has no room for more."""
+    limit, used = options.at_most_gb * 1e9, bytes_in(options.out) if options.at_most_gb < np.inf else 0
+    hours, largest = 0.0, 0
+    for target, index, styles in _planned(options):
+        if used + largest > limit:
+            print(f"{options.out} holds {used / 1e9:.3g} GB: no more songs", file=sys.stderr)
+            return
+        if not (target / "song.json").exists():
+            _render(target, index, options, replace(sources, styles=styles or sources.styles))
+            size = bytes_in(target)
+            used, largest = used + size, max(largest, size)
+        hours += json.loads((target / "song.json").read_text(encoding="utf-8"))["seconds"] / 3600
+        if hours * options.step >= options.hours:
+            print(f"{hours:.2f} hours of songs are there", file=sys.stderr)
+            return
+
+
+def _planned(options: argparse.Namespace) -> Iterator[tuple[Path, int, tuple[Style, ...]]]:
+    """Yield the folder of every song, its number, and the styles to draw from; none: those of the sources."""
+    folder = options.out / options.split
+    if options.per_style:
+        for place, style in enumerate(VARIOUS_STYLES if options.various else STYLES):
+            for index in range(options.first, options.first + options.per_style, options.step):
+                name = f"{style.name.replace(' ', '-')}-{index:02d}"
+                yield folder / name, 1000 * place + index, (style,)
+        return
+    numbers = itertools.count(options.first, options.step)
+    for index in itertools.islice(numbers, options.songs):
+        yield folder / f"{index:04d}", index, ()
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -92,11 +159,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--speakers", type=Path, help="folder of the speakers that sing songs of vocals alone")
     parser.add_argument("--analyses", type=Path, help="where the voices' analyses are kept; OUT/analyses by default")
+    parser.add_argument("--real", type=Path, help="folder of recorded drum loops and instruments, for various songs")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out voicebanks, instruments and loops")
     parser.add_argument("--split", choices=("train", "heldout"), required=True)
-    parser.add_argument("--songs", type=int, required=True)
+    parser.add_argument("--songs", type=int, help="at most so many; no limit if --hours or --at-most-gb are given")
+    parser.add_argument("--hours", type=float, default=np.inf, help="until there are so many hours of songs")
+    parser.add_argument("--at-most-gb", type=float, default=np.inf, help="until OUT holds so many GB (1e9 bytes)")
+    parser.add_argument("--per-style", type=int, default=0, help="so many songs of each style, in OUT/SPLIT/STYLE-NN")
     parser.add_argument("--first", type=int, default=0, help="number of the first song")
+    parser.add_argument("--step", type=int, default=1, help="from one song's number to the next")
+    parser.add_argument("--flac", action="store_true", help="stems as FLAC files, half as large as arrays")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.songs is None and not options.per_style and np.isinf(options.hours) and np.isinf(options.at_most_gb):
+        parser.error("say how many songs: --songs, --per-style, --hours or --at-most-gb")
+    if options.various and not (options.real or options.skip_missing or options.speakers):
+        parser.error("--various needs --real, the folder of recorded loops and instruments, or --skip-missing")
+    return options
 
 
 def _chosen_sources(options: argparse.Namespace) -> Sources:
@@ -110,8 +189,7 @@ def _chosen_sources(options: argparse.Namespace) -> Sources:
 def train_sources(options: argparse.Namespace) -> Sources:
     """Return the voices, drums and takes that training may use."""
     kumi, martin = options.voices / "hitsuboku-kumi-jpn-act4", options.voices / "human-voice-dataset"
-    banks = [(_bank(f"hitsuboku-kumi/{name}", kumi / name, pitch), 0.3 if "Whisper" in name else 1.0)
-             for name, pitch in KUMI.items()]  # fmt: skip
+    banks = [(bank, 0.3 if "Whisper" in bank.name else 1.0) for bank in _banks(options, "hitsuboku-kumi", kumi, KUMI)]
     held_notes = sorted(path for path in martin.rglob("*.opus") if "bended" not in path.name)
     banks.append((replace(voicebank.notes_bank("human-voice/martin", held_notes, 50), tract=MARTIN_TRACT), 1.5))
     fonts = (options.soundfont, *options.more_soundfonts)
@@ -141,7 +219,7 @@ def speaker_banks(folder: Path) -> tuple[tuple[voicebank.Bank, float], ...]:
 def heldout_sources(options: argparse.Namespace) -> Sources:
     """Return the voices, drums and takes that training never sees."""
     scott = options.voices / "scottpoid-jpn"
-    banks = tuple((_bank(f"scottpoid/{name}", scott / name, pitch), 1.0) for name, pitch in SCOTTPOID.items())
+    banks = tuple((bank, 1.0) for bank in _banks(options, "scottpoid", scott, SCOTTPOID))
     kits = tuple(Kit(path, 0, 0) for path in options.kits)
     return _sources(options, banks, "uzu__", kits, ("test",), recorded.list_clips(options.mir1k, HELDOUT_SINGERS), 0.35)
 
@@ -160,18 +238,57 @@ def _sources(
         shots=drums.list_one_shots(options.drums, prefix), kits=kits, banks=banks, clips=voices,
         impulses=tuple(sorted(options.impulses.glob("*.flac"))), clip_share=share,
         store=voicebank.AnalysisStore(options.analyses or options.out / "analyses"), various=options.various,
-        soundfonts=tuple(options.more_soundfonts),
+        soundfonts=tuple(options.more_soundfonts), styles=(*VARIOUS_STYLES, *CLUB) if options.various else STYLES,
+        loops=drum_loops(options), recorded=recorded_instruments(options),
     )  # fmt: skip
 
 
-def _bank(name: str, folder: Path, pitch: float) -> voicebank.Bank:
-    return voicebank.Bank(name, pitch, voicebank.read_oto(folder / "oto.ini"))
+def _banks(
+    options: argparse.Namespace, singer: str, folder: Path, pitches: Mapping[str, float]
+) -> list[voicebank.Bank]:
+    """Return the banks of a singer, one for each of the folders in `folder`."""
+    there = _there(options, [folder / name for name in pitches])
+    return [voicebank.Bank(f"{singer}/{name}", pitch, voicebank.read_oto(folder / name / "oto.ini"))
+            for name, pitch in pitches.items() if folder / name in there]  # fmt: skip
+
+
+def _there(options: argparse.Namespace, folders: Sequence[Path]) -> list[Path]:
+    """Return the folders that are there.
+
+    Raises:
+        StemsplitError: One is not, and none may be skipped.
+    """
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if missing and not options.skip_missing:
+        raise StemsplitError(f"not there: {', '.join(missing)}; --skip-missing does without")
+    if missing:
+        print(f"left out, because it is not there: {', '.join(missing)}", file=sys.stderr)
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def recorded_instruments(options: argparse.Namespace) -> dict[str, tuple[samplebanks.SampleBank, ...]]:
+    """Return the recorded instruments of a split, by what they are."""
+    if not (options.various and options.real):
+        return {}
+    heldout = options.split == "heldout"
+    names = {kind: [name for name in names if (name in HELDOUT_BANKS) == heldout]
+             for kind, names in samplebanks.BANKS.items()}  # fmt: skip
+    folders = [options.real / "instruments" / name for kind in names for name in names[kind]]
+    there = _there(options, folders)
+    return {kind: tuple(samplebanks.read_bank(path) for path in there if path.name in names[kind]) for kind in names}
+
+
+def drum_loops(options: argparse.Namespace) -> tuple[loops.Loop, ...]:
+    """Return the drum loops of a split."""
+    if not (options.various and options.real):
+        return ()
+    found, heldout = loops.list_loops(options.real / "drums"), options.split == "heldout"
+    found = tuple(loop for loop in found if not any(word in str(loop.path).lower() for word in NEVER))
+    return tuple(loop for at, loop in enumerate(found) if (at % HELDOUT_LOOPS == 2) == heldout)
 
 
 def _render(target: Path, index: int, options: argparse.Namespace, sources: Sources) -> None:
-    """Render one song, unless it is there."""
-    if (target / "song.json").exists():
-        return
+    """Render one song."""
     began = time.perf_counter()
     split = ("train", "heldout").index(options.split)
     seed = [options.seed, split, index]
@@ -180,10 +297,11 @@ def _render(target: Path, index: int, options: argparse.Namespace, sources: Sour
     arrays = {name: as_int16(stem) for name, stem in song.stems.items()}
     if song.f0 is not None:
         arrays["vocals_f0"] = song.f0.astype(np.float32)
-    write_song(target, arrays, {**song.meta, "seed": seed, "credits": credits(song.meta)}, "song.json")
+    about = {**song.meta, "seed": seed, "credits": credits(song.meta)}
+    write_song(target, arrays, about, "song.json", RATE if options.flac else 0)
     spent = time.perf_counter() - began
-    about = f"{song.meta['style']}, {song.meta['seconds']:.0f} s in {spent:.1f} s"
-    print(f"{target.name}: {about}", file=sys.stderr, flush=True)
+    print(f"{target.name}: {song.meta['style']}, {song.meta['seconds']:.0f} s in {spent:.1f} s", file=sys.stderr,
+          flush=True)  # fmt: skip
 
 
 def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -192,9 +310,11 @@ def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
     if "bass" not in meta:
         return {"vocals": [*_credited([vocal.get("bank", "")]), CREDITS["impulses"]]}
     names = {
-        "drums": [*drum.get("samples", []), drum.get("kit", "")] + ["groove"] * (meta["groove"] != ["programmed"]),
-        "bass": [meta["soundfont"]] * (meta["bass"]["program"] is not None),
-        "other": [meta["soundfont"]] * any(part["program"] is not None for part in meta["other"]),
+        "drums": [*drum.get("samples", []), drum.get("kit", "")]
+        + ["groove"] * (meta["groove"] not in (["programmed"], ["loop"])),
+        "bass": [meta["soundfont"]] * (meta["bass"]["program"] is not None) + [meta["bass"].get("sound", "")],
+        "other": [meta["soundfont"]] * any(part["program"] is not None for part in meta["other"])
+        + [part.get("sound", "") for part in meta["other"]],
         "vocals": [vocal.get("bank", "")] + ["mir1k"] * ("clips" in vocal),
     }
     return {stem: [*_credited(used), CREDITS["impulses"]] for stem, used in names.items()}

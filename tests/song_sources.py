@@ -71,6 +71,31 @@ def write_groove(folder: Path) -> Path:
     return folder
 
 
+def write_loop(path: Path, tempo: float, beats: int, late: float = 0.0, rest: float = 0.0) -> Path:
+    """A drum loop: a loud click on every fourth beat and a soft one on the others, between silences of so many s."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio = np.zeros(round((beats * 60 / tempo + late + rest) * 48000), np.float32)
+    for beat in range(beats):
+        first = round((beat * 60 / tempo + late) * 48000)
+        audio[first : first + 480] = (0.8 if beat % 4 == 0 else 0.3) * np.sin(np.arange(480) * 0.6)
+    soundfile.write(path, audio, 48000, format="OGG", subtype="OPUS")
+    return path
+
+
+def write_bank(folder: Path, rows: Sequence[tuple[str, float, float]], seconds: float = 0.6) -> Path:
+    """A recorded instrument: decaying tones, each with its note's name, its MIDI pitch, and the one measured."""
+    folder.mkdir(parents=True)
+    lines = ["sample,start_s,length_s,source_path,note_in_name,midi_if_c4_is_60,measured_f0_hz,measured_midi,peak_db"]
+    parts = []
+    for index, (name, pitch, measured) in enumerate(rows):
+        time = np.arange(round(seconds * 48000)) / 48000
+        parts += [0.5 * np.exp(-2 * time) * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time), np.zeros(4800)]
+        lines.append(f"{name}_f,{index * (seconds + 0.1):.4f},{seconds},x/{name}.wav,{name},,,{measured},-6.0")
+    soundfile.write(folder / "bank.opus", np.concatenate(parts), 48000, format="OGG", subtype="OPUS")
+    (folder / "mapping.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
 def write_clips(folder: Path, singers: Sequence[str] = ("ann", "bob")) -> Path:
     """Two one-second clips per singer at 16 kHz, and their labels."""
     folder.mkdir(parents=True)

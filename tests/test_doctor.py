@@ -14,6 +14,7 @@ from stemsplit.audio import FORMATS
 from stemsplit.cli import main
 from stemsplit.doctor import Finding
 from stemsplit.machine.device import BACKEND_VARIABLE
+from stemsplit.networks.backends.choose import cpu_has_bfloat16
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ def test_the_cpu_is_a_device_and_a_missing_gpu_has_a_reason(monkeypatch: pytest.
     monkeypatch.setattr(doctor, "available_devices", lambda: ("cpu",))
     found = {finding.name: finding for finding in doctor.devices()}
     assert found["cpu"].state == "ok"
-    assert "float32" in found["cpu"].value
+    assert found["cpu"].value.endswith(", bf16" if cpu_has_bfloat16() else ", fp32")
     assert found["cuda"].state == "missing"
     monkeypatch.setattr(torch.version, "cuda", None)
     assert "without CUDA" in next(f for f in doctor.devices() if f.name == "cuda").value

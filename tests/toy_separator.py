@@ -38,7 +38,7 @@ class ToySeparator(nn.Module):
 
     def training_pairs(self, stems: Tensor, supervision: Supervision) -> list[Pair]:
         mixture = stems.sum(1)
-        return [Pair(1.0, self(mixture), stems, mixture)]
+        return [Pair.of(1.0, supervision.folded(self(mixture)), stems, mixture)]
 
 
 # --- the layout of its public checkpoints

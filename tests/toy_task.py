@@ -34,6 +34,7 @@ class ToyTask:
     log_steps: int = 2
     crop_seconds: float = 1.0
     has_dev: bool = True
+    warm: bool = False
 
     def build(self) -> nn.Module:
         return Toy()

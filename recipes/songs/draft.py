@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from songs.composition.cast import FULL, Cast
 from songs.composition.score import Form
 from songs.composition.styles import STYLES, Style
 from songs.instruments import drums
+from songs.instruments.loops import Loop
+from songs.instruments.samplebanks import SampleBank
 from songs.instruments.soundfont import Playable
 from songs.mix import mixdown
 from songs.mix.effects import RATE
@@ -56,6 +59,10 @@ class Sources:
     """Widens the choice of voices, instruments and mixes. Without it songs are those of the first models."""
     soundfonts: tuple[Path, ...] = ()
     """Those beside `soundfont` that various songs may use."""
+    loops: tuple[Loop, ...] = ()
+    """Drum loops of various songs."""
+    recorded: Mapping[str, tuple[SampleBank, ...]] = field(default_factory=dict)
+    """Instrument, a key of `samplebanks.BANKS` → its recordings, for various songs."""
 
 
 @dataclass
@@ -70,6 +77,8 @@ class Draft:
     roles: list[tuple[str, tuple[int, ...]]]
     """Roles of the accompanying parts, and the programs that may play each."""
     seconds: float
+    cast: Cast = FULL
+    """Who plays."""
     meta: dict[str, Any] = field(default_factory=dict)
     """What was drawn, and what each stem is made of."""
 

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from songs.composition import compose
+from songs.composition.cast import FULL, Cast, draw_cast
 from songs.composition.score import Form
-from songs.composition.styles import MACHINE_STYLES
 from songs.draft import Draft, Sources
 from songs.instruments import drums
+from songs.instruments.basses import DEEP
 from songs.mix import bus, effects, mixdown
 from songs.mix.mixdown import STEMS
 from songs.stems.drum_stem import drum_hits, drum_stem
 from songs.stems.pitched_stems import bass_stem, compose_parts, other_stem, play_parts
 from songs.stems.plain_vocals import plain_vocals
+from songs.stems.various_parts import compose_various
 from songs.stems.various_vocals import various_vocals
 
 _TAIL = 1.5  # seconds left after the last bar
@@ -44,9 +46,9 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
     if sources.various and sources.soundfonts:
         fonts = (sources.soundfont, *sources.soundfonts)
         sources = replace(sources, soundfont=fonts[int(rng.integers(len(fonts)))])
-    draft = _draft(rng, sources)
+    draft = _draft(rng, sources, draw_cast(rng) if sources.various else FULL)
     hits = drum_hits(draft)
-    parts = compose_parts(draft, hits)
+    parts = (compose_various if sources.various else compose_parts)(draft, hits)
     played = play_parts(draft, parts)
     vocals, f0 = various_vocals(draft) if sources.various else plain_vocals(draft)
     stems = {
@@ -55,7 +57,9 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
         "other": other_stem(draft, parts, played),
         "vocals": vocals,
     }
-    mixed, draft.meta["gains_db"] = mixdown.balance_stems(rng, _pump(draft, stems, hits))
+    # a sub-bass carries most of the energy of club music
+    louder = draft.between(0, 9) if draft.meta["bass"].get("sound") in DEEP else 0.0
+    mixed, draft.meta["gains_db"] = mixdown.balance_stems(rng, _pump(draft, stems, hits), louder)
     if sources.various and draft.chance(0.8):
         mixed, draft.meta["master"] = bus.master(rng, mixed)
     return Song(mixed, draft.meta, f0)
@@ -67,28 +71,31 @@ def render_vocals(rng: np.random.Generator, sources: Sources) -> Song:
     Raises:
         StemsplitError: The voices cannot be made to sing.
     """
-    draft = _draft(rng, sources)
+    draft = _draft(rng, sources, FULL)
     vocals, f0 = various_vocals(draft)
     peak = float(np.abs(vocals).max())
     return Song({"vocals": vocals * (0.7 / peak) if peak else vocals}, draft.meta, f0)
 
 
-def _draft(rng: np.random.Generator, sources: Sources) -> Draft:
+def _draft(rng: np.random.Generator, sources: Sources, cast: Cast) -> Draft:
     """Draw a song's style, form and accompanying parts."""
     style = sources.styles[int(rng.integers(len(sources.styles)))]
-    absent = _absent(rng)
+    absent = _absent(rng) if cast == FULL else cast.absent
     count = int(rng.integers(2, min(4, len(style.roles)) + 1))
     order = sorted(map(int, rng.permutation(len(style.roles))[:count]))
     roles = [] if "other" in absent else [style.roles[i] for i in order]
-    form = compose.compose_form(rng, style, float(rng.uniform(*sources.seconds)) - _TAIL, absent, max(len(roles), 1))
+    silent = absent - {"vocals"} if cast.lead else absent
+    form = compose.compose_form(rng, style, float(rng.uniform(*sources.seconds)) - _TAIL, silent, max(len(roles), 1))
+    form = _led(form) if cast.lead else form
     form = _without(form, "other0") if "other" in absent else form
     seconds = form.seconds(form.beats) + _TAIL
     sections = [
         [round(form.seconds(s.start), 3), round(form.seconds(s.beats), 3), sorted(s.active)] for s in form.sections
     ]
     meta = {"style": style.name, "tempo": round(form.tempo, 3), "key": form.key, "mode": form.mode,
-            "seconds": round(seconds, 3), "absent": sorted(absent), "sections": sections}  # fmt: skip
-    return Draft(rng, sources, style, form, roles, seconds, meta)
+            "seconds": round(seconds, 3), "cast": cast.name, "absent": sorted(absent),
+            "sections": sections}  # fmt: skip
+    return Draft(rng, sources, style, form, roles, seconds, cast, meta)
 
 
 def _absent(rng: np.random.Generator) -> frozenset[str]:
@@ -102,11 +109,21 @@ def _without(form: Form, part: str) -> Form:
     return replace(form, sections=tuple(s._replace(active=s.active - {part}) for s in form.sections))
 
 
+def _led(form: Form) -> Form:
+    """Return a form in which an instrument has the vocals' place."""
+    return replace(form, sections=tuple(
+        s._replace(active=s.active - {"vocals"} | ({"lead"} if "vocals" in s.active else set())) for s in form.sections
+    ))  # fmt: skip
+
+
 def _pump(draft: Draft, stems: dict[str, np.ndarray], hits: list[drums.Hit]) -> dict[str, np.ndarray]:
     """Turn bass and accompaniment down at every kick drum, in some songs that machines play."""
-    if draft.style.name not in MACHINE_STYLES or draft.rng.random() > 0.4:
+    chance = draft.style.palette.pump or (0.4 if draft.style.by_machines else 0.0)
+    if not chance or draft.rng.random() > chance:
         return stems
     kicks = [draft.form.seconds(beat) for beat in drums.kick_beats(hits)]
-    gain = effects.ducking(kicks, stems["bass"].shape[1], float(draft.rng.uniform(0.3, 0.8)))
+    depth = float(draft.rng.uniform(0.3, 0.8))
+    recovery = draft.form.seconds(draft.between(0.4, 0.9)) if draft.sources.various else 0.25
+    gain = effects.ducking(kicks, stems["bass"].shape[1], depth, recovery)
     draft.meta["pump"] = True
     return {name: stem * gain if name in ("bass", "other") else stem for name, stem in stems.items()}

@@ -25,11 +25,14 @@ from stemsplit.machine.device import (
     available_devices,
     choose_device,
     choose_precision,
+    chunks_side_by_side,
+    precision_name,
     wanted_backend,
 )
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.contract import SeparatorNetwork
+from stemsplit.separation.separator import shareable_parameters
 from stemsplit.separation.stream import chunking_for, separate_blocks
 from stemsplit.weights.cache import cache_dir
 from stemsplit.weights.catalog import DEFAULT_MODEL, card, model_names
@@ -163,7 +166,9 @@ def _device_text(name: str) -> str:
 
 
 def _precision(name: str) -> str:
-    return str(choose_precision("auto", torch.device(name)) or "torch.float32").removeprefix("torch.")
+    if name == "cpu":
+        return "bf16" if backends.cpu_has_bfloat16() else "fp32"
+    return precision_name(choose_precision("auto", torch.device(name)))
 
 
 def _why_no_cuda() -> str:
@@ -236,19 +241,27 @@ def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:
     keep_freed_memory()
     config = network.config
     chunking = chunking_for(config)
-    precision = choose_precision("auto", device)
+    precision = backends.precision_for(network, "auto", device)
+    side_by_side = chunks_side_by_side(device, shareable_parameters(network))
 
-    def run(chunks: int) -> float:
-        samples = chunks * chunking.step_samples
+    def lasted(samples: int) -> float:
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, samples)).astype(np.float32)
         started = time.perf_counter()
-        for _ in separate_blocks(network, [noise], channels=2, chunking=chunking, device=device, precision=precision):
+        for _ in separate_blocks(
+            network,
+            [noise],
+            channels=2,
+            chunking=chunking,
+            device=device,
+            precision=precision,
+            side_by_side=side_by_side,
+        ):
             pass
-        return samples / config.sample_rate / (time.perf_counter() - started)
+        return time.perf_counter() - started
 
-    started = time.perf_counter()
-    first = run(1)
-    lasted = time.perf_counter() - started
-    if lasted > MEASURE_SECONDS / 4:
-        return first
-    return run(max(4, min(64, int(MEASURE_SECONDS / 4 / max(lasted, 1e-3)))))
+    step = chunking.step_samples
+    one = lasted(chunking.chunk_samples)  # a single call of the network
+    if one > MEASURE_SECONDS / 4:
+        return step / config.sample_rate / one
+    samples = step * max(4, min(64, int(MEASURE_SECONDS / 4 / max(one, 1e-3))))
+    return samples / config.sample_rate / lasted(samples)

@@ -85,6 +85,7 @@ def test_json_is_one_object_a_song_on_stdout(run: Run, song: Path, tiny: str) ->
     assert done["outputs"] == {"vocals": "separated/song/vocals.wav"}
     assert (done["source"], done["track"], done["status"], done["error"]) == ("song.wav", "song", "done", None)
     assert (done["gain"], done["warnings"], done["audio_seconds"]) == (1.0, [], 1.125)
+    assert done["precision"] in ("bf16", "fp32")
     assert json.loads(Path(done["manifest"]).read_text())["samples"] == 9000
     assert (failed["status"], failed["outputs"], failed["manifest"]) == ("failed", {}, None)
     assert failed["error"]["type"] == "DecodeError"

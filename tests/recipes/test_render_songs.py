@@ -16,8 +16,11 @@ import render_songs as recipe
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
-from song_sources import small_sources, write_clips, write_drums, write_groove
+from song_sources import small_sources, write_bank, write_clips, write_drums, write_groove, write_loop
 
+from songs.composition.styles import STYLES
+from songs.folder import bytes_in
+from songs.instruments.samplebanks import BANKS
 from songs.mix.mixdown import STEMS
 
 
@@ -132,9 +135,89 @@ def test_speakers_that_cannot_sing_are_refused(
 def test_credits_name_what_was_used() -> None:
     meta = {"groove": ["a.mid"], "drums": {"samples": ["uzu__bd.flac"]}, "vocals": {"clips": ["amy_1_01"]},
             "bass": {"program": None}, "other": [{"program": 3}], "soundfont": "FluidR3_GM.sf2"}  # fmt: skip
+    looped = {**meta, "groove": ["loop"], "drums": {"samples": ["patchbanks_WaivOps-HH-TRP/110bpm.opus"]},
+              "bass": {"program": None, "sound": "bank: karoryfer.growlybass"},
+              "other": [{"program": None, "sound": "supersaw"}]}  # fmt: skip
+    found = recipe.credits(looped)
+    assert [line for line in found["drums"] if "web-audio" not in line] == ["WaivOps / Patchbanks, CC BY 4.0"]
+    assert any("Karoryfer" in line for line in found["bass"])
+    assert not any("FluidR3" in line for line in found["other"])
     found = recipe.credits(meta)
     assert any("Groove MIDI" in line for line in found["drums"])
     assert any("uzu" in line for line in found["drums"])
     assert not any("FluidR3" in line for line in found["bass"])
     assert any("FluidR3" in line for line in found["other"])
     assert any("MIR-1K" in line for line in found["vocals"])
+
+
+def real(folder: Path) -> Path:
+    """Drum loops, and all recorded instruments but one."""
+    for index in range(10):
+        write_loop(folder / "drums" / "x" / f"12{index}bpm.opus", 120 + index, 4)
+    (folder / "drums" / "Muldjord").mkdir()
+    write_loop(folder / "drums" / "Muldjord" / "120bpm.opus", 120, 4)
+    for name in [name for names in BANKS.values() for name in names][1:]:
+        write_bank(folder / "instruments" / name, [("c2", 36, 36.0)], 0.1)
+    return folder
+
+
+def test_train_and_heldout_share_no_loop_or_instrument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [*data(tmp_path), "--songs", "1", "--various", "--real", str(real(tmp_path / "real")), "--split"]
+    with pytest.raises(recipe.StemsplitError, match=f"{next(iter(BANKS.values()))[0]}.*--skip-missing"):
+        recipe.train_sources(recipe._parse([*options, "train"]))
+    train = recipe.train_sources(recipe._parse([*options, "train", "--skip-missing"]))
+    assert "left out" in capsys.readouterr().err
+    heldout = recipe.heldout_sources(recipe._parse([*options, "heldout"]))
+    banks = [{bank.name for kind in sources.recorded.values() for bank in kind} for sources in (train, heldout)]
+    assert banks[0]
+    assert banks[1] == set(recipe.HELDOUT_BANKS)
+    assert not banks[0] & banks[1]
+    assert train.loops
+    assert heldout.loops
+    assert not set(train.loops) & set(heldout.loops)
+    assert not any("muldjord" in str(loop.path).lower() for loop in train.loops + heldout.loops)
+
+
+def test_what_is_kept_for_tests_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    font = tmp_path / "Muldjord.sf2"
+    font.write_bytes(b"")
+    assert recipe.main([*data(tmp_path), "--split", "train", "--songs", "1", "--more-soundfonts", str(font)]) == 1
+    assert "never to be trained on" in capsys.readouterr().err
+
+
+def test_various_songs_need_their_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [*data(tmp_path), "--split", "train", "--various"]
+    for more, message in ((["--songs", "1"], "needs --real"), (["--skip-missing"], "how many songs")):
+        with pytest.raises(SystemExit):
+            recipe._parse([*options, *more])
+        assert message in capsys.readouterr().err
+    assert recipe.main([*options, "--songs", "1", "--real", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere/drums" in capsys.readouterr().err.replace("\\", "/")
+
+
+def test_songs_stop_at_hours_or_at_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = small_sources(tmp_path / "small")
+    monkeypatch.setattr(recipe, "train_sources", lambda options: small)
+    command = [*data(tmp_path), "--split", "train", "--flac"]
+    songs = lambda: sorted(path.parent.name for path in (tmp_path / "out" / "train").glob("*/song.json"))  # noqa: E731
+    assert recipe.main([*command, "--hours", "0.004", "--first", "1", "--step", "2"]) == 0  # half of 14.4 s
+    assert songs() == ["0001"]
+    assert (tmp_path / "out" / "train" / "0001" / "drums.flac").exists()
+    limit = 3 * bytes_in(tmp_path / "out")
+    assert recipe.main([*command, "--at-most-gb", str(limit / 1e9)]) == 0
+    assert "no more songs" in capsys.readouterr().err
+    sizes = [bytes_in(tmp_path / "out" / "train" / name) for name in songs()]
+    assert len(sizes) > 1
+    assert limit - max(sizes) < sum(sizes) < limit + max(sizes)  # a song may be larger than all before it
+
+
+def test_development_songs_name_their_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = small_sources(tmp_path / "small")
+    monkeypatch.setattr(recipe, "heldout_sources", lambda options: small)
+    monkeypatch.setattr(recipe, "STYLES", STYLES[:2])
+    assert recipe.main([*data(tmp_path), "--split", "heldout", "--per-style", "1"]) == 0
+    found = {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["style"]
+             for path in (tmp_path / "out" / "heldout").glob("*/song.json")}  # fmt: skip
+    assert found == {"pop-00": "pop", "ballad-00": "ballad"}

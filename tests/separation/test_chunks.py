@@ -28,7 +28,12 @@ def whole_chunk(samples: np.ndarray) -> np.ndarray:
 
 
 def truth(mixture: np.ndarray, estimate: Estimate, chunk: int, step: int) -> np.ndarray:
-    """MSST's chunking with one chunk per batch, all at once: (channels, length) → (K, channels, length)."""
+    """MSST's chunking with one chunk per batch, all at once: (channels, length) → (K, channels, length).
+
+    Except that what fits into one chunk is one, and not filled; and that the end is never filled with silence.
+    """
+    if mixture.shape[-1] <= chunk:
+        return estimate(mixture)
     border, length, ramp = chunk - step, mixture.shape[-1], min(chunk // 10, step)  # MSST has no step this small
     mirrored = length > 2 * border and border > 0
     if mirrored:
@@ -37,7 +42,7 @@ def truth(mixture: np.ndarray, estimate: Estimate, chunk: int, step: int) -> np.
     for start in range(0, mixture.shape[-1], step):
         part = mixture[:, start : start + chunk]
         size = part.shape[-1]
-        mode = "reflect" if size > chunk // 2 else "constant"
+        mode = "reflect" if size > 1 else "constant"
         stems = estimate(np.pad(part, ((0, 0), (0, chunk - size)), mode=mode))
         window = np.ones(chunk)
         if start > 0:
@@ -130,7 +135,7 @@ def test_the_block_sizes_do_not_change_a_bit(length: int, chunk: int, overlap: f
 def test_chunks_tile_the_source(length: int, chunk: int, overlap: float) -> None:
     chunking = Chunking(chunk, overlap)
     pieces = list(chunks([noise(length)], chunking))
-    assert {piece.samples.shape for piece in pieces} == {(2, chunk)}
+    assert {piece.samples.shape for piece in pieces} == {(2, min(length, chunk))}
     assert {b.begin - a.begin for a, b in pairwise(pieces)} <= {chunking.step_samples}
     finished = [at for piece in pieces for at in range(piece.begin + piece.first, piece.begin + piece.last)]
     assert finished == list(range(length))
@@ -153,8 +158,28 @@ def test_the_mirrored_border_and_the_filled_end() -> None:
     mixture = np.arange(10, dtype=np.float32)[None]
     seen = [chunk.samples[0].astype(int).tolist() for chunk in chunks([mixture], Chunking(4, 0.5))]
     assert seen == [[2, 1, 0, 1], [0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9], [8, 9, 8, 7]]
-    short = [chunk.samples[0].astype(int).tolist() for chunk in chunks([mixture[:, :7]], Chunking(8, 0.5))]
-    assert short == [[0, 1, 2, 3, 4, 5, 6, 5], [4, 5, 6, 0, 0, 0, 0, 0]]
+
+
+@in_its_own_time
+@given(chunk_samples, st.floats(0, 1, exclude_max=True), st.data())
+def test_what_fits_into_a_chunk_is_one_as_long_as_it_is(chunk: int, overlap: float, data: st.DataObject) -> None:
+    length, shortest = data.draw(st.integers(1, chunk)), data.draw(st.integers(1, chunk))
+    mixture, chunking = noise(length), Chunking(chunk, overlap, shortest_samples=shortest)
+    (piece,) = chunks([mixture], chunking)
+    assert piece.samples.shape == (2, max(length, shortest))
+    np.testing.assert_array_equal(piece.samples[:, :length], mixture)
+    np.testing.assert_array_equal(stream([mixture], identity, chunking)[0], mixture)
+
+
+@pytest.mark.parametrize(
+    ("length", "seen"),
+    [(1, [0, 0, 0, 0, 0, 0]), (3, [0, 1, 2, 1, 0, 1]), (4, [0, 1, 2, 3, 2, 1]), (6, [0, 1, 2, 3, 4, 5])],
+)
+def test_what_is_too_short_for_the_network_is_filled(length: int, seen: list[int]) -> None:
+    mixture = np.arange(length, dtype=np.float32)[None]
+    (piece,) = chunks([mixture], Chunking(8, 0.5, shortest_samples=6))
+    assert piece.samples[0].astype(int).tolist() == seen
+    assert (piece.first, piece.last) == (0, length)
 
 
 @in_its_own_time

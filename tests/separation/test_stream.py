@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import TINY
 from torch import Tensor, nn
 
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError, UsageError
@@ -111,6 +112,36 @@ def test_the_batch_size_changes_nothing_but_the_calls(length: int) -> None:
     fake = Fake()
     separate(fake, noise(200), chunking=Chunking(40, 0.5, 4))
     assert fake.calls == [(4, 2, 40), (4, 2, 40), (3, 2, 40)]
+
+
+@pytest.mark.parametrize(
+    ("length", "calls"),
+    [
+        (1, [7]),  # the network takes no less
+        (6, [7]),
+        (7, [7]),
+        (20, [20]),
+        (39, [39]),
+        (40, [40]),  # a whole chunk
+        (41, [40] * 4),  # from −20, 0, 20 and 40 on
+    ],
+)
+def test_what_fits_into_a_chunk_is_one_call(length: int, calls: list[int]) -> None:
+    fake, mixture = Fake(Config(shortest_samples=7)), noise(length)
+    stems = separate(fake, mixture)
+    np.testing.assert_allclose(stems, np.stack([mixture, mixture / 2]), rtol=1e-5)
+    assert fake.calls == [(1, 2, samples) for samples in calls]
+
+
+@pytest.mark.parametrize("length", [1, 33, 63, 64, 65, 799, 800, 801])
+def test_a_short_file_gets_what_the_network_says_of_it(length: int) -> None:
+    """The real one, around its window of 64 samples and its chunk of 800."""
+    network, mixture = BSMamba(replace(TINY, chunk_samples=800)).eval(), torch.from_numpy(noise(length))
+    stems = separate(network, mixture.numpy())
+    assert stems.shape == (4, 2, length)
+    if 64 <= length <= 800:
+        with torch.inference_mode():
+            np.testing.assert_allclose(stems, network(mixture[None])[0].numpy(), atol=1e-6)
 
 
 def test_no_samples_give_no_samples() -> None:
@@ -309,6 +340,16 @@ def test_a_network_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 # Memory
+
+
+def test_a_short_file_that_does_not_fit_is_cut_too() -> None:
+    mixture, warnings = noise(39), []
+    fake = Fake(fails=lambda x: oom() if x.shape[-1] > 20 else None)
+    stems = separate(fake, mixture, warnings)
+    np.testing.assert_allclose(stems[0], mixture, rtol=1e-5)
+    assert fake.calls[0] == (1, 2, 39)
+    assert max(shape[-1] for shape in fake.calls[1:]) == 19
+    assert len(warnings) == 1
 
 
 def test_the_batch_is_halved_until_it_fits() -> None:

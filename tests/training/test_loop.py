@@ -14,10 +14,10 @@ from torch import nn
 from toy_task import Toy, ToyTask
 
 from stemsplit.errors import OutputError, UsageError
-from stemsplit.training import loop
+from stemsplit.training import loop, pace
 from stemsplit.training.averaging import Best
 from stemsplit.training.curve import read_log
-from stemsplit.training.loop import Pace
+from stemsplit.training.pace import Pace
 from stemsplit.training.schedule import Schedule
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_the_last_save(
 
 def test_the_rate_fades_over_the_last_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
     rates: list[float] = []
     true_step = loop.take_step
 

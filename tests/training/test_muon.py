@@ -26,6 +26,26 @@ def test_orthogonal_keeps_the_singular_vectors_and_brings_the_values_near_one(sh
 
 def test_orthogonal_of_zeros_is_zero() -> None:
     assert not orthogonal(torch.zeros(2, 3, 4)).any()
+    assert not orthogonal(torch.zeros(2, 3, 4), products=torch.bfloat16).any()
+
+
+@pytest.mark.parametrize("shape", [(3, 96, 96), (2, 96, 416), (2, 384, 24), (1, 1, 5)])
+def test_products_in_bfloat16_lead_to_nearly_the_same_step(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(shape)
+    exact = orthogonal(matrices.double())
+    found = orthogonal(matrices, products=torch.bfloat16)
+    assert found.dtype == matrices.dtype
+    assert (found - exact).norm() / exact.norm() < 0.05
+    values = torch.linalg.svdvals(found)
+    assert values[values > 0.3].max() < 1.3  # a square matrix has values so small that five iterations do not lift them
+    assert (values > 0.6).float().mean() > 0.9
+
+
+def test_the_type_of_the_products_is_no_part_of_a_save() -> None:
+    value = nn.Parameter(torch.ones(2, 2))
+    narrow, exact = Muon([value], lr=0.1, products=torch.bfloat16), Muon([value], lr=0.1)
+    assert narrow.state_dict() == exact.state_dict()
 
 
 def test_a_step_is_as_large_as_one_of_adamw_whatever_the_gradient() -> None:

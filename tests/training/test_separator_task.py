@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ import torch
 
 from stemsplit.errors import UsageError
 from stemsplit.networks.bsmamba import BSMambaConfig
+from stemsplit.networks.contract import Supervision
 from stemsplit.training import loop
-from stemsplit.training.examples.mixes import Library, Mixing, draw_batch, find_songs
+from stemsplit.training.curve import read_log
+from stemsplit.training.examples.mixes import Library, Mixing, draw_batch
+from stemsplit.training.examples.songs import find_songs
 from stemsplit.training.losses import snr_loss
-from stemsplit.training.recipe import load_recipe
+from stemsplit.training.recipe import decay_of, load_recipe
 from stemsplit.training.schedule import Schedule
-from stemsplit.training.separator_task import Recipe, filter_gains, merge
-from stemsplit.weights.checkpoint import load_network
+from stemsplit.training.separator_task import Recipe, filter_gains, fold_of
+from stemsplit.weights.checkpoint import load_network, save
 
 STEMS = ("low", "high")
 RATE = 2000
@@ -174,7 +178,8 @@ def test_vocals_of_another_song_are_about_as_loud_as_the_rest(songs: Path) -> No
 def test_merged_estimates_are_scored_on_vocals_and_the_rest(songs: Path) -> None:
     stems = ("drums", "vocals", "other")
     estimate = torch.randn(2, 3, 2, 100)
-    found = merge(estimate, torch.tensor([False, True]), stems)
+    fold = fold_of(torch.tensor([False, True]), stems)
+    found = Supervision(fold=fold).folded(estimate)
     assert torch.equal(found[0], estimate[0])
     torch.testing.assert_close(found[1, 0], estimate[1, 0] + estimate[1, 2])
     assert torch.equal(found[1, 1], estimate[1, 1])
@@ -246,9 +251,9 @@ def test_a_network_is_trained_by_muon_and_goes_on(songs: Path) -> None:
 
 
 def test_dev_songs_of_their_own_leave_all_songs_to_training(songs: Path) -> None:
-    recipe = recipe_for(songs, dev_folder=songs)
-    assert len(recipe._library.songs) == 4
-    assert set(recipe.dev(recipe.build(), torch.device("cpu"))) == set(STEMS)
+    recipe = recipe_for(songs, dev_folder=(songs,))
+    assert len(recipe._shelf.library().songs) == 4
+    assert set(recipe.dev(recipe.build(), torch.device("cpu"))) == {*STEMS, "loss"}
 
 
 def test_no_songs_is_a_clear_error(tmp_path: Path) -> None:
@@ -262,7 +267,7 @@ def test_training_learns_to_tell_low_from_high(songs: Path) -> None:
     loop.train(recipe, on_event=events.append)
     losses = [float(str(event["loss"])) for event in events if "loss" in event]
     assert losses[-1] < losses[0] - 4
-    assert set(events[-1]["dev"]) == set(STEMS)  # type: ignore[call-overload]
+    assert set(events[-1]["dev"]) == {*STEMS, "loss"}  # type: ignore[call-overload]
     lines = (recipe.output / "log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == events
 
@@ -351,6 +356,60 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
     assert rates[10:80] == [1.0] * 70
     assert rates[90] == pytest.approx(0.5)
     assert rates[100] == 0.0
+
+
+def test_a_run_starts_from_weights_and_scores_them_first(songs: Path) -> None:
+    recipe = recipe_for(songs, dev_folder=(songs,), output=songs.parent / "warm")
+    network = loop.start(recipe, torch.device("cpu")).network
+    save(network, songs.parent / "model")
+    for song in sorted(songs.iterdir()):
+        (song / "song.json").write_text(json.dumps({"style": "odd" if int(song.name) % 2 else "even"}))
+    events: list[dict[str, Any]] = []
+    warm = dataclasses.replace(recipe, weights=str(songs.parent / "model"), schedule=Schedule(steps=2, seed=5))
+    loop.train(warm, on_event=events.append)
+    assert events[0]["step"] == 0
+    assert events[0]["dev"] == warm.dev(network, torch.device("cpu"))
+    figures = events[0]["dev"]
+    assert {"odd/low", "even/high", "low", "loss"} <= set(figures)
+    assert figures["low"] == pytest.approx((figures["odd/low"] + figures["even/low"]) / 2, abs=2e-3)
+    assert figures["loss"] == pytest.approx((figures["low"] + figures["high"]) / 2, abs=1e-3)
+    other = dataclasses.replace(warm, network=dataclasses.replace(NETWORK, dim=16))
+    with pytest.raises(UsageError, match="another network"):
+        other.build()
+
+
+def test_a_decay_is_a_run_of_its_own_that_ends_at_a_rate_of_zero(songs: Path) -> None:
+    run = recipe_for(songs, steps=6)
+    with pytest.raises(UsageError, match="saved or logged nothing"):
+        decay_of(dataclasses.replace(run, output=songs.parent / "decay"), run.output, 1)
+    loop.train(run)
+    before = {path: path.read_bytes() for path in run.output.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="folder of its own"):
+        decay_of(run, run.output, 1)
+    rates = [event["audio_per_second"] for event in read_log(run.output / "log.jsonl") if "loss" in event]
+    minutes = 5 * run.schedule.batch_size * 0.5 / 60 / float(np.median(rates))
+    decay = decay_of(dataclasses.replace(run, output=songs.parent / "decay"), run.output, minutes)
+    assert (decay.schedule.steps, decay.schedule.decay_steps) == (11, 5)
+    assert [decay.schedule.learning_rate_at(step) for step in (6, 11)] == [run.schedule.learning_rate, 0]
+    loop.train(decay)
+    assert torch.load(decay.output / "last.pt", weights_only=True)["step"] == 11
+    assert {path: path.read_bytes() for path in run.output.rglob("*") if path.is_file()} == before
+    again = decay_of(dataclasses.replace(run, output=songs.parent / "decay"), run.output, 99)
+    assert again.schedule == decay.schedule
+
+
+def test_songs_that_appear_while_a_run_goes_on_are_taken_in(songs: Path) -> None:
+    late = songs.parent / "late"
+    recipe = recipe_for(late, dev_folder=(songs,), rescan_minutes=1e-9)
+    recipe = dataclasses.replace(recipe, songs=(late, songs.parent / "none"))
+    with pytest.raises(UsageError, match="no finished songs"):
+        recipe.draw(1, np.random.default_rng(0))
+    songs.rename(late)
+    with pytest.raises(UsageError, match="no finished songs"):
+        recipe.draw(1, np.random.default_rng(0))
+    (late / "0001" / "song.json").write_text("{}")
+    assert recipe.draw(1, np.random.default_rng(0)).stems.any()
+    assert [song.name for song in recipe._shelf.library().songs] == ["0001"]
 
 
 def test_the_recipes_of_the_repository_are_valid() -> None:

@@ -22,6 +22,12 @@ _LINES = {  # one bar in sixteenths: (onset, length, chord degree: 0 root, 1 fif
     "shuffle": ((0, 3, 0), (4, 3, 1), (8, 3, 2), (12, 3, 1)),
     "sub": ((0, 7, 0), (10, 5, 0)),
     "walking": ((0, 4, 0), (4, 4, 1), (8, 4, 2), (12, 4, 3)),
+    "rolling": tuple((i, 1, 0) for i in range(16) if i % 4),
+    "sixteenths": tuple((i, 1, 2 if i in (3, 10) else 0) for i in range(16)),
+    "tresillo": ((0, 3, 0), (3, 3, 0), (6, 2, 1), (8, 3, 0), (11, 3, 0), (14, 2, 1)),
+    "surdo": ((0, 3, 0), (3, 1, 1), (4, 4, 1), (8, 3, 0), (11, 1, 0), (12, 4, 1)),
+    "long": ((0, 10, 0), (10, 6, 2)),
+    "drops": ((0, 6, 0), (6, 4, 0), (10, 3, 2), (13, 3, 3)),
 }
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from songs.composition.patterns import PLAIN, Patterns
 from songs.composition.score import BEATS_PER_BAR, Form
 from songs.mix.effects import RATE, lowpass, pan
 
@@ -27,22 +28,9 @@ CLASS_OF_KEY = {
 """Keys of General MIDI percussion, and of the Roland TD-11's other pads → the class of sample that plays them."""
 GM_KEY = {22: 42, 26: 46, 58: 43, 82: 70}
 """Keys of the TD-11, and a shaker → the General MIDI key that a soundfont plays in their place."""
-_MACHINE = {  # sixteenth steps of one bar; a digit is a loudness from 1 to 9
-    "kick": (
-        "9...9...9...9...", "9.....9...9.....", "9..9..9...9.....", "9.........9..7..", "9.....6.9.......",
-        "9......7..9.....",
-    ),
-    "snare": ("....9.......9...", "....9..3.3..9...", "....9.......9..5", "........9.......", "................"),
-    "clap": ("................", "....8.......8...", "................", "............8..."),
-    "hat_closed": (
-        "7.7.7.7.7.7.7.7.", "7373737373737373", "..7...7...7...7.", "73.773.773.773.7", "7.7377.7.7737.77",
-        "................",
-    ),
-    "hat_open": ("................", "..8...8...8...8.", "..............8.", "......7........."),
-    "percussion": ("................", "...6..6...6..6..", "6.46.46.46.46.46", ".......5..5....."),
-}  # fmt: skip
 _KEY_OF = {
     "kick": 36, "snare": 38, "clap": 39, "hat_closed": 42, "hat_open": 46, "percussion": 70, "crash": 49, "tom": 45,
+    "ride": 51,
 }  # fmt: skip
 _PANS = {  # the furthest to a side, from 0 to 1
     "kick": 0.0, "snare": 0.08, "clap": 0.1, "hat_closed": 0.35, "hat_open": 0.35, "tom": 0.5, "crash": 0.6,
@@ -165,32 +153,32 @@ def _with_fill(hits: list[Hit], fill: list[Hit], end: float) -> list[Hit]:
     return kept + [hit._replace(beat=end - length + hit.beat) for hit in fill if hit.beat < length - 0.06]
 
 
-def programmed(rng: np.random.Generator, form: Form) -> list[Hit]:
+def programmed(rng: np.random.Generator, form: Form, patterns: Patterns = PLAIN) -> list[Hit]:
     """Compose a drum machine's part: patterns of one bar, with others in some of the fourth bars."""
-    rows = {name: str(rng.choice(options)) for name, options in _MACHINE.items()}
-    varied = {name: str(rng.choice(options)) for name, options in _MACHINE.items()}
+    rows = {name: str(rng.choice(options)) for name, options in patterns.items()}
+    varied = {name: str(rng.choice(options)) for name, options in patterns.items()}
     hits: list[Hit] = []
     for section in form.active("drums"):
         dropped = {name for name in rows if name not in ("kick",) and rng.random() < 0.15}
         for bar in range(int(section.beats // BEATS_PER_BAR)):
             pattern = varied if bar % 4 == 3 and rng.random() < 0.4 else rows
             start = section.start + bar * BEATS_PER_BAR
-            hits += [_step(rng, form, start, i, name, c) for name, row in pattern.items() if name not in dropped
-                     for i, c in enumerate(row) if c != "."]  # fmt: skip
+            hits += [_step(rng, form, start, 16 * i / len(row), name, c) for name, row in pattern.items()
+                     if name not in dropped for i, c in enumerate(row) if c != "."]  # fmt: skip
         if rng.random() < 0.5:
             hits.append(Hit(section.start, 49, 100))
     return sorted(hits)
 
 
-def _step(rng: np.random.Generator, form: Form, start: float, index: int, name: str, loudness: str) -> Hit:
-    """Return the stroke of a pattern's sixteenth `index` in the bar at beat `start`."""
-    late = form.swing * 0.08 if index % 2 else 0.0
+def _step(rng: np.random.Generator, form: Form, start: float, index: float, name: str, loudness: str) -> Hit:
+    """Return the stroke at a sixteenth `index` of the bar at beat `start`; even ones and those between do not swing."""
+    late = form.swing * 0.08 if index % 2 == 1 else 0.0
     return Hit(start + index / 4 + late, _KEY_OF[name], int(np.clip(int(loudness) * 13 + rng.normal(0, 4), 1, 127)))
 
 
 def with_percussion(rng: np.random.Generator, form: Form, hits: list[Hit]) -> list[Hit]:
     """Add a shaker, tambourine or the like that plays one pattern throughout the drum sections."""
-    row, key = str(rng.choice(_MACHINE["percussion"][1:])), int(rng.choice([54, 70, 82, 62]))
+    row, key = str(rng.choice(PLAIN["percussion"][1:])), int(rng.choice([54, 70, 82, 62]))
     added = [_step(rng, form, section.start + bar * BEATS_PER_BAR, i, "percussion", c)._replace(key=key)
              for section in form.active("drums") for bar in range(int(section.beats // BEATS_PER_BAR))
              for i, c in enumerate(row) if c != "."]  # fmt: skip
@@ -212,6 +200,19 @@ def sample_voice(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[n
     sound = read_mono(path) * np.float32(LEVELS[CLASS_OF_KEY[key]] * 10 ** (rng.normal(0, 2) / 20))
     sound = _retune(sound, float(2 ** (rng.normal(0, 1.5) / 12)))
     return sound, lowpass(sound, 6000.0, 1), path
+
+
+def short_kicks(voice: Voice) -> Voice:
+    """Return a voice whose kick drums fade out within 0.25 s, so that they leave the sub-bass to the bass."""
+
+    def made(rng: np.random.Generator, key: int, shots: OneShots) -> tuple[np.ndarray, np.ndarray, Path] | None:
+        sound = voice(rng, key, shots)
+        if sound is None or CLASS_OF_KEY.get(key) != "kick":
+            return sound
+        fade = np.clip((0.25 - np.arange(len(sound[0])) / RATE) / 0.15, 0, 1).astype(np.float32) ** 2
+        return sound[0] * fade, sound[1] * fade, sound[2]
+
+    return made
 
 
 def strike(

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -65,32 +64,29 @@ def _fluidsynth(soundfont: Path, score: Path, wave: Path) -> None:
 
 def _write_midi(parts: Sequence[Playable], stride: float, target: Path) -> None:
     """Write the parts one after another, one every `stride` seconds."""
-    import mido
-
-    events: list[tuple[int, int, Any]] = []  # tick, order within the tick, message
+    events: list[tuple[int, int, str, dict[str, int]]] = []  # tick, order within the tick, kind of message, its fields
     for index, part in enumerate(parts):
         channel = part.channel if part.channel is not None else _MELODIC[index % len(_MELODIC)]
         offset = round(index * stride * _TICKS)
-        events.append((offset, 0, mido.Message("program_change", channel=channel, program=part.program)))
+        events.append((offset, 0, "program_change", {"channel": channel, "program": part.program}))
         for start, duration, key, velocity in part.events:
             on = offset + round(max(start, 0.0) * _TICKS)
             off = on + max(1, round(min(duration, stride - start - 0.5) * _TICKS))
-            struck = {"channel": channel, "note": key, "velocity": velocity}
-            # unchecked, because checking notes takes longer than playing them
-            events.append((on, 2, mido.Message("note_on", skip_checks=True, **struck)))
-            events.append((off, 1, mido.Message("note_off", skip_checks=True, channel=channel, note=key)))
-        silence = mido.Message("control_change", channel=channel, control=120)
-        events.append((offset + round((stride - 0.05) * _TICKS), 3, silence))
+            events.append((on, 2, "note_on", {"channel": channel, "note": key, "velocity": velocity}))
+            events.append((off, 1, "note_off", {"channel": channel, "note": key}))
+        silence = {"channel": channel, "control": 120}
+        events.append((offset + round((stride - 0.05) * _TICKS), 3, "control_change", silence))
     _save(events, target)
 
 
-def _save(events: list[tuple[int, int, Any]], target: Path) -> None:
+def _save(events: list[tuple[int, int, str, dict[str, int]]], target: Path) -> None:
     import mido
 
     track, now = mido.MidiTrack(), 0
     track.append(mido.MetaMessage("set_tempo", tempo=1_000_000))
-    for tick, _, message in sorted(events, key=lambda e: (e[0], e[1])):
-        track.append(message.copy(skip_checks=True, time=tick - now))
+    for tick, _, kind, fields in sorted(events, key=lambda e: (e[0], e[1])):
+        # unchecked, because checking notes takes longer than playing them
+        track.append(mido.Message(kind, skip_checks=True, time=tick - now, **fields))
         now = tick
     score = mido.MidiFile(ticks_per_beat=_TICKS)
     score.tracks.append(track)

@@ -111,9 +111,9 @@ def limit(audio: np.ndarray, crest_db: float) -> np.ndarray:
 
 
 def balance_stems(
-    rng: np.random.Generator, stems: Mapping[str, np.ndarray]
+    rng: np.random.Generator, stems: Mapping[str, np.ndarray], bass_db: float = 0.0
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Bring stems to random levels within ±8 dB of the usual, then scale all alike.
+    """Bring stems to random levels within ±8 dB of the usual, then scale all alike; `bass_db` goes to the bass on top.
 
     Their sum does not exceed 0.9 then, and none of them 0.99.
 
@@ -121,6 +121,7 @@ def balance_stems(
         The stems, and their gains in dB before the common scale.
     """
     gains = {name: float(np.clip(rng.normal(0, 3.0), -_FURTHEST_DB, _FURTHEST_DB)) for name in STEMS}
+    gains["bass"] += bass_db
     mixed = {name: at_level(stems[name], _LEVEL_DB[name] + gains[name]) for name in STEMS}
     total = float(np.abs(np.sum(list(mixed.values()), axis=0)).max(initial=1e-9))
     loudest = max(float(np.abs(stem).max(initial=1e-9)) for stem in mixed.values())

@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from songs.composition import accompany, compose
-from songs.composition.score import Note
-from songs.composition.styles import DRIVEN_GUITARS, MACHINE_STYLES
 from songs.draft import Draft
 from songs.instruments import drums, synths
 from songs.instruments.amp import amplify
+from songs.instruments.basses import BASSES
 from songs.instruments.soundfont import Playable
 from songs.mix import effects, mixdown
 from songs.stems import various_sounds
+from songs.stems.parts import DRIVEN, Part, loosened, timed
 
-_ELECTRIC_GUITARS = (26, 27, 28, *DRIVEN_GUITARS)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part that plays notes."""
-
-    stem: str
-    role: str
-    events: tuple[synths.Event, ...]
-    program: int | None
-    """The General MIDI program; None: one of our synthesizers."""
-    doubled: bool = False
-    """Whether it is played twice, once on each side."""
+_LEVELS = {"melody": -17.0, "lead": -15.0, "pad": -24.0}
+"""Active levels of roles in dB; that of the others is -20."""
 
 
 def compose_parts(draft: Draft, hits: list[drums.Hit]) -> list[Part]:
-    """Compose the bass, which comes first, and the accompanying parts."""
+    """Compose the bass, which comes first, and the accompanying parts of a plain song."""
     parts = [_bass_part(draft, hits)]
     for index, (role, programs) in enumerate(draft.roles):
-        lowest = 50 if draft.sources.various else 64
-        centre = float(draft.rng.uniform(lowest, 78) if role == "melody" else draft.rng.uniform(54, 68))
+        centre = float(draft.rng.uniform(64, 78) if role == "melody" else draft.rng.uniform(54, 68))
         notes = accompany.accompany(draft.rng, draft.form, f"other{index}", role, centre)
-        ours = role in ("pad", "arp", "stab", "melody") and draft.rng.random() < _synthetic_share(draft)
+        ours = role in ("pad", "arp", "stab", "melody") and draft.rng.random() < draft.style.synth_bass * 0.5
         program = None if ours else int(draft.pick(programs))
-        if draft.sources.various and program is not None:
-            program = various_sounds.wide_program(draft, role, program)
-        doubled = program in DRIVEN_GUITARS and role in ("power", "riff", "comp") and draft.rng.random() < 0.6
-        parts.append(Part("other", role, _events(draft, notes), program, doubled))
+        doubled = program in DRIVEN and role in ("power", "riff", "comp") and draft.rng.random() < 0.6
+        parts.append(Part("other", role, timed(draft, notes), program, doubled))
     about = [{"role": p.role, "program": p.program, "doubled": p.doubled} for p in parts[1:]]
     draft.meta |= {"soundfont": draft.sources.soundfont.name, "bass": {"program": parts[0].program}, "other": about}
     return parts
-
-
-def _synthetic_share(draft: Draft) -> float:
-    """Return the probability that one of our synthesizers plays a part."""
-    return draft.style.synth_bass * 0.5 + (0.12 if draft.sources.various else 0.0)
 
 
 def _bass_part(draft: Draft, hits: list[drums.Hit]) -> Part:
@@ -61,23 +40,13 @@ def _bass_part(draft: Draft, hits: list[drums.Hit]) -> Part:
     low = 24 if draft.style.synth_bass > 0.5 and draft.rng.random() < 0.4 else 28
     line = compose.bass_line(draft.rng, draft.form, draft.pick(draft.style.bass_patterns), drums.kick_beats(hits), low)
     program = None if draft.rng.random() < draft.style.synth_bass else int(draft.pick(draft.style.basses))
-    if draft.sources.various and program is not None:
-        program = various_sounds.bass_program(draft, program)
-    return Part("bass", "bass", _events(draft, line), program)
-
-
-def _events(draft: Draft, notes: Sequence[Note]) -> tuple[synths.Event, ...]:
-    """Return notes in seconds: players are a few milliseconds early or late, machines are not."""
-    spread = 0.0005 if draft.style.name in MACHINE_STYLES else 0.007
-    late = draft.rng.normal(0, spread, len(notes))
-    return tuple((max(0.0, round(draft.form.seconds(n.start) + float(d), 4)), round(draft.form.seconds(n.beats), 4),
-                  int(np.clip(n.pitch, 0, 127)), n.velocity) for n, d in zip(notes, late, strict=True))  # fmt: skip
+    return Part("bass", "bass", timed(draft, line), program)
 
 
 def play_parts(draft: Draft, parts: Sequence[Part]) -> list[np.ndarray]:
     """Play every part as (2, samples), those with a program in one call of the soundfont synthesizer."""
     wanted = [(i, again) for i, p in enumerate(parts) if p.program is not None for again in range(1 + p.doubled)]
-    playables = [Playable(_loosened(draft, parts[i].events) if again else parts[i].events, parts[i].program or 0)
+    playables = [Playable(loosened(draft, parts[i].events) if again else parts[i].events, parts[i].program or 0)
                  for i, again in wanted]  # fmt: skip
     takes = dict(zip(wanted, draft.sources.synth(playables, draft.sources.soundfont, draft.seconds), strict=True))
     return [_played(draft, part, takes.get((i, 0)), takes.get((i, 1))) for i, part in enumerate(parts)]
@@ -86,7 +55,7 @@ def play_parts(draft: Draft, parts: Sequence[Part]) -> list[np.ndarray]:
 def _played(draft: Draft, part: Part, take: np.ndarray | None, double: np.ndarray | None) -> np.ndarray:
     """Return a part's take, or two takes to the sides, or what a synthesizer plays if there is none."""
     if take is None and draft.sources.various:
-        return various_sounds.synthesised(draft, part.stem, part.role, part.events)
+        return various_sounds.played(draft, part)
     if take is None:
         synth = synths.synth_bass if part.stem == "bass" else synths.synth_pad
         return synth(draft.rng, part.events, draft.seconds)
@@ -96,20 +65,12 @@ def _played(draft: Draft, part: Part, take: np.ndarray | None, double: np.ndarra
     return both
 
 
-def _loosened(draft: Draft, events: Sequence[synths.Event]) -> tuple[synths.Event, ...]:
-    """Return the events of a second take, some milliseconds earlier or later."""
-    late = draft.rng.normal(0, 0.01, len(events))
-    return tuple(
-        (max(0.0, start + float(d)), duration, key, velocity)
-        for (start, duration, key, velocity), d in zip(events, late, strict=True)
-    )
-
-
 def bass_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]) -> np.ndarray:
     """Return the bass, the first of the parts, after tone, dynamics and room: (2, samples)."""
     if not parts[0].events:
         return draft.silence()
-    audio = effects.narrow(played[0], 0.2)
+    wide = draft.between(0.2, 1.0) if parts[0].sound in BASSES else 0.2
+    audio = effects.narrow(played[0], wide)
     if draft.sources.various:
         audio = various_sounds.colour_bass(draft, audio)
     elif draft.rng.random() < 0.3:
@@ -125,7 +86,9 @@ def other_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]
     for part, audio in zip(parts, played, strict=True):
         if part.stem == "other" and part.events:
             mix += _instrument(draft, part, audio)
-    if draft.style.name in MACHINE_STYLES and draft.rng.random() < 0.25:
+    if draft.sources.various:
+        mix += various_sounds.ornaments(draft)
+    elif draft.style.by_machines and draft.rng.random() < 0.25:
         mix += synths.risers(draft.rng, [draft.form.seconds(s.start) for s in draft.form.sections[1:]], draft.seconds)
     return draft.treat(mix, wet=(0.0, 0.15), drive=0.1)
 
@@ -133,7 +96,7 @@ def other_stem(draft: Draft, parts: Sequence[Part], played: Sequence[np.ndarray]
 def _instrument(draft: Draft, part: Part, audio: np.ndarray) -> np.ndarray:
     """Treat and place one accompanying part (2, samples), at a random level."""
     rng = draft.rng
-    if part.program in _ELECTRIC_GUITARS and rng.random() < draft.style.drive:
+    if part.electric and (part.amplified or rng.random() < draft.style.drive):
         audio = _driven(draft, audio)
     if draft.sources.various:
         audio = various_sounds.colour_other(draft, audio)
@@ -145,7 +108,7 @@ def _instrument(draft: Draft, part: Part, audio: np.ndarray) -> np.ndarray:
     if rng.random() < 0.15:
         audio = effects.echo(audio, draft.form.seconds(draft.pick((0.5, 0.75, 1.0))), float(rng.uniform(0.1, 0.4)))
     audio = mixdown.reverberate(rng, audio, draft.sources.impulses, (0.0, 0.5), draft.synthetic)
-    level = {"melody": -17.0, "pad": -24.0}.get(part.role, -20.0) + float(rng.normal(0, 2.5))
+    level = _LEVELS.get(part.role, -20.0) + float(rng.normal(0, 2.5))
     return mixdown.at_level(audio, level)
 
 

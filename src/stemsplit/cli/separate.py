@@ -204,7 +204,7 @@ def to_files(
     found = find(paths, options.output)
     separator = ready(model, options, screen)
     work = Separating(separator, options)
-    talk = Talk(screen, json=json, debug=debug, figures=("gain",))
+    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
     jobs = plan(found, separator, options)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
 
@@ -252,9 +252,8 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     separator = make_separator(model, options)
     chunk = separator.chunking.chunk_samples / model.network.config.sample_rate
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}")
-    precision = str(separator.precision or "fp32").removeprefix("torch.")
     screen.detail(
-        f"on {separator.device} in {precision}, chunks of {chunk:.2f} s, "
+        f"on {separator.device} in {separator.precision_name}, chunks of {chunk:.2f} s, "
         f"overlap {separator.chunking.overlap:g}, {separator.chunking.batch_size * separator.side_by_side} at once"
     )
     return separator

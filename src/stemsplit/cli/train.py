@@ -44,7 +44,8 @@ def train(
     What is exported is the mean of the best weights by development score, or the last average if that is better.
     """
     from stemsplit.machine.device import choose_device
-    from stemsplit.training.loop import Pace, run_recipe
+    from stemsplit.training.loop import run_recipe
+    from stemsplit.training.pace import Pace
     from stemsplit.training.recipe import load_recipe
 
     screen = Screen(quiet=quiet)

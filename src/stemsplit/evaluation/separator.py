@@ -69,7 +69,7 @@ def about(separator: Separator) -> dict[str, Any]:
         "sha256": separator.model.sha256,
         "chunk_samples": chunking.chunk_samples,
         "overlap": chunking.overlap,
-        "precision": str(separator.precision or "fp32").removeprefix("torch."),
+        "precision": separator.precision_name,
     }
 
 

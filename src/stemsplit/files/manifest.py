@@ -5,7 +5,7 @@ stemsplit.json, beside the stems:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "sha256", "bytes", "sample_rate", "channels", "samples", "codec"},
-     "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu",
+     "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu", "precision": "bf16",
      "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
      "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […],
      "salvaged": [what is missing of the input]; only there if a part of it is}

@@ -91,8 +91,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype for autocast on this device; None means plain fp32.
 
-    On the CPU and on MPS, auto is fp32. On CUDA it is bf16 for Ampere (compute capability 8) and newer, fp16 for Volta
-    and Turing, and fp32 for older GPUs.
+    On the CPU and on MPS, auto is fp32; `networks.backends.choose.precision_for` knows when the CPU can do better. On
+    CUDA it is bf16 for Ampere (compute capability 8) and newer, fp16 for Volta and Turing, and fp32 for older GPUs.
 
     Raises:
         DeviceError: the name is unknown, or the device does not compute in that precision.
@@ -105,7 +105,15 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
         raise DeviceError("no fp16 on the CPU: choose --precision bf16 or fp32")
     if name == "bf16" and device.type == "cuda" and _generation(device) < 8:
         raise DeviceError(f"no bf16 on {torch.cuda.get_device_name(device)}: choose --precision fp16 or fp32")
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    return _DTYPES[name]
+
+
+_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def precision_name(dtype: torch.dtype | None) -> str:
+    """Return the name of a dtype that `choose_precision` returned."""
+    return next(name for name, known in _DTYPES.items() if known == dtype)
 
 
 def _fastest_safe(device: torch.device) -> torch.dtype | None:

@@ -23,6 +23,7 @@ from stemsplit.melody.decode import Decoding, check_decoding, decode
 from stemsplit.melody.posterior import grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
+from stemsplit.separation.placement import to_mono
 from stemsplit.separation.separator import Separator, render
 from stemsplit.separation.source import Source
 from stemsplit.weights.model import Model
@@ -134,8 +135,9 @@ def _voice(
     """Yield the voice as mono blocks (n,) at the network's sample rate."""
     rate = reader.model.network.config.sample_rate
     if reader.separator is not None:
-        for block in render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning):
-            yield block.outputs[0].mean(axis=0)
+        rendered = render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning)
+        for (samples,) in to_mono(block.outputs[0] for block in rendered):
+            yield samples
         return
     done = 0
     for samples in _at_rate(source.blocks(on_warning), source.sample_rate, rate):
@@ -147,6 +149,5 @@ def _voice(
 
 def _at_rate(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:
     """Yield blocks (channels, n) as mono blocks (n,) at `rate`."""
-    mono = (block.mean(axis=0, keepdims=True) for block in blocks)
-    for (samples,) in resample(mono, own_rate, rate, 1):
+    for (samples,) in resample(to_mono(blocks), own_rate, rate, 1):
         yield samples

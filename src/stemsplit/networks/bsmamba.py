@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.contract import Config, Pair, Supervision
-from stemsplit.networks.expander import expand
+from stemsplit.networks.expander import expand_
+from stemsplit.networks.kernels import native_compare
 from stemsplit.networks.kernels.products import fast_products, tanh_
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.bands import BandHeads, BandSplit
@@ -138,16 +139,16 @@ class BSMamba(nn.Module):
         """Return the two-stage estimate (B, S, C, samples) of a mixture (B, C, samples)."""
         spectrum, scale = self.analyse(mixture)
         with fast_products():
-            masked, mapped = self.spectra(spectrum)
-        return self.synthesise(self.finished(masked + mapped), scale, mixture.shape[-1])
+            stems = self.separated(spectrum)
+        return self.synthesise(self.finished(stems), scale, mixture.shape[-1])
 
     def finished(self, spectra: Tensor) -> Tensor:
-        """Return the spectra of the stems (B, S, C, F, T) after the expander, if the config has one."""
+        """Return spectra (B, S, C, F, T), which are overwritten, after the expander, if the config has one."""
         c = self.config
         if c.expander_db is None:
             return spectra
         stem, into = c.stems.index(VOCALS), c.stems.index(OTHER)
-        return expand(spectra, stem, into, c.expander_db, c.sample_rate / c.hop_length)
+        return expand_(spectra, stem, into, c.expander_db, c.sample_rate / c.hop_length)
 
     def estimates(self, mixture: Tensor) -> Estimates:
         """Return the estimates of both stages without the expander, for training and for comparisons."""
@@ -162,48 +163,97 @@ class BSMamba(nn.Module):
         A spectrum is compared as a row of real numbers, the real and imaginary parts of all bins. The energy of a row
         is that of the waveform, apart from a constant factor.
         """
-        if supervision.spectra:
-            estimates, reference, mixture = self._spectra_compared(stems, supervision)
-        else:
-            reference, mixture = stems, stems.sum(1)
-            estimates = self.estimates(mixture)
         share = supervision.first_stage
+        if supervision.spectra:
+            (masked, both, reference), mixture = self._spectra_compared(stems, supervision)
+            return [Pair(1 - share, both, reference, mixture), Pair(share, masked, reference, mixture)]
+        mixture = stems.sum(1)
         return [
-            Pair(1 - share, estimates.two_stage, reference, mixture),
-            Pair(share, estimates.masked, reference, mixture),
+            Pair.of(weight, supervision.folded(estimate), stems, mixture)
+            for weight, estimate in zip((1 - share, share), self.estimates(mixture), strict=True)
         ]
 
-    def _spectra_compared(self, stems: Tensor, supervision: Supervision) -> tuple[Estimates, Tensor, Tensor]:
-        """Return estimates (B, S, C, n), true stems (B, S, C, n) and mixture (B, C, n) as rows, all normalised."""
+    def _spectra_compared(self, stems: Tensor, supervision: Supervision) -> tuple[Tensor, Tensor]:
+        """Return energies (3, B, S, C), as `native_compare.energies` does, and those of the mixture (B, C)."""
         known = self.transform(stems)
         if supervision.gains is not None:
             bins = torch.arange(known.shape[-2], dtype=torch.float64)
             frequencies = bins * self.config.sample_rate / self.config.n_fft
-            known = known * supervision.gains(frequencies)[:, :, None, :, None]
+            # as real numbers, because torch is slow at products of complex with real numbers
+            gains = supervision.gains(frequencies).repeat_interleave(2, dim=-1)[:, :, None, None]
+            parts = torch.view_as_real(known.transpose(-1, -2))
+            parts.view(*parts.shape[:-2], -1).mul_(gains)
         spectrum, scale = self.scaled(known.sum(1))
+        factor = spectrum.real.new_ones(len(spectrum)) if scale is None else 1 / scale.clamp_min(QUIETEST).view(-1)
+        whole = torch.view_as_real(spectrum).square().sum((-1, -2, -3))
+        if native_compare.usable(spectrum.real):
+            return self._energies(spectrum, known, factor, supervision), whole
+        return self.estimates_compared(spectrum, known, factor, supervision), whole
+
+    def estimates_compared(self, spectrum: Tensor, known: Tensor, factor: Tensor, supervision: Supervision) -> Tensor:
+        """Return energies (3, B, S, C) of what both stages' estimates lack from the truth, and of the truth.
+
+        Tests compare `native_compare.energies` with this.
+        """
+        known = known * factor.view(-1, 1, 1, 1, 1)
         masked, mapped = self.spectra(spectrum)
-        known = known if scale is None else known / scale.clamp_min(QUIETEST).unsqueeze(1)
-        return Estimates(_as_rows(masked + mapped), _as_rows(masked)), _as_rows(known), _as_rows(spectrum)
+        away = [supervision.folded(_as_rows(stems)) - _as_rows(known) for stems in (masked, masked + mapped)]
+        return torch.stack([rows.square().sum(-1) for rows in (*away, _as_rows(known))])
+
+    def _energies(self, spectrum: Tensor, known: Tensor, factor: Tensor, supervision: Supervision) -> Tensor:
+        """Compute the same as `estimates_compared` by the native library."""
+        wide = self._wide(spectrum)
+        first = self._first_tokens(wide)
+        second = self._second_tokens(wide, first)
+        masks, added = (
+            native_compare.LastMap(heads.hidden(tokens), heads.weight3, heads.bias3)
+            for heads, tokens in ((self.heads_mask, first), (self.heads_map, second))
+        )
+        fold = supervision.fold
+        if fold is None:
+            fold = torch.eye(known.shape[1]).expand(len(known), -1, -1)
+        truth = native_compare.Truth(wide, known, factor, fold)
+        return native_compare.energies(masks, added, truth, self.config.bands)
+
+    def separated(self, spectrum: Tensor) -> Tensor:
+        """Return the stems (B, S, C, F, T) of a mixture (B, C, F, T): those of stage 1 with what stage 2 adds."""
+        wide = self._wide(spectrum)
+        tokens = self._first_tokens(wide)
+        masked = self.heads_mask.masked(tokens, wide)
+        return _narrow(self.heads_map.added(self._second_tokens(wide, tokens), masked), spectrum)
 
     def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masked stems of a mixture (B, C, F, T), and what stage 2 adds: complex (B, S, C, F, T) each."""
-        if not self.config.joint:
-            return self._spectra(spectrum)
-        channels, wide = spectrum.shape[1], self.config.channels
-        if channels not in (1, wide):
-            raise ValueError(f"a mixture of {channels} channels; the network takes {wide}, or one")
-        masked, mapped = self._spectra(spectrum.expand(-1, wide, -1, -1))
-        return (masked, mapped) if channels == wide else (masked.mean(2, keepdim=True), mapped.mean(2, keepdim=True))
+        wide = self._wide(spectrum)
+        tokens = self._first_tokens(wide)
+        masked = self.heads_mask.masked(tokens, wide)
+        return _narrow(masked, spectrum), _narrow(self.heads_map.decode(self._second_tokens(wide, tokens)), spectrum)
 
-    def _spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.split_mask.encode(spectrum)
+    def _first_tokens(self, spectrum: Tensor) -> Tensor:
+        """Return the tokens (B, G, K, T, D) of stage 1."""
+        # Blocks add to the tokens. In half precision, where autocast is on, each sum would be rounded.
+        tokens = self.split_mask.encode(spectrum).to(self.fusion.weight.dtype)
         for block in self.blocks_mask:
             tokens = block(tokens)
-        masks = sum_to_one(self.heads_mask.decode(tokens))
-        tokens = tanh_(self.fusion(torch.cat([self.split_map.encode(spectrum), tokens], dim=-1)))
+        return tokens
+
+    def _second_tokens(self, spectrum: Tensor, tokens: Tensor) -> Tensor:
+        """Return the tokens (B, G, K, T, D) of stage 2, which sees the mixture again and the tokens of stage 1."""
+        both = torch.cat([self.split_map.encode(spectrum).to(tokens.dtype), tokens], dim=-1)
+        with torch.autocast(tokens.device.type, enabled=False):
+            tokens = tanh_(self.fusion(both))
         for block in self.blocks_map:
             tokens = block(tokens)
-        return masks * spectrum.unsqueeze(1), self.heads_map.decode(tokens)
+        return tokens
+
+    def _wide(self, spectrum: Tensor) -> Tensor:
+        """Return a mixture (B, C, F, T) with as many channels as the network takes: one may be repeated."""
+        channels, wide = spectrum.shape[1], self.config.channels
+        if not self.config.joint or channels == wide:
+            return spectrum
+        if channels != 1:
+            raise ValueError(f"a mixture of {channels} channels; the network takes {wide}, or one")
+        return spectrum.expand(-1, wide, -1, -1)
 
     def analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the normalised STFT (B, C, F, T) of a mixture (B, C, samples), and its scale; see `scaled`."""
@@ -236,14 +286,13 @@ class BSMamba(nn.Module):
         return waves if scale is None else waves * scale
 
 
+def _narrow(stems: Tensor, mixture: Tensor) -> Tensor:
+    """Return the stems (B, S, C, F, T) with as many channels as the mixture, if its channel was repeated."""
+    return stems if stems.shape[2] == mixture.shape[1] else stems.mean(2, keepdim=True)
+
+
 def _as_rows(spectra: Tensor) -> Tensor:
     return torch.view_as_real(spectra).flatten(-3)
-
-
-def sum_to_one(masks: Tensor) -> Tensor:
-    """Shift complex masks (B, S, …) so that they add up to 1 in every bin, and the masked stems to the mixture."""
-    excess = masks.sum(1, keepdim=True) - 1
-    return masks - excess / masks.shape[1]
 
 
 class Block(nn.Module):

@@ -91,15 +91,27 @@ class Supervision(NamedTuple):
     """Weight of the first stage's estimate in the loss, for networks with two stages."""
     gains: Callable[[Tensor], Tensor] | None = None
     """Frequencies (F,) in Hz → factors (B, K, F) that the spectra of the true stems are multiplied by first."""
+    fold: Tensor | None = None
+    """Matrices (B, K, K) that the estimated stems are multiplied by before they are compared."""
+
+    def folded(self, estimate: Tensor) -> Tensor:
+        """Return estimated stems (B, K, …) multiplied by `fold`, if there is one."""
+        return estimate if self.fold is None else torch.einsum("bij,bj...->bi...", self.fold, estimate)
 
 
 class Pair(NamedTuple):
-    """An estimate, and what the loss compares it with."""
+    """How far an estimate is from what it is compared with: sums of squares over all that is compared."""
 
     weight: float  # in the loss
-    estimate: Tensor  # (B, K, …, n)
-    reference: Tensor  # (B, K, …, n)
-    mixture: Tensor  # (B, …, n)
+    error: Tensor  # (B, K, …), of the estimate less the reference
+    reference: Tensor  # (B, K, …)
+    mixture: Tensor  # (B, …)
+
+    @classmethod
+    def of(cls, weight: float, estimate: Tensor, reference: Tensor, mixture: Tensor) -> Pair:
+        """Compare an estimate and a reference (B, K, …, n) of a mixture (B, …, n) along the last axis."""
+        energies = (values.square().sum(-1) for values in (estimate - reference, reference, mixture))
+        return cls(weight, *energies)
 
 
 class TrainableSeparator(Protocol):

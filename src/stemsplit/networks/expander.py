@@ -18,26 +18,28 @@ FLOOR_DB = -60.0
 """The strongest reduction."""
 
 
-def expand(stems: Tensor, stem: int, into: int, threshold_db: float, frames_per_second: float) -> Tensor:
-    """Return spectra in which one stem is softer where it is faint. What it loses is added to another stem.
+def expand_(stems: Tensor, stem: int, into: int, threshold_db: float, frames_per_second: float) -> Tensor:
+    """Make one stem softer where it is faint, and add what it loses to another stem. Return the same tensor.
 
     A stem is faint where its level relative to the sum of all stems is below the threshold. Both levels are means over
     `WINDOW_SECONDS`.
 
     Args:
-        stems: spectra (B, S, C, F, T).
+        stems: spectra (B, S, C, F, T), which are overwritten.
         stem: index of the stem that becomes softer.
         into: index of the stem that gets what the other loses.
         threshold_db: a negative number.
         frames_per_second: of the spectra.
     """
+    # As real numbers, because torch is slow at products of complex with real numbers: (B, S, C, T, F, re | im).
+    parts = torch.view_as_real(stems.transpose(-1, -2))
     gain = expander_gain(
-        _levels(stems[:, stem], frames_per_second), _levels(stems.sum(1), frames_per_second), threshold_db
+        _levels(parts[:, stem], frames_per_second), _levels(parts.sum(1), frames_per_second), threshold_db
     )
-    lost = stems[:, stem] * (1 - gain[:, None, None])
-    rows = list(stems.unbind(1))
-    rows[stem], rows[into] = rows[stem] - lost, rows[into] + lost
-    return torch.stack(rows, dim=1)
+    lost = parts[:, stem] * (1 - gain)[:, None, :, None, None]
+    parts[:, stem].sub_(lost)
+    parts[:, into].add_(lost)
+    return stems
 
 
 def expander_gain(level_db: Tensor, whole_db: Tensor, threshold_db: float) -> Tensor:
@@ -46,12 +48,12 @@ def expander_gain(level_db: Tensor, whole_db: Tensor, threshold_db: float) -> Te
     return 10 ** (beyond.clamp(FLOOR_DB, 0) / 20)
 
 
-def _levels(spectrum: Tensor, frames_per_second: float) -> Tensor:
-    """Return the level in dB of each frame together with its neighbours: (B, C, F, T) → (B, T).
+def _levels(parts: Tensor, frames_per_second: float) -> Tensor:
+    """Return the level in dB of each frame together with its neighbours: (B, C, T, F, re | im) → (B, T).
 
     At the ends there are fewer neighbours.
     """
-    energy = torch.view_as_real(spectrum).square().sum(dim=(1, 2, 4))
+    energy = torch.linalg.vector_norm(parts.flatten(-2), dim=-1).square().sum(1)
     frames = 2 * round(WINDOW_SECONDS * frames_per_second / 2) + 1
     mean = F.avg_pool1d(energy.unsqueeze(1), frames, 1, frames // 2, count_include_pad=False).squeeze(1)
     return 10 * torch.log10(mean + torch.finfo(mean.dtype).tiny)

@@ -160,6 +160,7 @@ def _about(job: Job, separator: Separator, options: SeparateOptions, form: Form,
         "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
         "settings": track_settings(separator, options),
         "device": str(separator.device),
+        "precision": separator.precision_name,
         "outputs": {
             stem: output_record(job.manifest, target, peak=levels.peaks[stem]) for stem, target in job.targets.items()
         },

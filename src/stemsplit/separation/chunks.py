@@ -2,20 +2,25 @@
 
     source                0                                         length
                           |--------------------------------------------|
-    chunks      [ border  |         )                                         each exactly `chunk_samples`
+    chunks      [ border  |         )                                         each `chunk_samples`
                           [         |         )                               one every `step_samples`
                                                      ...     [         |  border )
 
 Every chunk *finishes* at most `step_samples`: those that no later chunk covers. They are Σ w·y / Σ w over
 the chunks that do. `border_samples` are mirrored before the first sample and after the last one, as context
 that is computed and thrown away; a source of no more than twice the border gets none. What the last chunks
-still lack is filled, so that a network that normalises over its input (GroupNorm) always sees the length it
-was trained with.
+still lack is mirrored, too: silence would be heard by a network that normalises over its input (GroupNorm).
 
-This is the chunking of ZFTurbo/Music-Source-Separation-Training, with which the public TS-BSMamba2 weights
-were measured (overlap 0.5), except that the batch size has no effect. Its rule "no fade-in on the first
-chunk, no fade-out on the last" needs no code: a ramp is never longer than a step, so no other chunk covers
-those samples, and the division undoes the ramp.
+A source that fits into one chunk is one chunk, as long as the source is: a short file costs one call of the
+network, and no more than its length. Only what is shorter than `shortest_samples` is filled up to that.
+Networks that normalise over their input like that better than a whole chunk filled with silence (for the
+figures, see benchmarks/LOG.md).
+
+Of longer sources this is the chunking of ZFTurbo/Music-Source-Separation-Training, with which the public
+TS-BSMamba2 weights were measured (overlap 0.5), except that the batch size has no effect, and that it fills
+a last chunk of which less than half is left with silence, which at that overlap never happens. Its rule "no
+fade-in on the first chunk, no fade-out on the last" needs no code: a ramp is never longer than a step, so no
+other chunk covers those samples, and the division undoes the ramp.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ class Chunking:
         chunk_samples: samples that the network sees at once, at least 1.
         overlap: fraction of a chunk that the next one covers again, in [0, 1).
         batch_size: chunks per call of the network; speed and memory only, never the result.
+        shortest_samples: what the network needs at least; at most `chunk_samples`.
 
     Raises:
         UsageError: a number outside its range.
@@ -48,6 +54,7 @@ class Chunking:
     chunk_samples: int
     overlap: float = 0.5
     batch_size: int = 1
+    shortest_samples: int = 1
 
     def __post_init__(self) -> None:
         if self.chunk_samples < 1:
@@ -77,24 +84,29 @@ class Chunking:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the source: samples (channels, chunk_samples), the first of which is source sample `begin`.
+    """A piece of the source: samples (channels, n), the first of which is source sample `begin`.
 
     `begin` is negative in the mirrored border. Once this chunk is added, its samples from `first` up to
-    `last` (exclusive) are finished.
+    `last` (exclusive) are finished. n is `chunk_samples`, except where the chunk is `alone`: the whole source.
     """
 
     samples: np.ndarray
     begin: int
     first: int
     last: int
+    alone: bool = False
 
 
 def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
     """Cut blocks (channels, n) of any sizes into chunks; holds about two chunks and one block at a time."""
     chunk, step, border = chunking.chunk_samples, chunking.step_samples, chunking.border_samples
     source, begin = Rechunker(blocks), 0
-    head = source.peek(2 * border + 1)
+    head = source.peek(max(chunk, 2 * border) + 1)
     if head is None:
+        return
+    if (length := head.shape[-1]) <= chunk:
+        if length:
+            yield Chunk(_pad(head, max(length, chunking.shortest_samples)), 0, 0, length, alone=True)
         return
     mirrored = head.shape[-1] > 2 * border
     if mirrored:
@@ -129,23 +141,34 @@ class OverlapAdd:
         self._tail = self._tail_weight = np.zeros(self._border, np.float32)
 
     def add(self, chunk: Chunk, estimate: np.ndarray) -> np.ndarray | None:
-        """Add an estimate (..., chunk_samples) and return the samples (..., n) that are finished by it, or None.
+        """Add the estimate (..., n) of a chunk, and return the samples (..., m) that are finished by it, or None.
 
         All that it returns is together exactly as long as what went into `chunks`.
         """
-        total, weight = estimate * self._window, self._window.copy()
-        total[..., : self._border] += self._tail
-        weight[: self._border] += self._tail_weight
-        self._tail, self._tail_weight = total[..., self._step :], weight[self._step :]
+        if chunk.alone:
+            return np.asarray(estimate[..., chunk.first : chunk.last])
+        step, carried = self._step, min(self._step, self._border)
+        total, weight = estimate[..., :step] * self._window[:step], self._window[:step].copy()
+        total[..., :carried] += self._tail[..., :carried]
+        weight[:carried] += self._tail_weight[:carried]
+        self._carry(estimate[..., step:])
         if chunk.first >= chunk.last:
             return None
         finished = slice(chunk.first, chunk.last)
-        return np.asarray(total[..., finished] / weight[finished])
+        total, weight = total[..., finished], weight[finished]
+        total /= weight
+        return np.asarray(total)
+
+    def _carry(self, end: np.ndarray) -> None:
+        """Keep what later chunks will be added to: the end of an estimate, and what is left of the ends before."""
+        tail, weight = end * self._window[self._step :], self._window[self._step :].copy()
+        left = max(0, self._border - self._step)
+        tail[..., :left] += self._tail[..., self._border - left :]
+        weight[:left] += self._tail_weight[self._border - left :]
+        self._tail, self._tail_weight = tail, weight
 
 
-def _pad(samples: np.ndarray, chunk_samples: int) -> np.ndarray:
-    """Fill the end to a whole chunk: mirrored where there is enough to mirror, else with silence."""
-    missing = chunk_samples - samples.shape[-1]
-    if samples.shape[-1] > chunk_samples // 2:
-        return np.pad(samples, ((0, 0), (0, missing)), mode="reflect")
-    return np.pad(samples, ((0, 0), (0, missing)))
+def _pad(samples: np.ndarray, wanted_samples: int) -> np.ndarray:
+    """Fill the end to what is wanted: mirrored, as often as it takes; one sample alone is followed by silence."""
+    missing = wanted_samples - samples.shape[-1]
+    return np.pad(samples, ((0, 0), (0, missing)), mode="reflect" if samples.shape[-1] > 1 else "constant")

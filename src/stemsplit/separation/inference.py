@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import chain
 
 import numpy as np
 import torch
@@ -83,10 +84,13 @@ class Inference:
         One call for what is not silent: the stems of silence are silence, whatever the network says.
         """
         batch, channels, samples = mixture.shape
-        stems = np.zeros((batch, len(self.network.config.stems), channels, samples), np.float32)
         audible = mixture.any(axis=(1, 2))
-        if audible.any():
-            stems[audible] = self._run(mixture[audible], self.precision)
+        if audible.all():
+            stems = self._run(mixture, self.precision)  # not copied: a chunk's stems are large
+        else:
+            stems = np.zeros((batch, len(self.network.config.stems), channels, samples), np.float32)
+            if audible.any():
+                stems[audible] = self._run(mixture[audible], self.precision)
         overflowed = ~np.isfinite(stems).all(axis=(1, 2, 3))
         if self.precision is not None and overflowed.any():
             self._warn_of_overflow()
@@ -137,7 +141,9 @@ class Inference:
 
     def _place(self, device: torch.device, backend: str | None = None) -> None:
         if isinstance(self.network, nn.Module):
-            self.network.to(device).eval()
+            if any(value.device != device for value in chain(self.network.parameters(), self.network.buffers())):
+                self.network.to(device)  # even if nothing moves, this would drop what is bound
+            self.network.eval()
             bind(self.network, choose(device, backend))
 
     def _warn_of_overflow(self) -> None:

@@ -15,8 +15,9 @@ import torch
 
 from stemsplit.audio import Rechunker, Resampler, resample, resampled_length
 from stemsplit.audio.info import Warn
-from stemsplit.machine.device import choose_device, choose_precision, chunks_side_by_side
+from stemsplit.machine.device import choose_device, chunks_side_by_side, precision_name
 from stemsplit.machine.pipeline import ahead
+from stemsplit.networks.backends.choose import precision_for
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
@@ -39,6 +40,11 @@ class Separator:
     precision: torch.dtype | None
     side_by_side: int = 1
     """Chunks computed at once, see `device.chunks_side_by_side`."""
+
+    @property
+    def precision_name(self) -> str:
+        """The precision of the products: fp32, bf16 or fp16."""
+        return precision_name(self.precision)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
             batch_size=options.batch_size,
         ),
         device,
-        choose_precision(options.precision, device),
+        precision_for(model.network, options.precision, device),
         chunks_side_by_side(device, shareable_parameters(model.network)),
     )
 

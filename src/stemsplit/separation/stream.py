@@ -21,6 +21,7 @@ from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.separation.chunks import Chunk, Chunking, OverlapAdd, chunks
 from stemsplit.separation.inference import Inference, is_out_of_memory
+from stemsplit.separation.placement import infer_placed
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ def chunking_for(
     if samples < config.shortest_samples:
         seconds = config.shortest_samples / config.sample_rate
         raise UsageError(f"chunks of {chunk_seconds} s are too short for this model: {seconds:.3f} s or more")
-    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size)
+    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size, config.shortest_samples)
 
 
 def separate_blocks(
@@ -117,6 +118,8 @@ def separate_blocks(
             if on_progress is not None:
                 on_progress(done)
             yield block
+            del block
+        del batch, stems, chunk, estimate  # before the network needs the memory
 
 
 def separate_array(
@@ -163,8 +166,8 @@ def _estimate(infer: Callable[[np.ndarray], np.ndarray], groups: list[list[int]]
     mixture = np.stack([chunk.samples for chunk in batch])
     stems = []
     for group in groups:
-        stems.append(infer(mixture[:, group]))
-    return np.concatenate(stems, axis=2)
+        stems.append(infer_placed(infer, mixture[:, group]))
+    return stems[0] if len(stems) == 1 else np.concatenate(stems, axis=2)
 
 
 def _require_finite(chunk: Chunk, estimate: np.ndarray, sample_rate: int) -> None:

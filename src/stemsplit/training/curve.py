@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LOG_NAME, CURVE_NAME = "log.jsonl", "curve.png"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, for any colour vision
-INCHES, DPI = (9.0, 7.5), 100
+INCHES, DPI = (9.0, 10.0), 100
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -46,10 +46,12 @@ def draw_curve(folder: Path) -> Path | None:
     if not any("loss" in event or "dev" in event for event in events):
         return None
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
-    loss, dev, speed = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
-    _lines(loss, {"training": _points(events, "loss"), "development": _points(_devs(events), "loss")}, "loss")
-    names = dict.fromkeys(name for event in _devs(events) for name in event if name not in ("step", "loss"))
-    _lines(dev, {name: _points(_devs(events), name) for name in names}, "development")
+    loss, dev, styles, speed = figure.subplots(4, 1, sharex=True, height_ratios=(3, 3, 3, 1))
+    devs = _devs(events)
+    _lines(loss, {"training": _points(events, "loss"), "development": _points(devs, "loss")}, "loss")
+    names = dict.fromkeys(name for event in devs for name in event if name not in ("step", "loss") and "/" not in name)
+    _lines(dev, {name: _points(devs, name) for name in names}, "development")
+    _lines(styles, _of_styles(devs), "by style")
     _lines(speed, {"": _points(events, "audio_per_second")}, "audio s/s")
     speed.set_xlabel("step")
     path = folder / CURVE_NAME
@@ -63,11 +65,24 @@ def _devs(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"step": event["step"], **event["dev"]} for event in events if "dev" in event and "export" not in event]
 
 
+def _of_styles(devs: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Return for each style the mean of its figures, called STYLE/STEM, at every step."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for event in devs:
+        of_style: dict[str, list[float]] = {}
+        for name, value in event.items():
+            if "/" in name:
+                of_style.setdefault(name.split("/")[0], []).append(value)
+        for style, values in sorted(of_style.items()):
+            found.setdefault(style, []).append((event["step"], sum(values) / len(values)))
+    return found
+
+
 def _points(events: Iterable[dict[str, Any]], name: str) -> list[tuple[int, float]]:
     return [(event["step"], event[name]) for event in events if name in event]
 
 
-def _lines(axes: Axes, series: dict[str, Sequence[tuple[int, float]]], label: str) -> None:
+def _lines(axes: Axes, series: Mapping[str, Sequence[tuple[int, float]]], label: str) -> None:
     """Draw each series that has points, with dots where there are few."""
     drawn = {name: points for name, points in series.items() if points}
     for (name, points), colour in zip(drawn.items(), COLOURS * len(drawn), strict=False):
@@ -76,4 +91,4 @@ def _lines(axes: Axes, series: dict[str, Sequence[tuple[int, float]]], label: st
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     if any(drawn):
-        axes.legend(fontsize="small", ncols=3)
+        axes.legend(fontsize="small", ncols=3 if len(drawn) <= 6 else 6)

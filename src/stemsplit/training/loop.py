@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +24,10 @@ from stemsplit.machine.disk import write_whole, written_aside
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
+from stemsplit.training.examples.prefetch import drawn_ahead, threads_for
 from stemsplit.training.muon import Muon, Together
+from stemsplit.training.pace import Clock, Meter, Pace
 from stemsplit.training.parallel import average_gradients, followers, rank
-from stemsplit.training.prefetch import drawn_ahead, threads_for
 from stemsplit.training.schedule import Schedule
 from stemsplit.training.task import Event, Recipe, Task
 
@@ -38,19 +39,6 @@ class State(NamedTuple):
     average: nn.Module
     optimizer: Together
     step: int
-
-
-class Pace(NamedTuple):
-    """How a run goes on one machine. None of it belongs in a recipe."""
-
-    minutes: float | None = None
-    """Stop after this many; None: run to the last step."""
-    decay_minutes: float = 0.0
-    """Let the learning rate fall to zero over the last of the minutes, wherever the schedule is by then."""
-    loaders: int | None = None
-    """Threads that draw examples ahead; None: as many as `prefetch.threads_for` says."""
-    compile: bool = False
-    """Compile the network with torch.compile, which takes minutes at first and is faster then on a GPU."""
 
 
 def run_recipe(
@@ -110,12 +98,14 @@ def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Even
     last = task.output / "last.pt"
     state = resume(task, last, device)
     best = Best(task.output / "best", task.schedule.best)
+    tell = _open_log(task.output / LOG_NAME, state.step, on_event)
     if state.step == 0:
         best.clear()
-    tell = _open_log(task.output / LOG_NAME, state.step, on_event)
-    clock, saved = _Clock(pace), time.monotonic()
+        if task.warm and (figures := task.dev(state.average, device)):
+            _keep({"step": 0, "dev": figures}, state, best, tell)
+    clock, saved = Clock(pace), time.monotonic()
     try:
-        with closing(_steps(task, state, device, pace, clock)) as steps:
+        with clock.minding_stops(), closing(_steps(task, state, device, pace, clock)) as steps:
             for event, state in steps:
                 _keep(event, state, best, tell)
                 if clock.is_over():
@@ -138,24 +128,6 @@ def _keep(event: Event | None, state: State, best: Best, tell: Callable[[Event],
     tell(event)
     if "dev" in event:
         best.offer(state.step, event["dev"], state.average)
-
-
-class _Clock:
-    """When a run has to stop, and how far its learning rate has fallen by then."""
-
-    def __init__(self, pace: Pace) -> None:
-        self.decay_minutes = pace.decay_minutes
-        self.deadline = time.monotonic() + 60 * pace.minutes if pace.minutes else float("inf")
-
-    def is_over(self) -> bool:
-        """Return whether the run's minutes have passed."""
-        return time.monotonic() > self.deadline
-
-    def fade(self) -> float:
-        """Return the factor of the schedule's learning rate: 1, then down to 0 over the last `decay_minutes`."""
-        if not self.decay_minutes:
-            return 1.0
-        return min(1.0, max((self.deadline - time.monotonic()) / 60, 0.0) / self.decay_minutes)
 
 
 def _open_log(path: Path, step: int, on_event: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -192,19 +164,20 @@ def _follow(task: Task, device: torch.device) -> None:
     """Make every step that the leader makes, on other examples, and keep nothing."""
     keep_freed_memory()
     state = resume(task, task.output / "last.pt", device)
-    for _ in _steps(task, state, device, Pace(), _Clock(Pace())):
+    for _ in _steps(task, state, device, Pace(), Clock()):
         pass
 
 
 def _steps(
-    task: Task, state: State, device: torch.device, pace: Pace, clock: _Clock
+    task: Task, state: State, device: torch.device, pace: Pace, clock: Clock
 ) -> Generator[tuple[Event | None, State]]:
     """Yield after each step the event to log, if one is due, and the state."""
     if pace.compile:
         _compile(state.network)
-    meter = _Meter(task.schedule.batch_size * task.crop_seconds)
+    meter = Meter(task.schedule.batch_size * task.crop_seconds, clock)
     with closing(_batches(task, state.step, device, pace.loaders)) as batches:
         for step, batch in enumerate(batches, state.step):
+            clock.tick()
             torch.manual_seed(hash((task.schedule.seed, step, rank())) % 2**63)  # dropout
             loss = task.loss_of(state.network, *(part.to(device, non_blocking=True) for part in batch))
             meter.add(take_step(state, task.schedule, loss, step, clock.fade()))
@@ -229,33 +202,6 @@ def _batches(task: Task, first: int, device: torch.device, loaders: int | None) 
 
     threads = threads_for(device) if loaders is None else loaders
     return drawn_ahead(draw, range(first, schedule.steps), threads)
-
-
-class _Meter:
-    """The mean loss since the last reading, and the seconds of audio trained on per second."""
-
-    def __init__(self, audio_per_step: float) -> None:
-        self.audio_per_step = audio_per_step
-        self.losses: list[float] = []
-        self.since = time.monotonic()
-
-    def add(self, loss: float) -> None:
-        """Count one step."""
-        self.losses.append(loss)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out the time that the block takes."""
-        began = time.monotonic()
-        yield
-        self.since += time.monotonic() - began
-
-    def read(self, step: int) -> Event:
-        """Return the event of `step`, and begin anew."""
-        rate = len(self.losses) * self.audio_per_step / (time.monotonic() - self.since)
-        event = {"step": step, "loss": round(float(np.mean(self.losses)), 4), "audio_per_second": round(rate, 2)}
-        self.losses, self.since = [], time.monotonic()
-        return event
 
 
 def _compile(network: nn.Module) -> None:
@@ -318,7 +264,10 @@ def optimizer_of(network: nn.Module, schedule: Schedule) -> Together:
     known = {id(value) for value in chosen}
     rest = [value for value in network.parameters() if id(value) not in known]
     adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)
-    return Together(adamw, Muon(chosen, lr=lr, weight_decay=weight_decay)) if chosen else Together(adamw)
+    if not chosen:
+        return Together(adamw)
+    products = torch.bfloat16 if schedule.precision == "bf16" else None
+    return Together(adamw, Muon(chosen, lr=lr, weight_decay=weight_decay, products=products))
 
 
 def resume(task: Task, path: Path, device: torch.device) -> State:

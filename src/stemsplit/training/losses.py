@@ -26,10 +26,21 @@ def snr_loss(estimate: Tensor, reference: Tensor, mixture: Tensor, silent_weight
         mixture: (B, C, samples).
         silent_weight: Weight of a silent reference beside a sounding one's 1.
     """
-    tiny = torch.finfo(estimate.dtype).tiny
     error = (estimate - reference).square().sum(-1)
-    power = reference.square().sum(-1)
-    whole = mixture.square().sum(-1).unsqueeze(1).expand_as(power).clamp_min(1e-8)
+    return snr_loss_of(error, reference.square().sum(-1), mixture.square().sum(-1), silent_weight)
+
+
+def snr_loss_of(error: Tensor, power: Tensor, whole: Tensor, silent_weight: float = SILENT_WEIGHT) -> Tensor:
+    """Return `snr_loss` of energies.
+
+    Args:
+        error: ‖ŝ−s‖², (B, S, C).
+        power: ‖s‖², (B, S, C).
+        whole: the mixture's energy, (B, C).
+        silent_weight: as in `snr_loss`.
+    """
+    tiny = torch.finfo(error.dtype).tiny
+    whole = whole.unsqueeze(1).expand_as(power).clamp_min(1e-8)
     active = 10 * torch.log10(power / whole + tiny) >= ACTIVE_DB
     sounding = _decibel(error + FLOOR * power.clamp_min(tiny)) - _decibel(power.clamp_min(tiny))
     # relative to the mixture, so that a song's level does not change its loss

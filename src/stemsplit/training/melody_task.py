@@ -74,6 +74,11 @@ class MelodyRecipe:
             yield replace(self, probe=True, output=self.output / "pretraining", schedule=schedule)
         yield self
 
+    @property
+    def warm(self) -> bool:
+        """Whether a fresh network is a trained one: no."""
+        return False
+
     def build(self) -> nn.Module:
         """Return a fresh network, or the small one that trains the 1-D CNN alone."""
         if self.probe:

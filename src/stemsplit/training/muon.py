@@ -34,10 +34,16 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         iterations: int = 5,
+        products: torch.dtype | None = None,
     ) -> None:
-        """Optimise `parameters`, with `iterations` of the polynomial to make a step orthogonal."""
+        """Optimise `parameters`, with `iterations` of the polynomial to make a step orthogonal.
+
+        The polynomial is computed in the type `products`, or in that of the gradients. bfloat16 is enough: it moves the
+        singular values by less than the polynomial itself leaves them apart.
+        """
         settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "iterations": iterations}
         super().__init__(parameters, settings)
+        self.products = products  # none of the settings, which a save holds and a resumed run takes from it
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -58,7 +64,7 @@ class Muon(torch.optim.Optimizer):
         rows, columns = values[0].shape[-2:]
         ahead = torch.cat([self._ahead(value, group["momentum"]).reshape(-1, rows, columns) for value in values])
         size = group["lr"] * STEP_RMS * max(rows, columns) ** 0.5
-        steps = orthogonal(ahead, group["iterations"]) * size
+        steps = orthogonal(ahead, group["iterations"], self.products) * size
         counts = [value.numel() // (rows * columns) for value in values]
         for value, step in zip(values, steps.split(counts), strict=True):
             value.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step.view_as(value))
@@ -74,19 +80,19 @@ class Muon(torch.optim.Optimizer):
         return value.grad.lerp(kept, momentum)
 
 
-def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
+def orthogonal(matrices: Tensor, iterations: int = 5, products: torch.dtype | None = None) -> Tensor:
     """Return matrices (N, rows, columns) with the same singular vectors and with singular values near 1.
 
-    Zeros stay zeros.
+    Zeros stay zeros. The iterations are computed in the type `products`; the result has the type of `matrices`.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-20)
+    x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-20)).to(products or matrices.dtype)
     a, b, c = NEWTON_SCHULZ
     for _ in range(iterations):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Together:

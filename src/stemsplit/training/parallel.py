@@ -11,12 +11,16 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
 from torch.nn import Parameter
+
+PATIENCE = timedelta(days=30)
+"""How long processes wait for each other: a run may be stopped for hours. One that dies is noticed at once."""
 
 
 @contextmanager
@@ -75,4 +79,6 @@ def _join(meeting: Path, number: int, workers: int) -> None:
     """Take this process's share of the cores, and wait for the others at the file `meeting`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(max(1, cores // workers))
-    torch.distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=number, world_size=workers)
+    torch.distributed.init_process_group(
+        "gloo", init_method=meeting.as_uri(), rank=number, world_size=workers, timeout=PATIENCE
+    )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import statistics
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from stemsplit.errors import UsageError
+from stemsplit.machine.disk import write_whole, written_aside
 from stemsplit.networks.registry import ARCHITECTURES, Task
+from stemsplit.training.curve import LOG_NAME, read_log
 from stemsplit.training.examples.clips import MelodyMixing
 from stemsplit.training.examples.mixes import Mixing
 from stemsplit.training.melody_task import MelodyRecipe
@@ -35,9 +42,10 @@ KINDS = {
     "melody": Kind(MelodyRecipe, MelodyMixing, "melody", "melody-cnn"),
 }
 
-SEVERAL = ("songs", "backing", "solo")
+SEVERAL = ("songs", "backing", "solo", "loose", "dev_folder")
 """Keys that name a folder or a list of folders."""
-PATHS = (*SEVERAL, "clips", "dev_folder", "output")
+PLAN_NAME = "decay.json"
+PATHS = (*SEVERAL, "clips", "output")
 
 
 def load_recipe(path: Path) -> Recipe | MelodyRecipe:
@@ -52,6 +60,44 @@ def load_recipe(path: Path) -> Recipe | MelodyRecipe:
         return _recipe(values)
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"{path}: {error.args[0] if error.args else error}") from error
+
+
+def decay_of(recipe: Recipe | MelodyRecipe, run: Path, minutes: float) -> Recipe | MelodyRecipe:
+    """Return a recipe whose run goes on from another run's last save while the learning rate falls to zero.
+
+    The first call copies the save into the new run's folder, and leaves the other run as it is. How many steps the
+    minutes are it learns from that run's log, and writes it down: what is counted in steps can be stopped and resumed.
+
+    Args:
+        recipe: the other run's, with the new run's folder as its `output`.
+        run: the other run's folder.
+        minutes: of training at the speed that the other run logged last.
+
+    Raises:
+        UsageError: The other run has saved or logged nothing, or is the new one.
+        OutputError: The disk refuses a file.
+    """
+    plan = recipe.output / PLAN_NAME
+    if not plan.is_file():
+        write_whole(plan, json.dumps(_branch(recipe, run, minutes)) + "\n")
+    first, steps = (json.loads(plan.read_text(encoding="utf-8"))[key] for key in ("from_step", "steps"))
+    return replace(recipe, schedule=replace(recipe.schedule, steps=first + steps, decay_steps=steps))
+
+
+def _branch(recipe: Recipe | MelodyRecipe, run: Path, minutes: float) -> dict[str, Any]:
+    """Copy a run's last save, and return where the decay begins and how many steps it takes."""
+    saved = run / "last.pt"
+    rates = [event["audio_per_second"] for event in read_log(run / LOG_NAME) if "audio_per_second" in event]
+    if not saved.is_file() or not rates:
+        raise UsageError(f"{run} holds no run to decay: it has saved or logged nothing yet")
+    if run.resolve() == recipe.output.resolve():
+        raise UsageError(f"a decay needs a folder of its own: choose another than {run}")
+    with written_aside(recipe.output / saved.name) as partial:
+        shutil.copyfile(saved, partial)
+    step = torch.load(recipe.output / saved.name, map_location="cpu", weights_only=True, mmap=True)["step"]
+    audio = recipe.schedule.batch_size * recipe.crop_seconds
+    steps = max(1, round(60 * minutes * statistics.median(rates[-20:]) / audio))
+    return {"from": str(run), "from_step": step, "steps": steps}
 
 
 def _recipe(values: dict[str, Any]) -> Recipe | MelodyRecipe:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stemsplit.training.schedule import Schedule
 
 Event = dict[str, Any]
-"""A line of the log: `step`, and `loss` with `audio_per_second`, or `dev` figures, or what was exported."""
+"""A line of the log: `step`, and `loss` with its speed and hours, or `dev` figures, or what was exported."""
 
 
 class Task(Protocol):
@@ -55,6 +55,11 @@ class Task(Protocol):
     @property
     def crop_seconds(self) -> float:
         """Length of an example."""
+        ...
+
+    @property
+    def warm(self) -> bool:
+        """Whether a fresh network is a trained one, whose development figures are worth a line in the log."""
         ...
 
     def build(self) -> nn.Module:

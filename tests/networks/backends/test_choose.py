@@ -31,8 +31,8 @@ class Marker:
     def missing(self, device: torch.device) -> str | None:
         return self.reason
 
-    def bind(self, block: ResidualBiMamba) -> backends.Bound:
-        return torch.zeros_like
+    def bind(self, layer: torch.nn.Module) -> backends.Bound | None:
+        return torch.zeros_like if isinstance(layer, ResidualBiMamba) else None
 
 
 @pytest.fixture
@@ -92,6 +92,22 @@ def test_what_is_bound_runs_only_at_inference() -> None:
         assert torch.equal(network(mixture), expected)
 
 
+def test_what_is_bound_in_the_same_way_is_not_packed_again() -> None:
+    network = BSMamba(TINY).eval()
+    block = next(layer for layer in network.modules() if isinstance(layer, ResidualBiMamba))
+    bind(network, Marker())
+    block.bound = first = lambda rows: rows
+    bind(network, Marker())
+    assert block.bound is first
+    bind(network, Marker("set up in another way"))
+    assert block.bound is not first
+    block.bound = first
+    with torch.no_grad():
+        block.norm_weight.add_(1)
+    bind(network, Marker("set up in another way"))
+    assert block.bound is not first
+
+
 def test_changed_weights_are_never_answered_by_old_ones() -> None:
     network = BSMamba(TINY).eval()
     for change in (
@@ -116,3 +132,26 @@ def test_inference_binds_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(BACKEND_VARIABLE, "fast")
     with pytest.raises(UsageError, match="unknown backend"):
         Inference(network, Chunking(8000, 0.5), CPU, None, print)
+
+
+def test_auto_precision_on_a_cpu_is_bf16_where_its_backend_multiplies_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "choose", lambda device: Named("native"))
+    monkeypatch.setattr(backends, "has_bfloat16", lambda: True)
+    network = BSMamba(TINY)
+    assert backends.precision_for(network, "auto", CPU) is torch.bfloat16
+    assert backends.precision_for(network, "fp32", CPU) is None
+    assert backends.precision_for(torch.nn.Linear(2, 2), "auto", CPU) is None
+    assert backends.precision_for(lambda mixture: mixture, "auto", CPU) is None
+    assert backends.precision_for(network, "auto", torch.device("mps")) is None
+    monkeypatch.setattr(backends, "has_bfloat16", lambda: False)
+    assert backends.precision_for(network, "auto", CPU) is None
+    monkeypatch.setattr(backends, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(backends, "choose", lambda device: Named("torch"))
+    assert backends.precision_for(network, "auto", CPU) is None
+
+
+class Named:
+    """Something that has the name of a backend."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name

@@ -55,6 +55,16 @@ def test_no_drum_section_no_hits(tmp_path: Path) -> None:
     assert not silent.any()
 
 
+def test_kicks_are_cut_short_and_nothing_else_is() -> None:
+    sound = (np.ones(44100, np.float32), np.ones(44100, np.float32), Path("x"))
+    voice = drums.short_kicks(lambda rng, key, shots: sound)
+    kick, snare = (voice(np.random.default_rng(0), key, drums.OneShots({})) for key in (36, 38))
+    assert kick is not None
+    assert kick[0][: round(0.1 * 44100)].min() > 0.99
+    assert not kick[0][round(0.25 * 44100) :].any()
+    assert snare is sound
+
+
 def test_machine_patterns_lie_on_the_grid() -> None:
     for seed in range(10):
         hits = drums.programmed(np.random.default_rng(seed), make_form())

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
+from scipy import signal
 from song_sources import RATE, spectrum
 
 from songs.mix import effects
@@ -133,3 +134,11 @@ def test_widening_leaves_mono_as_it_is() -> None:
     wide = effects.widen(noise, 0.01, 0.5)
     np.testing.assert_allclose(wide.mean(0), noise.mean(0), atol=1e-6)
     assert np.std(wide[0] - wide[1]) > 1.05 * np.std(noise[0] - noise[1])
+
+
+@pytest.mark.parametrize(("samples", "taps"), [(1, 1), (1, 5000), (44100, 3), (50000, 44100), (3000, 1025)])
+def test_convolution_is_what_scipy_makes_of_it(samples: int, taps: int) -> None:
+    rng = np.random.default_rng(0)
+    sound, impulse = (rng.standard_normal((2, n)).astype(np.float32) for n in (samples, taps))
+    truth = signal.fftconvolve(sound.astype(np.float64), impulse.astype(np.float64), axes=1)[:, :samples]
+    np.testing.assert_allclose(effects.convolve(sound, impulse), truth, atol=2e-5 * np.abs(truth).max())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from songs.folder import as_int16, write_song
+from songs.folder import UNFINISHED, as_int16, bytes_in, write_song
 from stemsplit.errors import OutputError
 
 
@@ -37,3 +38,25 @@ def test_a_song_cut_off_halfway_leaves_nothing_that_looks_finished(
     with pytest.raises(OutputError, match="disk full"):
         write_song(tmp_path / "0000", arrays, {}, "song.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_stems_can_be_flac_and_what_is_no_stem_stays_an_array(tmp_path: Path) -> None:
+    stem = np.random.default_rng(0).integers(-9000, 9000, (5000, 2)).astype(np.int16)
+    write_song(tmp_path / "a" / "0000", {"bass": stem, "vocals_f0": np.ones(3, np.float32)}, {}, "song.json", 44100)
+    assert sorted(path.name for path in (tmp_path / "a" / "0000").iterdir()) == [
+        "bass.flac", "song.json", "vocals_f0.npy",
+    ]  # fmt: skip
+    read, rate = soundfile.read(tmp_path / "a" / "0000" / "bass.flac", dtype="int16")
+    assert rate == 44100
+    np.testing.assert_array_equal(read, stem)
+    assert bytes_in(tmp_path) == sum(path.stat().st_size for path in (tmp_path / "a" / "0000").iterdir())
+
+
+def test_a_song_that_was_killed_is_not_seen_and_is_written_anew(tmp_path: Path) -> None:
+    left = tmp_path / UNFINISHED / "0000"
+    left.mkdir(parents=True)
+    (left / "drums.npy").write_bytes(b"half of it")
+    assert not list(tmp_path.glob("*/*.npy"))
+    write_song(tmp_path / "0000", {"bass": np.zeros((3, 2), np.int16)}, {}, "song.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["0000"]
+    assert sorted(path.name for path in (tmp_path / "0000").iterdir()) == ["bass.npy", "song.json"]

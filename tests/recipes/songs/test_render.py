@@ -11,12 +11,17 @@ import pytest
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
-from song_sources import small_sources
+from song_sources import small_sources, spectrum, write_bank, write_loop
 
 from songs import render
-from songs.composition.styles import STYLES
+from songs.composition import cast
+from songs.composition.more_styles import CLUB, VARIOUS_STYLES
+from songs.composition.styles import STYLES, Style
 from songs.draft import Sources
+from songs.instruments import loops, samplebanks
+from songs.instruments.basses import DEEP
 from songs.render import Song, render_song
+from songs.stems.plain_vocals import plain_vocals
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,14 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 
 @pytest.fixture(scope="module")
 def various(tmp_path_factory: pytest.TempPathFactory) -> Sources:
-    return small_sources(tmp_path_factory.mktemp("sources"), various=True)
+    folder = tmp_path_factory.mktemp("sources")
+    for name in ("WRLD-SMB", "EDM-HSE", "HH-TRP", "amen"):
+        write_loop(folder / "loops" / name / "120bpm_x.opus", 120, 8)
+    notes = [("c2", 36, 36.0), ("c4", 60, 60.0)]
+    banks = {kind: (samplebanks.read_bank(write_bank(folder / names[0], notes)),)
+             for kind, names in samplebanks.BANKS.items()}  # fmt: skip
+    return small_sources(folder / "small", various=True, styles=VARIOUS_STYLES, recorded=banks,
+                         loops=loops.list_loops(folder / "loops"))  # fmt: skip
 
 
 def mixture(song: Song) -> np.ndarray:
@@ -112,3 +124,64 @@ def test_various_songs_hold_what_songs_hold(various: Sources, share: float) -> N
         for name in ("drums", "bass", "vocals"):
             planned = any(name in active for _, _, active in song.meta["sections"])
             assert planned == bool(np.abs(song.stems[name]).max() > 0), name
+
+
+@pytest.fixture
+def clips_sing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded clips sing as they are, which takes no vocoder, and everybody plays."""
+    monkeypatch.setattr(render, "various_vocals", plain_vocals)
+    monkeypatch.setattr(render, "draw_cast", lambda rng: cast.FULL)
+    monkeypatch.setattr(render, "_absent", lambda rng: frozenset())
+
+
+@pytest.mark.usefixtures("clips_sing")
+@pytest.mark.parametrize("style", VARIOUS_STYLES, ids=lambda style: style.name)
+def test_every_style_of_various_songs_renders(various: Sources, style: Style) -> None:
+    song = made(replace(various, styles=(style,)), 7)
+    assert song.meta["style"] == style.name
+    for name, stem in song.stems.items():
+        assert stem.dtype == np.float32
+        assert np.isfinite(stem).all()
+        assert np.abs(stem).max() <= 0.99 + 1e-4
+        assert stem.any(), name
+    assert 0.02 < np.abs(mixture(song)).max() <= 0.98 + 1e-3
+
+
+@pytest.mark.usefixtures("clips_sing")
+def test_a_seed_makes_the_same_various_song_again(various: Sources) -> None:
+    for seed in (1, 2):
+        song, again = made(various, seed), made(various, seed)
+        assert song.meta == again.meta
+        for name, stem in song.stems.items():
+            np.testing.assert_array_equal(stem, again.stems[name])
+
+
+@pytest.mark.usefixtures("clips_sing")
+@pytest.mark.parametrize("kind", [kind for kind, _ in cast._CASTS], ids=lambda kind: kind.name)
+def test_casts_play_what_they_say(various: Sources, kind: cast.Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "draw_cast", lambda rng: kind)
+    song = made(various, 2)
+    assert song.meta["cast"] == kind.name
+    assert {name for name, stem in song.stems.items() if not stem.any()} == set(kind.absent)
+    assert kind.lead == any(part["role"] == "lead" for part in song.meta["other"])
+    if kind.kick_only:
+        assert song.meta["bass"]["sound"] in DEEP
+        assert all("kick" in name for name in song.meta["drums"].get("samples", []))
+
+
+@pytest.mark.usefixtures("clips_sing")
+def test_sub_bass_is_bass_and_not_drums(various: Sources) -> None:
+    trap = next(style for style in CLUB if style.name == "trap")
+    shares = []
+    for seed in range(6):
+        song = made(replace(various, styles=(trap,)), seed)
+        if song.meta["bass"]["sound"] in DEEP:
+            hertz, bass = spectrum(song.stems["bass"].mean(0))
+            drums = spectrum(song.stems["drums"].mean(0))[1]
+            low = hertz < 60
+            assert bass[low].sum() > drums[low].sum()
+            shares.append((bass[low].sum() / bass.sum(), drums[low].sum() / drums.sum()))
+    assert len(shares) >= 4
+    bass_share, drum_share = np.median(shares, axis=0)
+    assert bass_share > 0.4
+    assert drum_share < 0.25

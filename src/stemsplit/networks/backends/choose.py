@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from stemsplit.errors import DeviceError, UsageError
-from stemsplit.machine.device import BACKEND_VARIABLE, wanted_backend
+from stemsplit.machine.device import BACKEND_VARIABLE, choose_precision, wanted_backend
 from stemsplit.networks.contract import Backend
+from stemsplit.networks.kernels.native_library import has_bfloat16
 from stemsplit.networks.layers.bindable import Bindable
 
 
@@ -68,11 +69,40 @@ def bind(network: nn.Module, backend: Backend | None) -> None:
     """Let a backend compute those layers of a network for which it has a function, with the weights of now.
 
     None lets all layers compute themselves. When weights are loaded, moved or trained, the layers compute themselves
-    again, until this function is called again.
+    again, until this function is called again. A layer that is bound in the same way already keeps its function:
+    packing its weights again would take longer than a short song.
     """
     for layer in network.modules():
-        if isinstance(layer, Bindable):
-            layer.bound = None if backend is None else backend.bind(layer)
+        if not isinstance(layer, Bindable):
+            continue
+        if backend is None:
+            layer.bound = None
+            continue
+        wanted = (type(backend), dict(vars(backend)), layer.weights_as_of_now())
+        if layer.bound is None or layer.bound_as != wanted:
+            layer.bound, layer.bound_as = backend.bind(layer), wanted
+
+
+def precision_for(network: object, name: str, device: torch.device) -> torch.dtype | None:
+    """Return the dtype for autocast with which a network computes; None means plain fp32.
+
+    This is `machine.device.choose_precision`, but on a CPU auto is bf16 if the native backend computes the network, and
+    the processor multiplies in bfloat16. Its sums, decays, states and norms stay in fp32, and so does what blocks add
+    to. So the error is far below that of the separation.
+
+    Raises:
+        DeviceError: the name is unknown, or the device does not compute in that precision.
+    """
+    chosen = choose_precision(name, device)
+    if name != "auto" or device.type != "cpu" or not isinstance(network, nn.Module):
+        return chosen
+    bindable = any(isinstance(layer, Bindable) for layer in network.modules())
+    return torch.bfloat16 if bindable and cpu_has_bfloat16() else chosen
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether layers that the CPU's backend computes are multiplied in bfloat16."""
+    return choose("cpu").name == "native" and has_bfloat16()
 
 
 def why_not(name: str, device: torch.device) -> str | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Array, Structure, c_char_p, c_int32, c_int64, c_uint32, c_void_p
+from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
 
 from stemsplit.networks.kernels.native.build import LIBRARY, source_hash
 
-ABI = 2
+ABI = 3
 BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
 """The instruction sets, in the order of the library's numbers for them."""
@@ -48,6 +49,65 @@ class BlockWeights(Structure):
         ("bias", c_void_p),
         ("direction", Direction * 2),
     )
+
+
+class SplitBand(Structure):
+    """`stemsplit_split_band` in native/abi.h: the weights of one band of the band split."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("first", "width")),
+        *((name, c_void_p) for name in ("norm_weight", "norm_bias", "map", "bias")),
+    )
+
+
+class Split(Structure):
+    """`stemsplit_split` in native/abi.h: the band split."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("features", "channels", "bins", "bands")),
+        ("band", POINTER(SplitBand)),
+    )
+
+
+class Head(Structure):
+    """`stemsplit_head` in native/abi.h: the weights of one band of the heads."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("first", "width")),
+        *((name, c_void_p) for name in ("norm_weight", "norm_bias", "map1", "bias1", "map2", "bias2", "map3", "bias3")),
+    )
+
+
+class Heads(Structure):
+    """`stemsplit_heads` in native/abi.h: the heads."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("features", "inner", "stems", "channels", "bins", "bands", "slice")),
+        ("band", POINTER(Head)),
+    )
+
+
+class Exchange(Structure):
+    """`stemsplit_exchange` in native/abi.h: the exchange between channels."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("features", "hidden")),
+        *(
+            (name, c_void_p)
+            for name in (
+                *("norm_weight", "norm_bias", "transform", "transform_bias", "average", "average_bias"),
+                *("concatenate_own", "concatenate_shared", "bias"),
+            )
+        ),
+    )
+
+
+class Finish(IntEnum):
+    """What becomes of the values that the heads make; see native/abi.h."""
+
+    PLAIN = 0
+    MASK = 1
+    ADD = 2
 
 
 class ScanShape(Structure):
@@ -101,6 +161,15 @@ class Library:
         pointers, sizes, scratch = (c_void_p, c_void_p), (c_int64, c_int64, c_int32), (c_void_p, c_int64)
         library.stemsplit_block.argtypes = (c_int32, POINTER(BlockWeights), *pointers, *sizes, *scratch)
         library.stemsplit_block.restype = c_int32
+        for layer, kind, sizes_of_scratch, run in (
+            ("split", Split, (c_int64,), (*pointers, c_int64, c_int64)),
+            ("heads", Heads, (c_int64,), (c_int32, *pointers, c_void_p, c_int64, c_int64, c_int64)),
+            ("exchange", Exchange, (c_int64, c_int64), (*pointers, c_int64, c_int64, c_int64, c_int64)),
+        ):
+            measure = getattr(library, f"stemsplit_{layer}_scratch")
+            measure.argtypes, measure.restype = (c_int32, POINTER(kind), *sizes_of_scratch), c_int64
+            function = getattr(library, f"stemsplit_{layer}_run")
+            function.argtypes, function.restype = (c_int32, POINTER(kind), *run, c_int32, *scratch), c_int32
         library.stemsplit_scan_scratch.argtypes = (c_int32, POINTER(ScanShape), c_int64, c_int32, c_int32)
         library.stemsplit_scan_scratch.restype = c_int64
         both = (c_int32, POINTER(ScanShape), POINTER(ScanParameters), c_int32)
@@ -149,6 +218,30 @@ class Library:
         x, out, scratch = pointers
         number = INSTRUCTION_SETS.index(name)
         return int(self._library.stemsplit_block(number, ctypes.byref(weights), x, out, *sizes, scratch, scratch_words))
+
+    def layer_scratch(self, layer: str, name: str, weights: Structure, *sizes: int) -> int:
+        """Return how much temporary memory one thread needs for a layer around the blocks, in words of 4 bytes.
+
+        Args:
+            layer: "split", "heads" or "exchange".
+            name: the instruction set.
+            weights: a `Split`, `Heads` or `Exchange`.
+            sizes: as native/abi.h has them.
+        """
+        function = getattr(self._library, f"stemsplit_{layer}_scratch")
+        return int(function(INSTRUCTION_SETS.index(name), ctypes.byref(weights), *sizes))
+
+    def layer(self, layer: str, name: str, weights: Structure, *arguments: int) -> int:
+        """Compute a layer around the blocks, and return the status.
+
+        Args:
+            layer: as in `layer_scratch`.
+            name: as in `layer_scratch`.
+            weights: as in `layer_scratch`.
+            arguments: pointers, sizes, threads, temporary memory, as native/abi.h has them.
+        """
+        function = getattr(self._library, f"stemsplit_{layer}_run")
+        return int(function(INSTRUCTION_SETS.index(name), ctypes.byref(weights), *arguments))
 
     def scan_scratch(self, name: str, shape: ScanShape, steps: int, threads: int, gradient: bool) -> int:
         """Return how much temporary memory a scan or its gradient needs in all threads, in words of 4 bytes."""
@@ -214,3 +307,9 @@ def load_library() -> Library | LibraryError:
         return Library()
     except LibraryError as error:
         return error
+
+
+def has_bfloat16() -> bool:
+    """Return whether the library multiplies in bfloat16 on this processor."""
+    library = load_library()
+    return isinstance(library, Library) and INSTRUCTION_SETS[-1] in library.instruction_sets()

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.kernels.products import tanh_
-from stemsplit.networks.layers.norm import group_norm
+from stemsplit.networks.layers.bindable import Bindable
+from stemsplit.networks.layers.norm import NORM_EPS, group_norm
 
 
-class BandSplit(nn.Module):
+class BandSplit(Bindable):
     """The split of a spectrum into bands, each of which becomes a token.
 
     For each band: the real and imaginary parts of its bins, in all channels of a group → GroupNorm → linear map to D
@@ -47,7 +48,14 @@ class BandSplit(nn.Module):
                 part.uniform_(-bound, bound)
 
     def encode(self, spectrum: Tensor) -> Tensor:
-        """Return the tokens (B, G, K, T, D) of a complex spectrum (B, C, F, T)."""
+        """Return the tokens (B, G, K, T, D) of a complex spectrum (B, C, F, T).
+
+        At inference they are computed by the backend, if one is bound.
+        """
+        return self.encode_plain(spectrum) if (bound := self.backend()) is None else bound(spectrum)
+
+    def encode_plain(self, spectrum: Tensor) -> Tensor:
+        """Return the same without a backend."""
         parts = torch.view_as_real(spectrum).unflatten(1, (-1, self.group))  # (B, G, C/G, F, T, 2)
         parts = parts.permute(0, 1, 4, 2, 5, 3).flatten(3, 4)  # (B, G, T, 2·C/G, F)
         # Split instead of sliced: the gradient of each slice would be as large as the whole tensor, while those of a
@@ -60,7 +68,7 @@ class BandSplit(nn.Module):
         return torch.stack(tokens, dim=2)
 
 
-class BandHeads(nn.Module):
+class BandHeads(Bindable):
     """The heads that turn the token of each band into masks, or into added spectra, of its bins.
 
     For each band: GroupNorm → linear map D → E·D, tanh → grouped linear map, tanh → grouped linear map, gated. Grouped
@@ -96,11 +104,46 @@ class BandHeads(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Return the complex output (B, S, C, F, T) of tokens (B, G, K, T, D)."""
+        return self._run(tokens, None, None)
+
+    def masked(self, tokens: Tensor, mixture: Tensor) -> Tensor:
+        """Return the stems (B, S, C, F, T) that the output cuts out of a mixture (B, C, F, T).
+
+        The output is taken as masks, which are shifted so that they add up to 1.
+        """
+        return self._run(tokens, mixture, None)
+
+    def added(self, tokens: Tensor, spectra: Tensor) -> Tensor:
+        """Return the output plus spectra (B, S, C, F, T). At inference `spectra` may be overwritten."""
+        return self._run(tokens, None, spectra)
+
+    def _run(self, tokens: Tensor, mixture: Tensor | None, onto: Tensor | None) -> Tensor:
+        if (bound := self.backend()) is None:
+            return self.finished(self.decode_plain(tokens), mixture, onto)
+        return bound(tokens, mixture, onto)
+
+    def finished(self, output: Tensor, mixture: Tensor | None, onto: Tensor | None) -> Tensor:
+        """Return the output as it is, as masks of a mixture, or added to spectra."""
+        output = output if mixture is None else sum_to_one(output) * mixture.unsqueeze(1)
+        return output if onto is None else onto + output
+
+    def decode_plain(self, tokens: Tensor) -> Tensor:
+        """Return the complex output without a backend."""
         parts = torch.cat(list(self._decode_bands(tokens)), dim=-1)  # (re|im, B·G·T, S·C/G, F)
         parts = parts.float() if parts.dtype in (torch.float16, torch.bfloat16) else parts
         batch, groups, _, frames, _ = tokens.shape
         whole = torch.complex(*parts.unbind()).unflatten(0, (batch, groups, frames)).unflatten(3, (-1, self.group))
         return whole.permute(0, 3, 1, 4, 5, 2).flatten(2, 3)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Return what the last map maps, for all bands at once: tokens (B, G, K, T, D) → (K, GROUPS, B·G·T, ·)."""
+        normed = F.layer_norm(tokens, tokens.shape[-2:], eps=NORM_EPS)
+        normed = torch.addcmul(self.norm_bias.unsqueeze(1), normed, self.norm_weight.unsqueeze(1))
+        rows = normed.permute(2, 0, 1, 3, 4).flatten(1, 3)  # (K, B·G·T, D)
+        rows = torch.tanh(grouped_linear(rows, self.weight1, self.bias1)).unflatten(-1, (self.GROUPS, -1))
+        groups = rows.transpose(1, 2).flatten(0, 1)  # (K·GROUPS, B·G·T, ·)
+        weight, bias = self.weight2.flatten(0, 1), self.bias2.view(len(groups), -1)
+        return torch.tanh(grouped_linear(groups, weight, bias)).unflatten(0, (-1, self.GROUPS))
 
     def _decode_bands(self, tokens: Tensor) -> Iterator[Tensor]:
         """Yield the output of each band, (re|im, B·G·T, S·C/G, width).
@@ -120,6 +163,12 @@ class BandHeads(nn.Module):
             last = grouped_linear(groups, weight3.flatten(1, 2), bias3.flatten(1))
             value, gate = last.unflatten(-1, (weight3.shape[1], -1)).chunk(2)
             yield value * torch.sigmoid(gate)
+
+
+def sum_to_one(masks: Tensor) -> Tensor:
+    """Shift complex masks (B, S, …) so that they add up to 1 in every bin, and the masked stems to the mixture."""
+    excess = masks.sum(1, keepdim=True) - 1
+    return masks - excess / masks.shape[1]
 
 
 def grouped_linear(groups: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -33,9 +33,9 @@ class ResidualBiMamba(Bindable):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return updated tokens (…, L, D). At inference they are computed by the backend, if one is bound."""
-        if self.bound is None or self.training or torch.is_grad_enabled():
+        if (bound := self.backend()) is None:
             return self.fused(tokens)
-        return self.bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
+        return bound(tokens.reshape(-1, *tokens.shape[-2:])).view(tokens.shape)
 
     def fused(self, tokens: Tensor) -> Tensor:
         """Compute the same as `forward_unfused`, with gradients, but in fewer passes over memory.

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 Self = TypeVar("Self", bound="Bindable")
 
-Bound = Callable[[Tensor], Tensor]
+Bound = Callable[..., Tensor]
 """A function by which a backend computes a layer, without gradients.
 
-For a bidirectional block it maps rows (N, L, D) → (N, L, D).
+Its arguments are tensors, as the layer's methods describe them. For a bidirectional block it maps rows (N, L, D) →
+(N, L, D).
 """
 
 
 class Bindable(nn.Module):
-    """A module with a place for the function of a backend, `bound`.
+    """A module with a place for the function of a backend, `bound`, and for what it was made from, `bound_as`.
 
     The function has its own copy of the weights. So it is dropped when the weights are loaded, moved or trained.
     """
@@ -25,6 +27,15 @@ class Bindable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.bound: Bound | None = None
+        self.bound_as: object = None
+
+    def backend(self) -> Bound | None:
+        """Return `bound` at inference, and None in training."""
+        return None if self.training or torch.is_grad_enabled() else self.bound
+
+    def weights_as_of_now(self) -> tuple[int, ...]:
+        """Return a state that differs after every change of a weight."""
+        return tuple(weight._version for weight in self.parameters())
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set the mode of training or evaluation, as in every module. Training drops `bound`."""

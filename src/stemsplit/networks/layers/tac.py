@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.kernels.products import tanh_
+from stemsplit.networks.layers.bindable import Bindable
 from stemsplit.networks.layers.norm import group_norm
 
 BANDS_AT_ONCE = 8
 """How many bands are computed at once at inference. Their tensors fit into the cache."""
 
 
-class TransformAverageConcatenate(nn.Module):
+class TransformAverageConcatenate(Bindable):
     """The exchange between audio channels: each gets the average over all channels.
 
     Args:
@@ -30,7 +31,11 @@ class TransformAverageConcatenate(nn.Module):
         self.concatenate = nn.Linear(2 * hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return updated tokens (B, C, K, T, D).
+        """Return updated tokens (B, C, K, T, D). At inference they are computed by the backend, if one is bound."""
+        return self.plain(tokens) if (bound := self.backend()) is None else bound(tokens)
+
+    def plain(self, tokens: Tensor) -> Tensor:
+        """Return the same without a backend.
 
         At inference only a few bands are computed at a time, so that their tensors fit into the cache.
         """

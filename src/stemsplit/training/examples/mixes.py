@@ -1,14 +1,10 @@
-"""Random mixes for training, drawn from folders of songs with exact stems.
-
-A song is a folder with one `{stem}.npy` per stem: int16 (samples, 2) at the network's rate. Of a real recording often
-only two parts are known: its folder has an `accompaniment.npy`, and a `vocals.npy` where somebody sings. Nothing is
-decoded and nothing is held in memory: a crop is a slice of a memory map.
-"""
+"""Random mixes for training, drawn from folders of songs with exact stems; see `songs`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +12,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stemsplit.errors import UsageError
+from stemsplit.training.examples import mastering
+from stemsplit.training.examples.placement import place
+from stemsplit.training.examples.songs import ACCOMPANIMENT, VOCALS, read_part, recording
 
-VOCALS = "vocals"
-ACCOMPANIMENT = "accompaniment"
 QUIET = 1e-3
 """RMS of a crop in which a stem is taken to pause."""
 OCTAVES = tuple(31.25 * 2.0**octave for octave in range(10))
 """Frequencies in Hz at which the filters of examples are drawn."""
 LEVEL = 0.05
 """RMS that parts of different songs are brought to before their levels are drawn."""
+RELEASE_MS = (20.0, 300.0)
+"""A limiter's release is drawn between these."""
+DULL_HZ = 8000.0
+"""Where a dull mixture ends: as some recorded voices do, so that a missing treble must not tell a voice."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,20 @@ class Mixing:
     """Share of batches that keep both channels; the others are folded down to one."""
     equalise_db: float = 0.0
     """Each stem goes through its own filter, whose gain at every octave is drawn from ± this."""
+    doubled: float = 0.0
+    """Probability that another song's stem of that name is added to a stem (CatNet, arXiv 2102.09966), as loud."""
+    placed: float = 0.0
+    """Share of stereo examples whose stems, or which as a whole, are placed elsewhere; see `placement`."""
+    limited: float = 0.0
+    """Share of examples that go through a limiter, whose gain goes to the stems too; see `mastering`."""
+    limit_db: float = 12.0
+    """So far at most are peaks turned down by it."""
+    dull: float = 0.0
+    """Share of examples of which nothing is left above `DULL_HZ`."""
 
 
-class Library(NamedTuple):
+@dataclass(frozen=True)
+class Library:
     """The folders that examples come from."""
 
     songs: Sequence[Path]
@@ -67,11 +78,26 @@ class Library(NamedTuple):
     """Recordings with an accompaniment, and some with vocals."""
     solo: Sequence[Path] = ()
     """Vocals alone."""
+    loose: Sequence[Path] = ()
+    """Single stems of any name, as loops and phrases; they only go where stems are drawn one by one."""
 
-    @property
+    @cached_property
     def voices(self) -> list[Path]:
         """The folders that hold vocals."""
-        return [*self.songs, *(folder for folder in self.backing if (folder / f"{VOCALS}.npy").is_file()), *self.solo]
+        folders = (*self.songs, *self.backing, *self.solo, *self.loose)
+        return [folder for folder in folders if recording(folder, VOCALS)]
+
+    def having(self, stem: str) -> Sequence[Path]:
+        """Return the folders that hold a stem."""
+        if stem == VOCALS:
+            return self.voices
+        if stem not in self._having:
+            self._having[stem] = [*self.songs, *(folder for folder in self.loose if recording(folder, stem))]
+        return self._having[stem]
+
+    @cached_property
+    def _having(self) -> dict[str, list[Path]]:
+        return {}
 
 
 class Batch(NamedTuple):
@@ -88,23 +114,6 @@ class Batch(NamedTuple):
     """(B, S, len(OCTAVES)), float32: the gain in dB that each stem is still to get at those frequencies."""
 
 
-def find_songs(folder: Path, names: Sequence[str], *, made_by: str = "render_songs.py") -> list[Path]:
-    """Return the folders in `folder` that hold a recording of every name, as in vocals.npy; sorted.
-
-    Args:
-        folder: the songs, each in a folder of its own.
-        names: stems, or `ACCOMPANIMENT`.
-        made_by: the script in recipes/ that makes such songs, for the message.
-
-    Raises:
-        UsageError: There is none.
-    """
-    songs = sorted(path.parent for path in folder.glob(f"*/{names[0]}.npy"))
-    if not (songs := [song for song in songs if all((song / f"{name}.npy").is_file() for name in names)]):
-        raise UsageError(f"no songs with {', '.join(names)} in {folder}: see recipes/{made_by} --help")
-    return songs
-
-
 def draw_batch(
     library: Library, stems: Sequence[str], size: int, mixing: Mixing, sample_rate: int, rng: np.random.Generator
 ) -> Batch:
@@ -114,6 +123,8 @@ def draw_batch(
     batch = np.stack([example for example, _ in examples])
     if rng.random() >= mixing.stereo:
         batch = batch.mean(axis=2, keepdims=True)
+    for example in batch:
+        draw.finish(example, sample_rate)
     octaves = draw.filters((size, len(draw.stems), len(OCTAVES)))
     return Batch(batch.astype(np.float32), np.array([merged for _, merged in examples]), octaves)
 
@@ -137,6 +148,8 @@ class _Draw:
             crops = self.from_one_song()
         else:
             crops = np.stack([self.alone(stem) for stem in self.stems])
+        if self.mixing.doubled:
+            self.double(crops, (VOCALS,) if merged else self.stems)
         for crop in crops:
             if self.rng.random() < self.mixing.swap:
                 crop[:] = crop[::-1].copy()
@@ -147,7 +160,7 @@ class _Draw:
     def from_one_song(self) -> np.ndarray:
         """Draw all stems at one moment of a song; in some examples another song's vocals replace its own."""
         song, start, speed = self.pick(self.library.songs), self.rng.random(), self.speed()
-        crops = np.stack([self.crop(song / f"{stem}.npy", start, speed) for stem in self.stems])
+        crops = np.stack([self.crop(song, stem, start, speed) for stem in self.stems])
         if VOCALS in self.stems and self.rng.random() < self.mixing.other_voice:
             self.sing_over(crops, self.stems.index(VOCALS))
         return crops
@@ -158,10 +171,9 @@ class _Draw:
         crops = np.zeros((len(self.stems), 2, self.samples), np.float32)
         voice = self.stems.index(VOCALS)
         rest = 0 if voice else 1
-        own = folder / f"{VOCALS}.npy"
-        crops[rest] = self.crop(folder / f"{ACCOMPANIMENT}.npy", start, speed)
-        if own.is_file() and self.rng.random() < self.mixing.own_voice:
-            crops[voice] = self.crop(own, start, speed) * self.gain(self.mixing.gain_db)
+        crops[rest] = self.crop(folder, ACCOMPANIMENT, start, speed)
+        if recording(folder, VOCALS) and self.rng.random() < self.mixing.own_voice:
+            crops[voice] = self.crop(folder, VOCALS, start, speed) * self.gain(self.mixing.gain_db)
         else:
             self.sing_over(crops, voice)
         return crops
@@ -178,27 +190,45 @@ class _Draw:
 
         A crop in which the stem pauses is drawn again, up to three times.
         """
-        folders = self.library.voices if stem == VOCALS else self.library.songs
+        folders = self.library.having(stem)
         for _ in range(4):
-            crop = self.crop(self.pick(folders) / f"{stem}.npy", self.rng.random(), self.speed())
+            crop = self.crop(self.pick(folders), stem, self.rng.random(), self.speed())
             if (level := rms(crop)) > QUIET:
                 levelled: np.ndarray = crop * (LEVEL / level * self.gain(self.mixing.gain_db))
                 return levelled
         return crop
 
-    def crop(self, path: Path, start: float, speed: float) -> np.ndarray:
-        """Read float32 (2, samples) from `start` on, a fraction of the places that there are.
+    def crop(self, song: Path, name: str, start: float, speed: float) -> np.ndarray:
+        """Read float32 (2, samples) of a stem; silence where the song has none.
 
-        Shorter songs are padded. `speed` is how many times as fast the crop is played.
+        `start` is a fraction of the places that there are, and `speed` is how many times as fast the crop is played.
         """
-        song = np.load(path, mmap_mode="r")
-        length = round(self.samples * speed)
-        first = int(start * max(len(song) - length, 0))
-        crop = np.zeros((2, length), dtype=np.float32)
-        part = song[first : first + length]
-        crop[:, : len(part)] = part.T
-        scaled: np.ndarray = stretch(crop, self.samples) / np.float32(32768)
-        return scaled
+        if not (path := recording(song, name)):
+            return np.zeros((2, self.samples), np.float32)
+        return stretch(read_part(path, start, round(self.samples * speed)), self.samples)
+
+    def double(self, crops: np.ndarray, names: Sequence[str]) -> None:
+        """Add other songs' stems to some of those stems that sound."""
+        for name in names:
+            crop = crops[self.stems.index(name)]
+            if self.chance(self.mixing.doubled) and (level := rms(crop)) > QUIET:
+                crop += self.alone(name) * (level / LEVEL)
+
+    def finish(self, example: np.ndarray, sample_rate: int) -> None:
+        """Place, limit and dull stems (S, C, samples), in place, as the shares say."""
+        if example.shape[1] == 2 and self.chance(self.mixing.placed):
+            place(example, sample_rate, self.rng)
+        if self.chance(self.mixing.limited):
+            mixture = example.sum(0)
+            turned_down = self.rng.uniform(0, self.mixing.limit_db)
+            ceiling = float(np.abs(mixture).max()) * 10 ** (-turned_down / 20)
+            example *= mastering.limiter_gain(mixture, ceiling, self.rng.uniform(*RELEASE_MS), sample_rate)
+        if self.chance(self.mixing.dull):
+            example[:] = mastering.low_pass(example, DULL_HZ, sample_rate)
+
+    def chance(self, probability: float) -> bool:
+        """Draw whether something happens. What never happens draws nothing: older recipes draw what they drew."""
+        return probability > 0 and bool(self.rng.random() < probability)
 
     def filters(self, shape: tuple[int, ...]) -> np.ndarray:
         """Draw gains in dB whose mean over a filter's octaves is zero, because levels are drawn elsewhere."""

@@ -1,4 +1,5 @@
-// The plain C interface: one bidirectional Mamba-2 block at inference, and what lies between its projections for training.
+// The plain C interface. At inference: one bidirectional Mamba-2 block, the band split, the heads, and the exchange
+// between channels. For training: what lies between the projections of a block.
 // No torch, no C++ types across the border.
 //
 // Every width below with "padded" is a multiple of the instruction set's vector; its padding holds zeros.
@@ -8,7 +9,7 @@
 
 #include <stdint.h>
 
-#define STEMSPLIT_ABI 2
+#define STEMSPLIT_ABI 3
 #if defined(_WIN32)
 #define STEMSPLIT_EXPORT __declspec(dllexport)
 #else
@@ -52,6 +53,56 @@ typedef struct {
     stemsplit_direction direction[2]; // forward, backward in time
 } stemsplit_block_weights;
 
+// The band split: each band's bins of all channels of a group → a token.
+typedef struct {
+    int64_t first, width;                 // bins
+    const float *norm_weight, *norm_bias; // (channels, width, re | im), padded
+    const float* map;                     // packed: (channels, width, re | im) → features
+    const float* bias;                    // (D)
+} stemsplit_split_band;
+
+typedef struct {
+    int64_t features, channels, bins, bands; // D; of a group; of the spectrum
+    const stemsplit_split_band* band;
+} stemsplit_split;
+
+// The heads: a token → a value for each bin, stem, channel of the group, real and imaginary part.
+typedef struct {
+    int64_t first, width;                 // bins
+    const float *norm_weight, *norm_bias; // (D padded)
+    const float *map1, *bias1;            // packed: D → 4 groups of I; (4, I)
+    const float *map2, *bias2;            // 4 packed: I → I; (4, I)
+    const float *map3, *bias3;            // per slice of bins, 4 packed: I → (stem, channel, bin); (4, outputs), whole panels
+} stemsplit_head;
+
+typedef struct {
+    int64_t features, inner;              // D; I of a group, padded
+    int64_t stems, channels, bins, bands; // channels of a group; bins of the spectrum
+    int64_t slice;                        // bins of the last map that are computed at once
+    const stemsplit_head* band;
+} stemsplit_heads;
+
+// What becomes of the heads' values: they are the output; they are masks for the mixture, which are made to add up to 1;
+// they are added to the output.
+enum { STEMSPLIT_PLAIN = 0, STEMSPLIT_MASK = 1, STEMSPLIT_ADD = 2, STEMSPLIT_FINISHES = 3 };
+
+typedef struct {
+    int32_t finish;
+    const float* spectrum; // of the mixture, for masks: (channels, steps, bins, 2)
+    float* out;            // the first stem: (channels, steps, bins, 2)
+    int64_t stem_stride;   // floats from one stem to the next
+} stemsplit_finish;
+
+// The exchange between channels.
+typedef struct {
+    int64_t features, hidden;                    // D; padded
+    const float *norm_weight, *norm_bias;        // (D padded)
+    const float *transform, *transform_bias;     // packed: D → hidden
+    const float *average, *average_bias;         // packed: hidden → hidden
+    const float *concatenate_own, *concatenate_shared; // packed: hidden → D
+    const float* bias;                           // (D padded)
+} stemsplit_exchange;
+
 // Training. Both directions side by side, parameters as the network has them, nothing padded.
 enum { STEMSPLIT_FLOAT32 = 0, STEMSPLIT_BFLOAT16 = 1, STEMSPLIT_TYPES = 2 };
 
@@ -71,6 +122,31 @@ typedef struct {
     float *conv, *conv_bias, *dt_bias, *a_log, *skip;
 } stemsplit_scan_gradients;
 
+// The last maps of both stages' heads, and the truth to compare their stems with. Complex numbers lie as (re, im).
+typedef struct {
+    const float* hidden; // (bands, 4, items * steps, inner)
+    const float* weight; // (4, stems * channels, bins, inner); groups are (value | gate, re | im)
+    const float* bias;   // (4, stems * channels, bins)
+} stemsplit_last_map;
+
+typedef struct {
+    float *hidden, *weight, *bias;
+} stemsplit_last_gradient;
+
+typedef struct {
+    int64_t bands, bins, inner, stems, channels; // of the spectrum; of a group of the maps; channels of an item
+    int64_t compared;                            // M, what an item's stems * channels estimates are folded to
+    int64_t items, steps;
+    const int64_t* widths;       // (bands), together `bins`
+    stemsplit_last_map maps[2];  // of the masks, of the map that is added
+    const float* spectrum;       // of the mixtures: (steps, bins, 2) each,
+    const int64_t* spectrum_at;  // (items, channels): so many floats on
+    const float* known;          // true stems: (steps, bins, 2) each,
+    const int64_t* known_at;     // (items, M): so many floats on
+    const float* factor;         // (items), which they are multiplied by
+    const float* fold;           // (items, M, stems * channels)
+} stemsplit_compare;
+
 STEMSPLIT_EXPORT int32_t stemsplit_abi(void);
 // Hash of the sources that this library was built from, as given to the compiler.
 STEMSPLIT_EXPORT const char* stemsplit_source_hash(void);
@@ -85,6 +161,25 @@ STEMSPLIT_EXPORT int64_t stemsplit_scratch(int32_t set, const stemsplit_shape* s
 STEMSPLIT_EXPORT int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, const float* x, float* out,
                         int64_t sequences, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words);
 
+// The layers around the blocks. Words of scratch are what one thread needs; `scratch` is for all threads. Complex numbers
+// lie as (re, im).
+STEMSPLIT_EXPORT int64_t stemsplit_split_scratch(int32_t set, const stemsplit_split* split, int64_t steps);
+// spectrum (groups, channels, steps, bins, 2) → tokens (groups, bands, steps, D).
+STEMSPLIT_EXPORT int32_t stemsplit_split_run(int32_t set, const stemsplit_split* split, const float* spectrum, float* tokens,
+                        int64_t groups, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words);
+STEMSPLIT_EXPORT int64_t stemsplit_heads_scratch(int32_t set, const stemsplit_heads* heads, int64_t steps);
+// tokens (batch, groups, bands, steps, D) → out (batch, stems, groups * channels, steps, bins, 2); `spectrum` is that of
+// the mixtures, (batch, groups * channels, steps, bins, 2), or null.
+STEMSPLIT_EXPORT int32_t stemsplit_heads_run(int32_t set, const stemsplit_heads* heads, int32_t finish, const float* tokens,
+                        const float* spectrum, float* out, int64_t batch, int64_t groups, int64_t steps, int32_t threads,
+                        float* scratch, int64_t scratch_words);
+STEMSPLIT_EXPORT int64_t stemsplit_exchange_scratch(int32_t set, const stemsplit_exchange* exchange, int64_t channels,
+                        int64_t steps);
+// x → out, both (batch, channels, bands, steps, D).
+STEMSPLIT_EXPORT int32_t stemsplit_exchange_run(int32_t set, const stemsplit_exchange* exchange, const float* x, float* out,
+                        int64_t batch, int64_t channels, int64_t bands, int64_t steps, int32_t threads, float* scratch,
+                        int64_t scratch_words);
+
 // 4-byte words of scratch that all threads together need, 0 for an unknown instruction set or an impossible shape.
 STEMSPLIT_EXPORT int64_t stemsplit_scan_scratch(int32_t set, const stemsplit_scan_shape* shape, int64_t steps, int32_t threads,
                         int32_t gradient);
@@ -98,6 +193,15 @@ STEMSPLIT_EXPORT int32_t stemsplit_scan_gradient(int32_t set, const stemsplit_sc
                         const stemsplit_scan_weights* weights, int32_t type, const void* projected, const void* grad_out,
                         void* grad_projected, const stemsplit_scan_gradients* gradients, int64_t sequences, int64_t steps,
                         int32_t threads, float* scratch, int64_t scratch_words);
+
+// 4-byte words of scratch that one thread needs, 0 for an unknown instruction set or an impossible shape.
+STEMSPLIT_EXPORT int64_t stemsplit_compare_scratch(int32_t set, const stemsplit_compare* compare, int32_t gradient);
+// energies (bands, 3, items, M), overwritten: of the differences of stage 1, of both stages together, and of the truth.
+STEMSPLIT_EXPORT int32_t stemsplit_compare_run(int32_t set, const stemsplit_compare* compare, double* energies, int32_t threads,
+                        float* scratch, int64_t scratch_words);
+// slopes (2, items, M) of the differences' energies → the gradients of both stages, which are overwritten.
+STEMSPLIT_EXPORT int32_t stemsplit_compare_gradient(int32_t set, const stemsplit_compare* compare, const float* slopes,
+                        const stemsplit_last_gradient* gradients, int32_t threads, float* scratch, int64_t scratch_words);
 
 #ifdef __cplusplus
 }

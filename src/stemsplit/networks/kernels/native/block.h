@@ -4,9 +4,7 @@
 #include "abi.h"
 #include "arena.h"
 #include "gemm.h"
-#include "kernels.h"
 #include "norm.h"
-#include "scan_gradient.h"
 #include "ssd.h"
 
 namespace {
@@ -151,8 +149,5 @@ void sequence(const stemsplit_block_weights& weights, const float* x, float* out
 ptrdiff_t scratch_words(const stemsplit_shape& s, ptrdiff_t steps) {
     return lay_out(s, steps, nullptr).words;
 }
-
-constexpr stemsplit_kernels TABLE = {VW, PANEL, scratch_words, sequence, scan_words, parameter_words, pack_scan, unpack_scan,
-                                     {scan<float>, scan<bf16>}, {scan_gradient<float>, scan_gradient<bf16>}};
 
 }  // namespace

@@ -23,6 +23,8 @@ COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wno-maybe-uninitialized")
 SET_FLAGS = {
     "entry.cpp": ("-pthread",),
+    "around.cpp": ("-pthread",),
+    "compare.cpp": ("-pthread",),
     "training.cpp": ("-pthread",),
     "set_portable.cpp": (),
     "set_avx2.cpp": ("-mavx2", "-mfma"),

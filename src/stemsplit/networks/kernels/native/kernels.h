@@ -10,6 +10,16 @@ struct stemsplit_kernels {
     ptrdiff_t (*scratch_words)(const stemsplit_shape&, ptrdiff_t steps);
     void (*sequence)(const stemsplit_block_weights&, const float* x, float* out, ptrdiff_t steps, float* scratch);
 
+    // The layers around the blocks, one band each.
+    ptrdiff_t (*split_words)(const stemsplit_split&, ptrdiff_t steps);
+    void (*split)(const stemsplit_split&, ptrdiff_t band, const float* spectrum, float* tokens, ptrdiff_t steps, float* scratch);
+    ptrdiff_t (*head_words)(const stemsplit_heads&, ptrdiff_t steps);
+    void (*head)(const stemsplit_heads&, ptrdiff_t band, const float* tokens, const stemsplit_finish&, ptrdiff_t steps,
+                 float* scratch);
+    ptrdiff_t (*exchange_words)(const stemsplit_exchange&, ptrdiff_t channels, ptrdiff_t steps);
+    void (*exchange)(const stemsplit_exchange&, const float* x, float* out, ptrdiff_t channels, ptrdiff_t stride, ptrdiff_t steps,
+                     float* scratch);
+
     // Training: one direction of a sequence. Strides count values; parameters and their gradients are packed. By type.
     ptrdiff_t (*scan_words)(const stemsplit_scan_shape&, ptrdiff_t steps, bool gradient);
     ptrdiff_t (*parameter_words)(const stemsplit_scan_shape&);
@@ -20,6 +30,10 @@ struct stemsplit_kernels {
     void (*scan_gradient[STEMSPLIT_TYPES])(const stemsplit_scan_shape&, float* parameters, const void* in, ptrdiff_t in_stride,
                                            const void* grad_out, ptrdiff_t out_stride, void* grad_in, float* grad_parameters,
                                            ptrdiff_t steps, float* scratch);
+    // Training: a band of the stems beside the truth; energies or gradients.
+    ptrdiff_t (*compare_words)(const stemsplit_compare&, bool gradient);
+    void (*compare)(const stemsplit_compare&, ptrdiff_t band, double* energies, const float* slopes,
+                    const stemsplit_last_gradient*, float* scratch);
 };
 
 // Null where the compiler did not know the instructions.

@@ -174,8 +174,6 @@ INLINE void admit_rows(const Scan& k, const Value* in, ptrdiff_t stride) {
         for (ptrdiff_t t = k.steps; t < k.line; ++t) k.raw[h * k.line + t] = 0;
 }
 
-INLINE vf sigmoid(vf x) { return reciprocal(all(1.0f) + exponential(all(0.0f) - x)); }
-
 // x σ(x) = v has the derivative σ + v (1 - σ).
 INLINE vf silu_slope(vf sigma, vf value) { return fma(sigma, all(1.0f) - value, value); }
 

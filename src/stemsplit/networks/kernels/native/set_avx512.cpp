@@ -1,7 +1,7 @@
 // Compiled with -mavx512f -mfma.
 #if defined(__AVX512F__)
 #define STEMSPLIT_SET_AVX512
-#include "block.h"
+#include "table.h"
 
 const stemsplit_kernels* stemsplit_avx512() { return &TABLE; }
 #else

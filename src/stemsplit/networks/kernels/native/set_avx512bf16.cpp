@@ -2,7 +2,7 @@
 #if defined(__AVX512F__) && defined(__AVX512BF16__)
 #define STEMSPLIT_SET_AVX512
 #define STEMSPLIT_SET_BF16
-#include "block.h"
+#include "table.h"
 
 const stemsplit_kernels* stemsplit_avx512bf16() { return &TABLE; }
 #else

@@ -1,3 +1,3 @@
-#include "block.h"
+#include "table.h"
 
 const stemsplit_kernels* stemsplit_portable() { return &TABLE; }

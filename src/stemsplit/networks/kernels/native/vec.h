@@ -116,6 +116,40 @@ INLINE void transpose_4x4(const float* in, ptrdiff_t from, float* out, ptrdiff_t
 #endif
 }
 
+// VW complex numbers, real part and imaginary part in turns ⇄ a vector of each.
+#if defined(STEMSPLIT_SET_AVX512)
+INLINE void load_complex(const float* p, vf& re, vf& im) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const vf a = load(p), b = load(p + VW);
+    re = _mm512_permutex2var_ps(a, even, b);
+    im = _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+}
+INLINE void store_complex(float* p, vf re, vf im) {
+    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    store(p, _mm512_permutex2var_ps(re, low, im));
+    store(p + VW, _mm512_permutex2var_ps(re, _mm512_add_epi32(low, _mm512_set1_epi32(8)), im));
+}
+#elif defined(STEMSPLIT_SET_AVX2)
+INLINE void load_complex(const float* p, vf& re, vf& im) {
+    const vf a = load(p), b = load(p + VW);
+    const vf low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);
+    re = _mm256_shuffle_ps(low, high, 0x88);
+    im = _mm256_shuffle_ps(low, high, 0xdd);
+}
+INLINE void store_complex(float* p, vf re, vf im) {
+    const vf low = _mm256_unpacklo_ps(re, im), high = _mm256_unpackhi_ps(re, im);
+    store(p, _mm256_permute2f128_ps(low, high, 0x20));
+    store(p + VW, _mm256_permute2f128_ps(low, high, 0x31));
+}
+#else
+INLINE void load_complex(const float* p, vf& re, vf& im) {
+    for (int i = 0; i < VW; ++i) re[i] = p[2 * i], im[i] = p[2 * i + 1];
+}
+INLINE void store_complex(float* p, vf re, vf im) {
+    for (int i = 0; i < VW; ++i) p[2 * i] = re[i], p[2 * i + 1] = im[i];
+}
+#endif
+
 // How a cell holds values and how cells are multiplied. `A` operands are rows of cells, read one by one and broadcast;
 // `B` operands have consecutive inner values in one cell.
 #if defined(STEMSPLIT_SET_BF16)

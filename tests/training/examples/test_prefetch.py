@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from stemsplit.training.prefetch import drawn_ahead, threads_for
+from stemsplit.training.examples.prefetch import drawn_ahead, threads_for
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3, 20])

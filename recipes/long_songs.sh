@@ -1,0 +1,28 @@
+#!/bin/sh
+# What is rendered for the long run: long_run.py calls this again and again, from the run's folder, while there is room.
+# SONGS is how many songs of a kind there are to be by now; what is there already is kept. DATA is the folder with the
+# sources that recipes/README.md names, PACKAGES that of unpacked packages, PYTHON the interpreter, RECIPES this folder.
+set -eu
+: "${SONGS:?}" "${DATA:?}" "${PYTHON:?}" "${RECIPES:?}"
+FONTS=${FONTS:-/usr/share/sounds/sf2}
+
+render() {
+    kind=$1
+    shift
+    "$PYTHON" "$RECIPES/render_songs.py" --voices "$DATA/voices" --drums "$DATA/drums" --groove "$DATA/groove" \
+        --mir1k "$DATA/mir1k" --impulses "$DATA/impulses" --soundfont "$FONTS/TimGM6mb.sf2" \
+        --analyses songs/analyses --various --real "$DATA/real" --flac --out "songs/$kind" "$@"
+}
+
+recorded() {
+    "$PYTHON" "$RECIPES/real_songs.py" "$@" --flac
+}
+
+render dev --split heldout --seed 8 --per-style 1 --kits "$FONTS/Black_Pearl_4_LV2.sf2" "$FONTS/Red_Zeppelin_4_LV2.sf2"
+recorded pairs --mir1k "$DATA/mir1k" --out songs/pairs --singers Kenshin annar bobon bug fdps geniusturtle jmzen khair titon
+recorded demos --real "$DATA/real" --out songs/real/multitrack
+recorded loose --real "$DATA/real" --stem bass other --out songs/real/loose  # drum loops are in songs, some held out
+recorded loose --real "$DATA/real" --stem vocals --out songs/real/vocals
+[ -z "${PACKAGES:-}" ] || recorded backing --packages "$PACKAGES" --out songs/real/backing
+
+render various --split train --seed 3 --more-soundfonts "$FONTS/FluidR3_GM.sf2" --songs "$SONGS"

@@ -1,0 +1,1 @@
+"""Recorded music to train on: where it comes from, under which licences, and what is left out."""

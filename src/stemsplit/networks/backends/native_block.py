@@ -1,0 +1,104 @@
+"""The bidirectional Mamba-2 block in the native library: its call, and its weights. See kernels/native/block.h."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from stemsplit.networks.backends.native_packing import ByPrecision, Packer, check, thread_scratch
+from stemsplit.networks.kernels.native_library import BlockWeights, Direction, Library, Shape
+from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.mamba2 import Mamba2
+
+
+class BoundBlock:
+    """A bound block: rows (N, L, D) → rows (N, L, D) of the same type.
+
+    Weights are packed at the first call in each precision. Rows in float64 are computed by the block itself.
+    """
+
+    def __init__(self, block: ResidualBiMamba, library: Library, instructions: str | None) -> None:
+        self.block, self.library = block, library
+        self._weights = ByPrecision(library, instructions, partial(pack_block, block))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Compute the block with as many threads as PyTorch would use.
+
+        Raises:
+            DeviceError: the library reports an error.
+            ValueError: the rows have a wrong width.
+        """
+        if rows.dtype == torch.float64:  # more precision than the library has
+            return self.block.fused(rows)
+        name, weights = self._weights.now()
+        if rows.shape[-1] != weights.shape.features:
+            raise ValueError(f"rows of {rows.shape[-1]} features, the block has {weights.shape.features}")
+        values = rows.detach().to(torch.float32).contiguous()
+        out = torch.empty_like(values)
+        if values.numel():
+            self._run(name, weights, values, out)
+        return out.to(rows.dtype)
+
+    def _run(self, name: str, weights: BlockWeights, values: Tensor, out: Tensor) -> None:
+        sequences, steps, _ = values.shape
+        threads = min(torch.get_num_threads(), sequences)
+        words = threads * self.library.scratch(name, weights.shape, steps)
+        scratch = thread_scratch(words)
+        pointers = (values.data_ptr(), out.data_ptr(), scratch.data_ptr())
+        check(name, self.library.run(name, weights, pointers, (sequences, steps, threads), words))
+
+
+def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
+    """Pack the weights of a block."""
+    mamba = block.forward_mamba2
+    outward = [part.detach().double() for part in block.proj.weight.chunk(2, dim=1)]
+    weights = BlockWeights(
+        shape=Shape(
+            features=block.norm_weight.numel(),
+            inner=mamba.d_inner,
+            state=packer.padded(mamba.d_state),
+            heads=mamba.heads,
+            channels=packer.padded(mamba.headdim),
+            taps=mamba.d_conv,
+            heads_padded=packer.padded(mamba.heads),
+        ),
+        norm_weight=packer.vector(block.norm_weight),
+        norm_bias=packer.vector(block.norm_bias),
+        straight=packer.matrix(outward[0] + outward[1]),
+        bias=packer.keep(block.proj.bias),
+    )
+    directions = (block.forward_mamba2, block.backward_mamba2)
+    for index, (one, out) in enumerate(zip(directions, outward, strict=True)):
+        weights.direction[index] = _pack_direction(one, out, packer)
+    return weights
+
+
+def _pack_direction(mamba: Mamba2, outward: Tensor, packer: Packer) -> Direction:
+    inner, state, heads = mamba.d_inner, mamba.d_state, mamba.heads
+    gate, x, b, c, dt = mamba.in_proj.weight.double().split([inner, inner, state, state, heads])
+    folded = outward @ (mamba.out_proj.weight * mamba.norm.weight).double()
+    kernel = torch.cat([mamba.conv1d.weight.squeeze(1), _bias(mamba).unsqueeze(1)], dim=1)  # (channels, taps + 1)
+    kernel = torch.cat([_heads(kernel[:inner], mamba, packer), *map(packer.pad, kernel[inner:].split(state))])
+    mixed = torch.cat([_heads(x, mamba, packer), *map(packer.pad, (b, c, dt))])
+    return Direction(
+        mixed=packer.matrix(mixed),
+        gate=packer.matrix(_heads(gate, mamba, packer)),
+        out=packer.matrix(_heads(folded.T, mamba, packer).T),
+        conv=packer.keep(kernel[:, :-1].T),
+        conv_bias=packer.keep(kernel[:, -1]),
+        dt_bias=packer.vector(mamba.dt_bias),
+        a=packer.vector(-torch.exp(mamba.A_log.double())),
+        skip=packer.keep(mamba.D),
+    )
+
+
+def _heads(rows: Tensor, mamba: Mamba2, packer: Packer) -> Tensor:
+    """Append zeros to the channels of every head: (heads * P, …) → (heads * padded P, …)."""
+    return packer.pad(rows.unflatten(0, (mamba.heads, mamba.headdim)), dim=1).flatten(0, 1)
+
+
+def _bias(mamba: Mamba2) -> Tensor:
+    bias = mamba.conv1d.bias
+    return mamba.conv1d.weight.new_zeros(mamba.conv1d.weight.shape[0]) if bias is None else bias
