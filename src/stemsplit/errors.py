@@ -7,7 +7,8 @@
     │   ├── TargetCollisionError    two inputs would write the same files
     │   └── DeviceError             a device or precision that is not available here
     ├── AudioError          exit 1  a file that cannot be read, or that holds nothing to separate
-    │   ├── DecodeError             corrupt, truncated, or of an unknown format
+    │   ├── DecodeError             corrupt, or of an unknown format
+    │   │   └── DamagedError        a part of it is missing; `salvage` reads the rest
     │   └── EmptyAudioError         no samples
     ├── OutputError         exit 1  a target that cannot be written (folder, disk, format limits)
     ├── ModelError          exit 1  a model that cannot be found, read or trusted
@@ -56,6 +57,10 @@ class AudioError(StemsplitError):
 
 class DecodeError(AudioError):
     """Audio that no decoder understands."""
+
+
+class DamagedError(DecodeError):
+    """Audio of which a part is missing. What is there can be read with `salvage`."""
 
 
 class EmptyAudioError(AudioError):

@@ -15,6 +15,11 @@ DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 
 
+def _track_setting(audio_track: int | None) -> dict[str, int]:
+    """Return the setting that chooses a sound track; none if the file's own choice is taken."""
+    return {} if audio_track is None else {"audio_track": audio_track}
+
+
 @dataclass(frozen=True)
 class SeparateOptions:
     """The options of `separate`, the same for every track of a run.
@@ -38,6 +43,8 @@ class SeparateOptions:
     device: str = "auto"
     precision: str = "auto"
     force: bool = False
+    audio_track: int | None = None  # of several sound tracks, from 1
+    salvage: bool = False  # separate what is there of a damaged file
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.
@@ -52,6 +59,7 @@ class SeparateOptions:
             "sample_rate": self.sample_rate or "source",
             "clip": self.clip,
             "precision": self.precision,
+            **_track_setting(self.audio_track),
         }
 
 
@@ -73,6 +81,8 @@ class MelodyOptions:
     tuning: float | None = None  # frequency of A4 in Hz; None: estimate it
     device: str = "auto"
     force: bool = False
+    audio_track: int | None = None
+    salvage: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.
@@ -87,4 +97,5 @@ class MelodyOptions:
             "fmax": self.fmax,
             "smooth": self.smooth,
             "tuning": self.tuning or "estimated",
+            **_track_setting(self.audio_track),
         }

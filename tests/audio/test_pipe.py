@@ -126,7 +126,7 @@ def test_bare_samples_to_standard_output(sound: Sound) -> None:
 
 
 def test_a_wrong_length_beforehand_is_a_mistake_of_the_caller(sound: Sound) -> None:
-    with pytest.raises(ValueError, match="777 samples came where 778 were announced"):
+    with pytest.raises(OutputError, match="states 778 samples, and 777 came"):
         write_stream(io.BytesIO(), [sound(2, 777)], 48000, 2, "16", frames=778)
 
 

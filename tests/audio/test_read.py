@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemsplit.audio import AUDIO_SUFFIXES, blocks, is_audio, probe
-from stemsplit.audio.headers import read_mpeg_header
+from stemsplit.audio.containers.mpeg import read_mpeg_header
 from stemsplit.errors import AudioError, DecodeError, EmptyAudioError
 
 Sound = Callable[..., np.ndarray]
@@ -256,7 +256,7 @@ def test_flac_from_a_pipe_states_no_length(tmp_path: Path, sound: Sound) -> None
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    assert probe(path).frames is None
+    assert probe(path).frames == 30001  # by its last frame
     assert read(path).shape == (2, 30001)
 
 

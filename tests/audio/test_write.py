@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemsplit.audio import FORMATS, StemWriter, Tags, blocks, output_rate, probe, shared_gain
-from stemsplit.audio.headers import page_checksum, read_ogg_pages
+from stemsplit.audio.containers.ogg import page_checksum, read_ogg_pages
 from stemsplit.audio.wav import RIFF_LIMIT, quantize, wav_header
 from stemsplit.errors import OutputError
 from stemsplit.files.spool import Spool
@@ -373,7 +373,7 @@ def test_ctrl_c_inside_the_encoder_is_not_swallowed(tmp_path: Path) -> None:
         from pathlib import Path
         import numpy as np
         from stemsplit.audio import StemWriter
-        from stemsplit.audio.callbacks import CallbackFile
+        from stemsplit.audio.containers.callbacks import CallbackFile
         write = CallbackFile.write
         def interrupted(self, data):
             real = self.file

@@ -245,7 +245,7 @@ def test_a_signal_keeps_what_is_finished_and_leaves_nothing_else(
     assert files_in(Path("separated")) == {"a", "a/stemsplit.json", *(f"a/{stem}.wav" for stem in STEMS)}
 
 
-@pytest.mark.parametrize("module", ["soundfile", "stemsplit.audio.callbacks", "elsewhere"])
+@pytest.mark.parametrize("module", ["soundfile", "stemsplit.audio.containers.callbacks", "elsewhere"])
 def test_a_signal_inside_a_callback_of_c_waits_until_it_is_over(module: str) -> None:
     reached: list[str] = []
     scope = {"__name__": module, "raise_signal": signal.raise_signal, "reached": reached}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import textwrap
@@ -15,14 +16,15 @@ import pytest
 import soundfile
 from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, write_song
 
-from stemsplit.errors import DecodeError, EmptyAudioError, ModelError, OutputError
+from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, ModelError, OutputError
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
 from stemsplit.machine import pipeline
 from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
 from stemsplit.runs import stem_files
-from stemsplit.runs.separate import Separating, plan
+from stemsplit.runs.jobs import run
+from stemsplit.runs.separate import Separating, pipe_track, plan
 
 Sound = Callable[..., np.ndarray]
 
@@ -391,6 +393,80 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, sound: Sound, monkeypatch: p
     with pytest.raises(OutputError, match="no space left"):
         split(song, bit_depth=depth)
     assert files_in(tmp_path) == {"song.wav"}
+
+
+# --- songs that are not whole, or have several tracks
+
+
+def test_a_cut_off_song_is_salvaged_only_on_request(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.wav", sound(2, 30000))
+    whole = read_song(song)
+    song.write_bytes(song.read_bytes()[: 44 + 20000 * 4])
+    with pytest.raises(DamagedError, match="cut off: the last 40000 bytes are missing"):
+        split(song)
+    assert files_in(tmp_path) == {"song.wav"}
+    stems, manifest, warnings = split(song, salvage=True)
+    assert manifest["samples"] == 20000
+    assert np.abs(read_song(stems["bass"]) - GAINS[STEMS.index("bass")] * whole[:, :20000]).max() < 2**-15
+    assert manifest["salvaged"] == ["song.wav: cut off: the last 40000 bytes are missing"]
+    assert warnings == manifest["warnings"] == ["salvaged: song.wav: cut off: the last 40000 bytes are missing"]
+
+
+def test_what_was_salvaged_is_done_only_for_who_asks_for_it(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.wav", sound(2, 30000))
+    for salvage, missing in ((False, 0), (True, 40000)):
+        song.write_bytes(song.read_bytes()[: 44 + 30000 * 4 - missing])
+        split(song, salvage=salvage)
+        for asked in (False, True):
+            options = SeparateOptions(output=tmp_path / "out", salvage=asked)
+            separator = fake_separator(options, gains=GAINS)
+            (job,) = plan(find_inputs([song], options.output), separator, options)
+            assert Separating(separator, options).is_finished(job) == (asked or not salvage)
+
+
+def test_a_failure_names_the_way_on(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.wav", sound(2, 30000))
+    song.write_bytes(song.read_bytes()[:50000])
+    options = SeparateOptions(output=tmp_path / "out")
+    separator = fake_separator(options, gains=GAINS)
+    (outcome,) = run(plan(find_inputs([song], options.output), separator, options), Separating(separator, options))
+    assert outcome.message.endswith("bytes are missing; --salvage takes what is there")
+
+
+def test_another_track_is_another_setting(tmp_path: Path, sound: Sound) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "song.mka"), "w") as out:
+        tracks = [out.add_stream("flac", rate=8000, layout=layout) for layout in ("mono", "stereo")]
+        for stream, frames in zip(tracks, (9000, 7000), strict=True):
+            flat = (sound(len(stream.layout.channels), frames, 8000) * 2**15).astype(np.int16).T.reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(flat), format="s16", layout=stream.layout.name)
+            frame.sample_rate, frame.pts = 8000, 0
+            fitting = av.AudioResampler("s16", stream.layout.name, 8000, frame_size=stream.codec_context.frame_size)
+            for part in [*fitting.resample(frame), *fitting.resample(None)]:
+                out.mux(stream.encode(part))
+            out.mux(stream.encode(None))
+    _, manifest, warnings = split(tmp_path / "song.mka")
+    assert (manifest["samples"], manifest["input"]["channels"]) == (9000, 1)
+    assert "1 is read: --audio-track chooses another" in warnings[0]
+    assert "audio_track" not in manifest["settings"]
+    _, manifest, warnings = split(tmp_path / "song.mka", audio_track=2)
+    assert (manifest["samples"], manifest["input"]["channels"], warnings) == (7000, 2, [])
+    assert manifest["settings"]["audio_track"] == 2
+
+
+def test_a_pipe_states_the_length_that_a_song_has(tmp_path: Path, sound: Sound) -> None:
+    """The header of the song states half of it."""
+    song = tmp_path / "song.mp3"
+    soundfile.write(song, sound(2, 40000).T, 44100)
+    data = song.read_bytes()
+    song.write_bytes(data + data)
+    options = SeparateOptions(output=tmp_path, stems="bass", bit_depth="16")
+    separator = fake_separator(options, gains=GAINS)
+    stream = io.BytesIO()
+    assert pipe_track(song, stream, separator, options, on_warning=lambda text: None)
+    samples, _ = soundfile.read(io.BytesIO(stream.getvalue()))
+    assert 80000 <= len(samples) < 85000
+    assert len(stream.getvalue()) == len(samples) * 4 + 80
 
 
 # --- streams

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stemsplit.audio.containers.view import WHOLE, View
+
 Warn = Callable[[str], None]
 """Is called with one sentence for the user about each problem that was corrected."""
 
@@ -32,6 +34,11 @@ class AudioInfo:
     subtype: str
     bit_depth: str  # the one that loses nothing: "16", "24" or "32f"; "lossy" for a codec without a bit depth
     decoder: str = "libsndfile"  # or "ffmpeg": the library that reads the file
+    view: View = WHOLE  # which bytes of the file the decoder gets
+    parts: tuple[View, ...] = ()  # what follows in a file that was joined of several
+    track: int | None = None  # which of several sound tracks is read, from 1; None if there is only one
+    salvage: bool = False  # read what is there of a damaged file
+    notes: tuple[str, ...] = ()  # what is to be said about the file when it is read
 
     @property
     def seconds(self) -> float | None:

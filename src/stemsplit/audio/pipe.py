@@ -131,8 +131,8 @@ def write_stream(
         True if everything was written. False if the reader closed the pipe first, as in ``| head``; that is no error.
 
     Raises:
-        OutputError: writing failed, for example because output is redirected to a full disk.
-        ValueError: the blocks do not add up to `frames`, so that the header is wrong; a bug of the caller.
+        OutputError: writing failed, for example because output is redirected to a full disk; or the blocks do not add
+            up to `frames`, so that the header is wrong.
     """
     try:
         total = 0
@@ -145,7 +145,9 @@ def write_stream(
     except _ReaderGoneError:
         return False
     if frames not in (None, total):
-        raise ValueError(f"{total} samples came where {frames} were announced")
+        raise OutputError(
+            f"standard output: its header states {frames} samples, and {total} came: name a folder instead"
+        )
     return True
 
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from stemsplit.audio.containers.speakers import WAV_MASKS
 from stemsplit.audio.formats import FULL_SCALE
 
 RIFF_LIMIT = 2**32 - 1
@@ -27,7 +28,6 @@ SAMPLE_TYPES = {
 }  # fmt: skip
 """Bit depth of a stem, or type of samples from standard input → (WAV format tag, bytes per sample)."""
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-_SPEAKERS = {4: 0x33, 6: 0x3F, 8: 0x63F}  # quadraphonic, 5.1, 7.1; for other counts no speakers are named
 
 
 def wav_header(
@@ -70,7 +70,7 @@ def _fmt(sample_rate: int, channels: int, bit_depth: str) -> bytes:
     byte_rate = min(sample_rate * block, RIFF_LIMIT)
     common = struct.pack("<HIIHH", channels, sample_rate, byte_rate, block, 8 * size)
     if channels > 2:
-        extension = struct.pack("<HHIH", 22, 8 * size, _SPEAKERS.get(channels, 0), tag) + _GUID_TAIL
+        extension = struct.pack("<HHIH", 22, 8 * size, WAV_MASKS.get(channels, 0), tag) + _GUID_TAIL
         return struct.pack("<H", _EXTENSIBLE) + common + extension
     return struct.pack("<H", tag) + common + (struct.pack("<H", 0) if tag == _FLOAT else b"")
 

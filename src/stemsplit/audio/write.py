@@ -15,9 +15,10 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import soundfile
 
-from stemsplit.audio.callbacks import CallbackFile
+from stemsplit.audio.containers.callbacks import CallbackFile
+from stemsplit.audio.containers.ogg import set_serial
+from stemsplit.audio.containers.speakers import to_vorbis
 from stemsplit.audio.formats import check_encodable, format_named
-from stemsplit.audio.headers import set_serial
 from stemsplit.audio.info import Warn
 from stemsplit.audio.tags import Tags, write_tags
 from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder, quantize
@@ -206,6 +207,7 @@ class SndfileEncoder:
     def __init__(self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, serial: int) -> None:
         self._sink = CallbackFile(file)
         self._depth, self._serial = bit_depth, serial if format in ("ogg", "opus") else None
+        self._order = to_vorbis(channels) if format in ("ogg", "opus") else None
         options = {"subtype": f"PCM_{bit_depth}"} | _OPTIONS[format]
         try:
             self._sound = soundfile.SoundFile(self._sink, "w", rate, channels, **options)
@@ -214,7 +216,7 @@ class SndfileEncoder:
 
     def write(self, frames: np.ndarray) -> int:
         """Append float32 (n, channels), and return how many samples were clamped to ±1."""
-        samples, clamped = _encodable(frames, self._depth)
+        samples, clamped = _encodable(frames if self._order is None else frames[:, self._order], self._depth)
         for start in range(0, len(samples), _WRITE_FRAMES):
             try:
                 self._sound.write(samples[start : start + _WRITE_FRAMES])

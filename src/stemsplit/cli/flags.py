@@ -38,6 +38,24 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input."),
 ]
+AudioTrack = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Which sound track of a file that has several, from 1.",
+        show_default="the one that the file marks, or the first",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+Salvage = Annotated[
+    bool,
+    typer.Option(
+        "--salvage",
+        help="Take what is there of a file that is cut off or damaged, and say what is missing.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
 Raw = Annotated[
     str | None,
     typer.Option(

@@ -66,7 +66,9 @@ def _in_callback(frame: FrameType | None) -> bool:
     """Whether C waits for this very frame or one above it: an exception would be printed there and forgotten."""
     while frame is not None:
         module = frame.f_globals.get("__name__")
-        if module == "stemsplit.audio.callbacks" or (module == "soundfile" and frame.f_code.co_name.startswith("vio_")):
+        if module == "stemsplit.audio.containers.callbacks" or (
+            module == "soundfile" and frame.f_code.co_name.startswith("vio_")
+        ):
             return True
         frame = frame.f_back
     return False

@@ -14,6 +14,7 @@ from stemsplit.cli.flags import (
     DEFAULT_MODEL,
     OUTPUT_PANEL,
     RUN_PANEL,
+    AudioTrack,
     Debug,
     Device,
     DryRun,
@@ -23,6 +24,7 @@ from stemsplit.cli.flags import (
     ModelReference,
     Quiet,
     Raw,
+    Salvage,
     Verbose,
     model_names,
 )
@@ -139,6 +141,8 @@ def melody(
     model: ModelReference = DEFAULT_MELODY_MODEL,
     separator: SeparatorOption = None,
     raw: Raw = None,
+    audio_track: AudioTrack = None,
+    salvage: Salvage = False,
     device: Device = "auto",
     force: Force = False,
     dry_run: DryRun = False,
@@ -167,6 +171,8 @@ def melody(
         tuning=tuning,
         device=device,
         force=force,
+        audio_track=audio_track,
+        salvage=salvage,
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
@@ -209,7 +215,7 @@ def _to_pipe(
     found = find_one(paths)
     reader = _ready(options, models, screen)
     with one_job(found, raw, screen) as (job, on_progress, on_warning):
-        source = file_source(probe(job.source))
+        source = file_source(probe(job.source, track=options.audio_track, salvage=options.salvage))
         contour = listen(reader, source, on_progress=on_progress, on_warning=on_warning).contour
     _put_lines(format_named(options.format).lines(contour))
     return 0

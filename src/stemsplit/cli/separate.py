@@ -14,6 +14,7 @@ from stemsplit.cli.flags import (
     DEFAULT_MODEL,
     OUTPUT_PANEL,
     RUN_PANEL,
+    AudioTrack,
     BatchSizeOption,
     Debug,
     Device,
@@ -26,6 +27,7 @@ from stemsplit.cli.flags import (
     PrecisionOption,
     Quiet,
     Raw,
+    Salvage,
     Verbose,
 )
 from stemsplit.cli.interrupts import ReaderGone
@@ -135,6 +137,8 @@ def separate(
     clip: ClipOption = "rescale",
     template: TemplateOption = DEFAULT_TEMPLATE,
     raw: Raw = None,
+    audio_track: AudioTrack = None,
+    salvage: Salvage = False,
     chunk_seconds: ChunkSecondsOption = None,
     overlap: OverlapOption = None,
     batch_size: BatchSizeOption = None,
@@ -168,6 +172,8 @@ def separate(
         device=device,
         precision=precision,
         force=force,
+        audio_track=audio_track,
+        salvage=salvage,
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)

@@ -7,7 +7,8 @@ stemsplit.json, beside the stems:
      "input": {"path", "sha256", "bytes", "sample_rate", "channels", "samples", "codec"},
      "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu", "precision": "bf16",
      "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
-     "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […]}
+     "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […],
+     "salvaged": [what is missing of the input]; only there if a part of it is}
 
 Paths of outputs are relative to the manifest, so that the folder can be moved. A peak is the largest absolute sample as
 written, with 1 as full scale. `runs.transcribe` describes the manifest of `melody`.
@@ -61,14 +62,21 @@ def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def still_holds(
-    path: Path, *, source: Path, model_sha256: str, settings: Mapping[str, Any], targets: Mapping[str, Path]
+    path: Path,
+    *,
+    source: Path,
+    model_sha256: str,
+    settings: Mapping[str, Any],
+    targets: Mapping[str, Path],
+    salvage: bool = False,
 ) -> bool:
     """Return whether the manifest at `path` shows that this work is done.
 
-    The model, the settings and the targets must be the same, and the input and all outputs must be unchanged.
+    The model, the settings and the targets must be the same, and the input and all outputs must be unchanged. What was
+    salvaged is done only for `salvage`.
     """
     manifest = read_manifest(path)
-    if manifest is None:
+    if manifest is None or ("salvaged" in manifest and not salvage):
         return False
     try:
         if manifest["settings"] != settings or manifest["model"]["sha256"] != model_sha256:

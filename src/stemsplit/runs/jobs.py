@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
+from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
-from stemsplit.errors import AudioError, StemsplitError
+from stemsplit.errors import AudioError, DamagedError, StemsplitError
 from stemsplit.files.manifest import output_paths, read_manifest, write_manifest
 from stemsplit.machine.disk import sha256_of
 
@@ -42,6 +43,14 @@ class RunOptions(Protocol):
     @property
     def force(self) -> bool:
         """Whether to do again what is done already."""
+
+    @property
+    def audio_track(self) -> int | None:
+        """Which of several sound tracks is read, from 1."""
+
+    @property
+    def salvage(self) -> bool:
+        """Whether a file of which a part is missing is read as far as it goes."""
 
 
 class Work(Protocol):
@@ -146,6 +155,8 @@ class _Told:
 def _message(error: Exception, job: Job) -> str:
     """One line that names the input as the user knows it."""
     text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+    if isinstance(error, DamagedError):
+        text += "; --salvage takes what is there"
     if not isinstance(error, StemsplitError):
         text = f"unexpected {type(error).__name__}: {text}; run it with --debug for the whole story"
     return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
@@ -157,8 +168,9 @@ class Record:
     Raises: AudioError if the source cannot be read.
     """
 
-    def __init__(self, job: Job, on_warning: Warn) -> None:
-        self.job, self.info = job, probe(job.source)
+    def __init__(self, job: Job, options: RunOptions, on_warning: Warn) -> None:
+        self.job = job
+        self.info = probe(job.source, track=options.audio_track, salvage=options.salvage)
         self._started, self._on_warning = time.monotonic(), on_warning
         self._warnings: list[str] = []
         self._source = _input_record(job, self.info)
@@ -171,7 +183,9 @@ class Record:
     def write(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Write the manifest, with what is to be said about the work, and return it. Raises: OutputError."""
         seconds = round(time.monotonic() - self._started, 3)
-        own = {"seconds": seconds, "warnings": self._warnings}
+        own: dict[str, Any] = {"seconds": seconds, "warnings": self._warnings}
+        if lost := [text.removeprefix(SALVAGED) for text in self._warnings if text.startswith(SALVAGED)]:
+            own["salvaged"] = lost
         manifest = {"stemsplit": __version__, "input": self._source, **about, **own}
         write_manifest(self.job.manifest, manifest)
         return manifest

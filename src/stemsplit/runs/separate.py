@@ -83,6 +83,7 @@ class Separating:
             model_sha256=self.separator.model.sha256,
             settings=track_settings(self.separator, self.options),
             targets=job.targets,
+            salvage=self.options.salvage,
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Separating:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        record = Record(job, on_warning)
+        record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
         tags = read_tags(job.source, record.warn)
         named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
@@ -117,7 +118,7 @@ def pipe_track(
     on_warning: Warn,
 ) -> bool:
     """Separate one file into the only output of `separator` on a pipe; False if its reader went away."""
-    info = probe(source)
+    info = probe(source, track=options.audio_track, salvage=options.salvage)
     form = form_for(info, options, on_warning)
     rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
     # Not behind the network: a reader that waits would keep Ctrl-C waiting for its thread.

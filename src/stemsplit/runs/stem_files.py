@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -127,8 +128,10 @@ def write_pipe(
     """
     with Final(outputs, form, folder=None, guess=False) as final:
         blocks = (block[0] for block in _all_of(final, rendered))
+        first = list(islice(blocks, 1))
+        frames = form.frames if final.kept_frames is None else final.kept_frames
         complete = write_stream(
-            stream, blocks, form.sample_rate, form.channels, form.bit_depth, frames=form.frames, raw=raw
+            stream, chain(first, blocks), form.sample_rate, form.channels, form.bit_depth, frames=frames, raw=raw
         )
     if complete:
         final.report(on_warning)
@@ -167,6 +170,11 @@ class Final:
     def __exit__(self, *error: object) -> None:
         if self._kept is not None:
             self._kept.__exit__(*error)
+
+    @property
+    def kept_frames(self) -> int | None:
+        """How many samples are kept on disk, which is all of them when the first block comes; None if none are."""
+        return None if self._kept is None else self._kept.frames
 
     def take(self, block: Rendered) -> np.ndarray | None:
         """Return a block as it goes into the files if all seems to stand, else None."""
@@ -244,6 +252,11 @@ class _Kept:
             spool.write(samples)
         if self._mixture is not None and block.mixture is not None:
             self._mixture.write(block.mixture)
+
+    @property
+    def frames(self) -> int:
+        """Samples per channel so far."""
+        return self._spools[0].frames
 
     def gain(self) -> float:
         """Return the one gain for what has been written."""

@@ -78,6 +78,7 @@ class Transcribing:
             model_sha256=self.reader.model.sha256,
             settings=melody_settings(self.reader, self.options),
             targets=job.targets,
+            salvage=self.options.salvage,
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class Transcribing:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        record = Record(job, on_warning)
+        record = Record(job, self.options, on_warning)
         spectrogram = Spectrogram() if self.options.plot else None
         reading = listen(
             self.reader,
