@@ -40,7 +40,7 @@ from recordings.music import Music, folder_name, licences, title, tracks
 from recordings.packages import fetch
 from songs.folder import as_int16, write_song
 from stemsplit import audio
-from stemsplit.errors import StemsplitError
+from stemsplit.errors import AudioError, StemsplitError
 
 RATE = 44100
 STEMS = ("drums", "bass", "other", "vocals")
@@ -62,19 +62,26 @@ Songs = Iterator[tuple[str, Callable[[], Laid]]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Lay out what is missing; return 1 if a source cannot be read."""
+    """Lay out what is missing; return 1 if a source cannot be read. The others are laid out in any case."""
     options = _parse(arguments)
+    failed = 0
     try:
         for name, make in options.lay(options):
             target = options.out / name
-            if not (target / "MANIFEST.json").exists():
+            if (target / "MANIFEST.json").exists():
+                continue
+            try:
                 stems, about = make()
-                write_folder(target, stems, about, RATE if options.flac else 0)
-                print(name, file=sys.stderr, flush=True)
+            except AudioError as error:
+                print(f"left out: {error}", file=sys.stderr, flush=True)
+                failed = 1
+                continue
+            write_folder(target, stems, about, RATE if options.flac else 0)
+            print(name, file=sys.stderr, flush=True)
     except (OSError, StemsplitError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    return failed
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
