@@ -7,7 +7,7 @@ to the mixture is undone in its stems, so neighbours that were decided on differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -16,22 +16,21 @@ SILENT = 1e-7
 OPPOSITE = -0.3
 """Correlation of the channels below which one is taken to be turned over."""
 
-Infer = Callable[[np.ndarray], np.ndarray]
-"""Mixtures (B, C, S) → stems (B, K, C, S)."""
 
-
-def infer_placed(infer: Infer, mixtures: np.ndarray) -> np.ndarray:
-    """Return the stems (B, K, C, S) of mixtures (B, C, S) whose two channels may be placed in any way."""
+def placement(mixtures: np.ndarray) -> np.ndarray | None:
+    """Return what each channel of mixtures (B, C, S) is multiplied by, (B, C); None if a network knows all such."""
     if mixtures.shape[1] != 2:
-        return infer(mixtures)
+        return None
     gains = np.stack([channel_gains(mixture) for mixture in mixtures])
-    if (gains == 1).all():
-        return infer(mixtures)
-    known = mixtures * gains[:, :, None]
+    return None if (gains == 1).all() else gains
+
+
+def placed(mixtures: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Return mixtures (B, 2, S) as a network knows them. `gains` (B, 2) also bring its stems back."""
+    known: np.ndarray = mixtures * gains[:, :, None]
     alone = (gains == 0).any(1)
     known[alone] = known[alone].sum(1, keepdims=True)  # the one channel that sounds, twice
-    stems: np.ndarray = infer(known) * gains[:, None, :, None]
-    return stems
+    return known
 
 
 def channel_gains(mixture: np.ndarray) -> np.ndarray:

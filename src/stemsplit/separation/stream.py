@@ -21,7 +21,7 @@ from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.separation.chunks import Chunk, Chunking, OverlapAdd, chunks
 from stemsplit.separation.inference import Inference, is_out_of_memory
-from stemsplit.separation.placement import infer_placed
+from stemsplit.separation.placement import placed, placement
 
 T = TypeVar("T")
 
@@ -166,7 +166,11 @@ def _estimate(infer: Callable[[np.ndarray], np.ndarray], groups: list[list[int]]
     mixture = np.stack([chunk.samples for chunk in batch])
     stems = []
     for group in groups:
-        stems.append(infer_placed(infer, mixture[:, group]))
+        part = mixture[:, group]
+        if (gains := placement(part)) is None:
+            stems.append(infer(part))
+        else:
+            stems.append(infer(placed(part, gains)) * gains[:, None, :, None])
     return stems[0] if len(stems) == 1 else np.concatenate(stems, axis=2)
 
 

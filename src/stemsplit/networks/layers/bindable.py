@@ -34,9 +34,10 @@ class Bindable(nn.Module):
         """Return `bound` at inference, and None in training."""
         return None if self.training or torch.is_grad_enabled() else self.bound
 
-    def weights_as_of_now(self) -> tuple[int, ...]:
+    def weights_as_of_now(self) -> tuple[object, ...]:
         """Return a state that differs after every change of a weight."""
-        return tuple(weight._version for weight in self.parameters())
+        # Weights made in inference mode do not count their changes: an object of its own equals no other.
+        return tuple(object() if weight.is_inference() else weight._version for weight in self.parameters())
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set the mode of training or evaluation, as in every module. Training drops `bound`."""
