@@ -222,3 +222,11 @@ def test_the_faster_tanh_is_a_tanh() -> None:
     kept = x.clone().requires_grad_()
     cpu_products.tanh_(kept).sum().backward()
     torch.testing.assert_close(kept.grad.double(), 1 - exact.square(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_trial_of_float32_products_says_the_same_under_autocast() -> None:
+    """Otherwise the bytes of a song would depend on what ran before it in the process."""
+    trial = cpu_products._onednn_is_exact.__wrapped__
+    expected = trial()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trial() == expected
