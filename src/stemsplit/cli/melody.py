@@ -180,10 +180,7 @@ def melody(
         raise UsageError("--vocals separates nothing: leave out --separator, or --vocals")
     models = model, separator or DEFAULT_MODEL
     if output == STREAM:
-        if json or dry_run or notes or midi or plot:
-            raise UsageError(
-                "-o - writes a contour to standard output: it excludes --notes, --midi, --plot, --json and --dry-run"
-            )
+        _refuse_beside_stream(json, dry_run, notes, midi, plot)
         return _to_pipe(inputs, options, models, raw, screen)
     return _to_files(inputs, options, models, raw, dry_run, Talk(screen, json=json, debug=debug, figures=FIGURES))
 
@@ -198,6 +195,13 @@ def _to_files(
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
     work = Transcribing(_ready(options, models, talk.screen), options)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
+
+
+def _refuse_beside_stream(*wanted: bool) -> None:
+    if any(wanted):
+        raise UsageError(
+            "-o - writes a contour to standard output: it excludes --notes, --midi, --plot, --json and --dry-run"
+        )
 
 
 def _to_pipe(
