@@ -77,6 +77,8 @@ class MelodyOptions:
     smooth: Smoothing = "viterbi"
     notes: bool = False
     midi: bool = False
+    tempo: float | Literal["auto"] | None = None  # of the MIDI file, in beats per minute; auto: that of the drums
+    bends: bool = True  # pitch bends in the MIDI file
     plot: bool = False
     tuning: float | None = None  # frequency of A4 in Hz; None: estimate it
     device: str = "auto"
@@ -97,5 +99,12 @@ class MelodyOptions:
             "fmax": self.fmax,
             "smooth": self.smooth,
             "tuning": self.tuning or "estimated",
+            **self._midi_settings(),
             **_track_setting(self.audio_track),
         }
+
+    def _midi_settings(self) -> dict[str, Any]:
+        """Return how the MIDI file is written, where it is not as usual."""
+        if not self.midi:
+            return {}
+        return ({} if self.tempo is None else {"tempo": self.tempo}) | ({} if self.bends else {"bends": False})
