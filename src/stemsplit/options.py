@@ -13,6 +13,8 @@ Smoothing = Literal["viterbi", "median", "none"]
 DEFAULT_OUTPUT = Path("separated")
 DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+WITHOUT_TEMPLATE = "{track} ({stem}).{ext}"
+"""Where `without` goes: one file beside those of other songs."""
 
 
 def _track_setting(audio_track: int | None) -> dict[str, int]:
@@ -31,6 +33,7 @@ class SeparateOptions:
     template: str = DEFAULT_TEMPLATE
     stems: str | tuple[str, ...] | None = None  # write only these
     two_stems: str | None = None  # write this one, and the sum of all others
+    without: str | tuple[str, ...] | None = None  # write the sum of all stems but these
     mix: tuple[str, ...] = ()  # sums of stems to write, as in "NAME=drums+bass"
     exact_sum: bool = False
     format: str = "wav"
