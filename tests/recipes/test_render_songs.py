@@ -16,7 +16,7 @@ import render_songs as recipe
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
-from song_sources import small_sources, write_bank, write_clips, write_drums, write_groove, write_loop
+from song_sources import small_sources, write_bank, write_clips, write_drums, write_groove, write_loop, write_speech
 
 from songs.composition.styles import STYLES
 from songs.folder import bytes_in
@@ -221,3 +221,39 @@ def test_development_songs_name_their_styles(tmp_path: Path, monkeypatch: pytest
     found = {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["style"]
              for path in (tmp_path / "out" / "heldout").glob("*/song.json")}  # fmt: skip
     assert found == {"pop-00": "pop", "ballad-00": "ballad"}
+
+
+def test_train_and_heldout_share_nobody_who_speaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_speech(tmp_path / "speech", ["librispeech/89", "librispeech/19", "asterisk/allison"], 1)
+    made = data(tmp_path)
+    options = [*made, "--songs", "1", "--various", "--skip-missing", "--speech", str(tmp_path / "speech")]
+    train = recipe.train_sources(recipe._parse([*options, "--split", "train"]))
+    heldout = recipe.heldout_sources(recipe._parse([*options, "--split", "heldout"]))
+    assert [person.name for person in train.people] == ["asterisk/allison", "librispeech/19"]
+    assert [person.name for person in heldout.people] == ["librispeech/89"]
+    assert heldout.people_share == 1
+    shutil.rmtree(tmp_path / "speech" / "librispeech" / "89")
+    assert recipe.main([*options, "--split", "heldout"]) == 1
+    assert "no SOURCE/SPEAKER" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "speech")
+    assert recipe.main([*options, "--split", "train"]) == 1
+    assert f"not there: {tmp_path / 'speech'}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        recipe._parse([*made, "--songs", "1", "--split", "train", "--speech", str(tmp_path)])
+    assert "--various" in capsys.readouterr().err
+
+
+def test_people_are_credited_and_development_songs_say_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_speech(tmp_path / "speech", ["librispeech/89"], 1)
+    small = small_sources(tmp_path / "small")
+    monkeypatch.setattr(recipe, "heldout_sources", lambda options: small)
+    song = recipe.render_song(np.random.default_rng(0), small)
+    meta = {**song.meta, "vocals": {"people": ["librispeech/89", "asterisk/allison"], "kind": "choir"}}
+    monkeypatch.setattr(recipe, "render_song", lambda rng, sources: dataclasses.replace(song, meta=meta))
+    command = [*data(tmp_path), "--various", "--skip-missing", "--speech", str(tmp_path / "speech"), "--split"]
+    assert recipe.main([*command, "heldout", "--songs", "1"]) == 0
+    about = json.loads((tmp_path / "out" / "heldout" / "speech-00" / "song.json").read_text(encoding="utf-8"))
+    assert about["style"] == "speech"
+    assert about["drawn_style"] == song.meta["style"]
+    assert any("LibriSpeech" in line for line in about["credits"]["vocals"])
+    assert any("Allison" in line for line in about["credits"]["vocals"])

@@ -94,8 +94,7 @@ def _bounded(
 ) -> list[Syllable]:
     """Return the syllables of vowels: they meet where it is least loud, or end at a pause."""
     found: list[Syllable] = []
-    run, onset = 0, max(0, vowels[0][0] - _FURTHEST) if vowels else 0
-    onset = _after_pause(quiet, onset, vowels[0][0]) if vowels else 0
+    run, onset = 0, _after_pause(quiet, max(0, vowels[0][0] - _FURTHEST), vowels[0][0]) if vowels else 0
     for index, (first, last) in enumerate(vowels):
         following = vowels[index + 1][0] if index + 1 < len(vowels) else len(loud)
         pause = _pause(quiet, last, following)
@@ -105,15 +104,16 @@ def _bounded(
         hold_from, hold_to = _steadiest(change, first, last)
         loudness = float(np.log(power[first:last].sum(1).mean() + 1e-12))
         found.append(Syllable(onset, first, hold_from, hold_to, end, run, loudness))
-        broken = pause is not None or start - end > 0
-        run, onset = run + broken, max(start, following - _FURTHEST)
+        onset = max(start, following - _FURTHEST)
+        run += pause is not None or onset > end
     return found
 
 
 def _pause(quiet: np.ndarray, first: int, last: int) -> tuple[int, int] | None:
     """Return the longest pause between two frames; None if there is none."""
     edges = np.flatnonzero(np.diff(np.r_[0, quiet[first:last].astype(int), 0])) + first
-    longest = max(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True), key=lambda p: p[1] - p[0], default=(0, 0))
+    pauses = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    longest = max(pauses, key=lambda pause: pause[1] - pause[0], default=(0, 0))
     return longest if longest[1] - longest[0] >= _PAUSE else None
 
 

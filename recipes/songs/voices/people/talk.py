@@ -43,7 +43,7 @@ class Talk(NamedTuple):
 
     def logs(self, rows: np.ndarray) -> np.ndarray:
         """Return the natural logarithm of the power at these frames, (rows, BINS) float32."""
-        return self.envelope[rows].astype(np.float32) / np.float32(_STEPS) + np.float32(_LOWEST)
+        return np.asarray(self.envelope[rows] / np.float32(_STEPS) + np.float32(_LOWEST), np.float32)
 
     @property
     def pitch(self) -> float:
@@ -69,7 +69,8 @@ def read_speech(path: Path) -> np.ndarray:
     sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
     sound = np.asarray(soxr.resample(sound.mean(1), rate, RATE), np.float64)
     loud = np.sqrt(np.mean(sound**2)) if len(sound) else 0.0
-    return sound * min(_LEVEL / max(loud, 1e-9), 0.95 / max(np.abs(sound).max(initial=0.0), 1e-9))
+    sound *= min(_LEVEL / max(loud, 1e-9), 0.95 / max(np.abs(sound).max(initial=0.0), 1e-9))
+    return sound
 
 
 def _analyse(sound: np.ndarray) -> Talk:
