@@ -12,7 +12,7 @@ from songs.draft import Draft
 from songs.mix import effects
 from songs.mix.effects import RATE
 from songs.stems.vocal_melody import lead_place, vocal_melody
-from songs.voices import vocoder
+from songs.voices import vocal_chain, vocoder
 from songs.voices.line import Manner, Sung, choose_manner, sung_again
 from songs.voices.people import samples
 from songs.voices.people.rap import choose_delivery, rapped_line
@@ -51,6 +51,16 @@ def called_out(draft: Draft) -> np.ndarray:
     sound = effects.pan(words, draft.between(-0.8, 0.8))
     draft.meta["vocals"]["called out"] = True
     return effects.echo(sound, draft.form.seconds(0.75), draft.between(0.1, 0.5)) if draft.chance(0.4) else sound
+
+
+def called_out_alone(draft: Draft) -> np.ndarray:
+    """Return words called out in a song in which nobody sings, which then has vocals after all: (2, samples)."""
+    draft.meta["vocals"] = {"people": [], "kind": "called out"}
+    draft.meta["absent"] = [stem for stem in draft.meta["absent"] if stem != "vocals"]
+    audio, draft.meta["vocals"]["treatments"] = vocal_chain.treat_voice(
+        draft.rng, called_out(draft), draft.form.seconds(1.0)
+    )
+    return draft.treat(audio, wet=(0.0, 0.6), drive=0.3)
 
 
 def draw_singer(draft: Draft) -> Singer:

@@ -9,7 +9,7 @@ import numpy as np
 from songs.composition.score import Note
 from songs.draft import Draft
 from songs.mix import effects
-from songs.stems.people_vocals import people_vocals
+from songs.stems.people_vocals import called_out_alone, people_vocals
 from songs.stems.vocal_melody import lead_place, vocal_melody
 from songs.voices import recorded, sing, vocal_chain
 from songs.voices.characters import choose_character
@@ -18,13 +18,15 @@ from songs.voices.recast import recast
 from songs.voices.voicebank import Bank
 
 _SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}  # probabilities
+_CALLED_OUT = 0.3  # how often words are called out in a song in which nobody sings
 _BACKINGS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
 
 
 def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the vocal stem (2, samples), and f0 (frames,) of a synthetic lead in Hz every 5 ms."""
     if not draft.form.active("vocals"):
-        return draft.silence(), None
+        called = bool(draft.sources.people) and draft.chance(_CALLED_OUT)
+        return (called_out_alone(draft) if called else draft.silence()), None
     if draft.sources.people and draft.chance(draft.sources.people_share):
         audio, f0 = people_vocals(draft)
     elif draft.sources.clips.songs and (draft.chance(draft.sources.clip_share) or not draft.sources.banks):

@@ -89,10 +89,9 @@ def adlibs(rng: np.random.Generator, form: Form, singer: Singer, samples: int) -
     audio = np.zeros(samples, np.float32)
     words = [few_words(rng, singer, 3) for _ in range(int(rng.integers(1, 4)))]
     every = float(rng.choice([4, 8, 8, 16]))
-    place = float(rng.choice([0.0, 1.0, 2.0, 3.0, 3.5]))
-    for beat in np.arange(place, form.beats, every):
-        if rng.random() < 0.6:
-            say(rng, singer, words[int(rng.integers(len(words)))], audio, form.seconds(float(beat)))
+    beats = np.arange(float(rng.choice([0.0, 1.0, 2.0, 3.0, 3.5])), form.beats, every).tolist()
+    for beat in [beat for beat in beats if rng.random() < 0.6] or beats[:1]:
+        say(rng, singer, words[int(rng.integers(len(words)))], audio, form.seconds(beat))
     return audio
 
 

@@ -21,6 +21,7 @@ from songs.voices.people.upper_band import upper_band
 from songs.voices.sing import phrases, warp
 from songs.voices.voicebank import FRAME_SECONDS, AnalysisStore, world
 
+_VERSION = "talk 1"  # another one makes kept analyses anew
 FEWEST = 6
 """Syllables of a person who can sing, at least."""
 _QUIET = -26.0  # natural logarithm of the power of silence
@@ -56,9 +57,19 @@ def singer_of(person: Person, store: AnalysisStore) -> Singer | None:
     Raises:
         OutputError: The disk refuses the analysis.
     """
-    talk = Talk(**store.arrays(repr(("talk", *person.files)), lambda: analyse_talk(person.files)))
-    syllables = tuple(find_syllables(talk))
+    kept = store.arrays(repr((_VERSION, *person.files)), lambda: _analyse(person))
+    talk = Talk(*(kept[name] for name in Talk._fields))
+    table = zip(kept["syllables"].tolist(), kept["loudness"].tolist(), strict=True)
+    syllables = tuple(Syllable(*places, loudness) for places, loudness in table)
     return Singer(person, talk, syllables) if len(syllables) >= FEWEST else None
+
+
+def _analyse(person: Person) -> dict[str, np.ndarray]:
+    """Return the fields of a person's `Talk`, and the syllables in it."""
+    found = dict(analyse_talk(person.files))
+    syllables = find_syllables(Talk(**found))
+    places = np.array([syllable[:-1] for syllable in syllables], int).reshape(-1, len(Syllable._fields) - 1)
+    return found | {"syllables": places, "loudness": np.array([syllable.loudness for syllable in syllables])}
 
 
 def set_words(

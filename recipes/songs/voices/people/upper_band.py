@@ -23,6 +23,11 @@ _STEEPER, _STEEPER_HERTZ = -4.0, 13000.0  # no voice has much above this
 _PULSING = 0.7  # how far the breath of a vowel follows the glottis
 _LOWEST = -20.0  # natural logarithm of a power that is silence
 
+_ABOVE = spectral.HERTZ > _FROM
+_OCTAVES = np.log2(spectral.HERTZ[_ABOVE] / np.float32(_ANCHOR_HERTZ))
+_FALL = 0.5 * _STEEPER * np.maximum(np.log2(spectral.HERTZ[_ABOVE] / np.float32(_STEEPER_HERTZ)), 0)
+_ENTRY = np.clip((spectral.HERTZ[_ABOVE] - np.float32(_FROM)) / np.float32(_FULL - _FROM), 0, 1)
+
 
 def upper_band(rng: np.random.Generator, logs: np.ndarray, f0: np.ndarray, samples: int) -> np.ndarray:
     """Return the noise above the recorded band, (samples,) float32 at 44.1 kHz.
@@ -36,19 +41,18 @@ def upper_band(rng: np.random.Generator, logs: np.ndarray, f0: np.ndarray, sampl
     level, slope = extrapolate(logs, f0 > 0)
     at = spectral.frame_samples(samples) / (RATE * FRAME_SECONDS)
     frames = np.arange(len(level))
-    level, slope = np.interp(at, frames, level), np.interp(at, frames, slope)
-    octaves = np.log2(np.maximum(spectral.HERTZ, 100.0) / _ANCHOR_HERTZ)
-    high = np.maximum(np.log2(np.maximum(spectral.HERTZ, 100.0) / _STEEPER_HERTZ), 0)
-    entry = np.clip((spectral.HERTZ - _FROM) / (_FULL - _FROM), 0, 1)
-    power = level[:, None] + slope[:, None] * octaves + _STEEPER * high
-    magnitude = np.exp(0.5 * power) * entry * (level > _LOWEST)[:, None]
-    noise = rng.standard_normal(samples).astype(np.float32) * np.float32(np.sqrt(RATE / talk.RATE))
-    return spectral.filtered(noise * _pulses(f0, samples), magnitude.astype(np.float32))
+    level, slope = (np.interp(at, frames, line).astype(np.float32) for line in (level, slope))
+    heard = level > _LOWEST
+    magnitude = np.zeros((len(at), len(spectral.HERTZ)), np.float32)
+    half = slope[heard, None] * (0.5 * _OCTAVES) + (0.5 * level[heard, None] + _FALL)
+    magnitude[np.ix_(heard, _ABOVE)] = np.exp(half, out=half) * _ENTRY
+    noise = rng.standard_normal(samples, np.float32) * np.float32(np.sqrt(RATE / talk.RATE))
+    return spectral.filtered(noise, magnitude) * _pulses(f0, samples)
 
 
 def extrapolate(logs: np.ndarray, voiced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the logarithm of the power at 6.5 kHz and its slope per octave, both (frames,)."""
-    octaves = np.log2(HERTZ[_FITTED] / _ANCHOR_HERTZ)
+    octaves = np.log2(HERTZ[_FITTED] / _ANCHOR_HERTZ).astype(np.float32)
     centred = octaves - octaves.mean()
     slope = logs[:, _FITTED] @ centred / (centred @ centred)
     level = logs[:, _ANCHOR].mean(1)
@@ -59,8 +63,7 @@ def extrapolate(logs: np.ndarray, voiced: np.ndarray) -> tuple[np.ndarray, np.nd
 def _pulses(f0: np.ndarray, samples: int) -> np.ndarray:
     """Return gains (samples,) that swing with the pitch where there is one."""
     time = np.arange(samples) / (RATE * FRAME_SECONDS)
-    frames = np.arange(len(f0))
-    hertz = np.interp(time, frames, f0)
-    depth = np.interp(time, frames, (f0 > 0) * _PULSING)
-    gains: np.ndarray = (1 + depth * np.cos(2 * np.pi * np.cumsum(hertz) / RATE)).astype(np.float32)
+    turns = np.interp(time, np.arange(len(f0)), np.cumsum(f0) * FRAME_SECONDS)
+    depth = np.where(f0 > 0, np.float32(_PULSING), np.float32(0))[np.minimum(time.astype(int), len(f0) - 1)]
+    gains: np.ndarray = 1 + depth * np.cos(np.float32(2 * np.pi) * (turns % 1).astype(np.float32))
     return gains
