@@ -23,7 +23,7 @@ recorded() {
 }
 
 development --per-style 1
-development --songs 12 --speech "$DATA/speech"
+development --per-style 2 --speech "$DATA/speech"
 recorded pairs --mir1k "$DATA/mir1k" --out songs/pairs --singers Kenshin annar bobon bug fdps geniusturtle jmzen khair titon
 recorded demos --real "$DATA/real" --out songs/real/multitrack
 recorded loose --real "$DATA/real" --stem bass other --out songs/real/loose  # drum loops are in songs, some held out

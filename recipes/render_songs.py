@@ -16,8 +16,8 @@ instruments/ (recorded notes). Without it songs are those of the first models, s
 Sources that are missing are named and nothing is rendered, but with --skip-missing banks, kits and loops are left out.
 
 --speech DIR lets people sing and rap who were recorded speaking, in various songs: DIR/SOURCE/SPEAKER/*.opus. Train
-songs have none of those that heldout_speakers.txt lists. Held-out songs have only those, in every song with a voice:
-OUT/heldout/speech-NN, whose style in song.json is "speech".
+songs have none of those that heldout_speakers.txt lists. In held-out songs only those have a voice, and the style is
+"speech"; --per-style makes so many songs of each kind of vocals then, in OUT/heldout/speech-KIND-NN.
 
 --speakers DIR writes train songs of vocals alone: DIR is that of KLettres (/usr/share/klettres of Debian's
 klettres-data), with a folder of syllables for every speaker. Of the other sources only --impulses are used then.
@@ -38,12 +38,13 @@ from typing import Any
 import numpy as np
 
 from songs.composition.more_styles import CLUB, VARIOUS_STYLES
-from songs.composition.styles import STYLES, Style
+from songs.composition.styles import STYLES
 from songs.draft import Kit, Sources
 from songs.folder import as_int16, bytes_in, write_song
 from songs.instruments import drums, loops, samplebanks, soundfont
 from songs.mix.effects import RATE
 from songs.render import render_song, render_vocals
+from songs.stems.people_vocals import KINDS
 from songs.voices import recorded, speakers, voicebank
 from songs.voices.people.person import Person, list_people, read_heldout
 from stemsplit.errors import StemsplitError
@@ -130,12 +131,12 @@ def _render_all(options: argparse.Namespace, sources: Sources) -> None:
     """Render songs until there are enough, or the disk has no room for more."""
     limit, used = options.at_most_gb * 1e9, bytes_in(options.out) if options.at_most_gb < np.inf else 0
     hours, largest = 0.0, 0
-    for target, index, styles in _planned(options):
+    for target, index, changes in _planned(options):
         if used + largest > limit:
             print(f"{options.out} holds {used / 1e9:.3g} GB: no more songs", file=sys.stderr)
             return
         if not (target / "song.json").exists():
-            _render(target, index, options, replace(sources, styles=styles or sources.styles))
+            _render(target, index, options, replace(sources, **changes))
             size = bytes_in(target)
             used, largest = used + size, max(largest, size)
         hours += json.loads((target / "song.json").read_text(encoding="utf-8"))["seconds"] / 3600
@@ -144,19 +145,25 @@ def _render_all(options: argparse.Namespace, sources: Sources) -> None:
             return
 
 
-def _planned(options: argparse.Namespace) -> Iterator[tuple[Path, int, tuple[Style, ...]]]:
-    """Yield the folder of every song, its number, and the styles to draw from; none: those of the sources."""
+def _planned(options: argparse.Namespace) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """Yield the folder of every song, its number, and what is changed of the sources for it."""
     folder = options.out / options.split
     if options.per_style:
-        for place, style in enumerate(VARIOUS_STYLES if options.various else STYLES):
+        for place, (name, changes) in enumerate(_each(options)):
             for index in range(options.first, options.first + options.per_style, options.step):
-                name = f"{style.name.replace(' ', '-')}-{index:02d}"
-                yield folder / name, 1000 * place + index, (style,)
+                yield folder / f"{name.replace(' ', '-')}-{index:02d}", 1000 * place + index, changes
         return
     numbers = itertools.count(options.first, options.step)
-    speech = options.speech and options.split == "heldout"
     for index in itertools.islice(numbers, options.songs):
-        yield folder / (f"speech-{index:02d}" if speech else f"{index:04d}"), index, ()
+        yield folder / f"{index:04d}", index, {}
+
+
+def _each(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every style, or held-out people's every kind of vocals, and what it changes of the sources."""
+    if options.speech and options.split == "heldout":
+        yield from ((f"speech {kind}", {"people_kinds": (kind,)}) for kind in KINDS)
+    else:
+        yield from ((style.name, {"styles": (style,)}) for style in (VARIOUS_STYLES if options.various else STYLES))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

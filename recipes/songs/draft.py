@@ -68,6 +68,8 @@ class Sources:
     """Those who were recorded speaking, for the vocals of various songs."""
     people_share: float = 1.0
     """Probability that the vocals are theirs, if there are any."""
+    people_kinds: tuple[str, ...] = ()
+    """The kinds of vocals to draw from, in songs that all have vocals then; none: those that fit the style."""
 
 
 @dataclass

@@ -19,9 +19,12 @@ pytest.importorskip("scipy")
 from song_sources import small_sources, write_bank, write_clips, write_drums, write_groove, write_loop, write_speech
 
 from songs.composition.styles import STYLES
+from songs.draft import Sources
 from songs.folder import bytes_in
 from songs.instruments.samplebanks import BANKS
 from songs.mix.mixdown import STEMS
+from songs.render import Song
+from songs.stems.people_vocals import KINDS
 
 
 def data(folder: Path) -> list[str]:
@@ -249,10 +252,19 @@ def test_people_are_credited_and_development_songs_say_speech(tmp_path: Path, mo
     monkeypatch.setattr(recipe, "heldout_sources", lambda options: small)
     song = recipe.render_song(np.random.default_rng(0), small)
     meta = {**song.meta, "vocals": {"people": ["librispeech/89", "asterisk/allison"], "kind": "choir"}}
-    monkeypatch.setattr(recipe, "render_song", lambda rng, sources: dataclasses.replace(song, meta=meta))
+    kinds: list[tuple[str, ...]] = []
+
+    def render(rng: np.random.Generator, sources: Sources) -> Song:
+        kinds.append(sources.people_kinds)
+        return dataclasses.replace(song, meta=meta)
+
+    monkeypatch.setattr(recipe, "render_song", render)
     command = [*data(tmp_path), "--various", "--skip-missing", "--speech", str(tmp_path / "speech"), "--split"]
-    assert recipe.main([*command, "heldout", "--songs", "1"]) == 0
-    about = json.loads((tmp_path / "out" / "heldout" / "speech-00" / "song.json").read_text(encoding="utf-8"))
+    assert recipe.main([*command, "heldout", "--per-style", "1"]) == 0
+    assert sorted(kinds) == sorted((kind,) for kind in KINDS)
+    folder = tmp_path / "out" / "heldout"
+    assert len(list(folder.iterdir())) == len(KINDS)
+    about = json.loads((folder / "speech-few-words-00" / "song.json").read_text(encoding="utf-8"))
     assert about["style"] == "speech"
     assert about["drawn_style"] == song.meta["style"]
     assert any("LibriSpeech" in line for line in about["credits"]["vocals"])

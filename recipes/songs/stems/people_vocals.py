@@ -34,10 +34,10 @@ _TRIES = 20
 
 def people_vocals(draft: Draft) -> Vocals:
     """Return the vocal stem before its effects, of a kind that fits the style."""
-    kinds = _kinds(draft.style.name)
+    kinds = dict.fromkeys(draft.sources.people_kinds, 1.0) or _kinds(draft.style.name)
     kind = str(draft.rng.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values())))
     draft.meta["vocals"] = {"people": [], "kind": kind}
-    audio, f0 = _KINDS[kind](draft)
+    audio, f0 = KINDS[kind](draft)
     if draft.chance(0.5 if kind == "rapped" else 0.15):
         audio = audio + draft.between(0.2, 0.7) * called_out(draft)
     audio = effects.shelf(audio, draft.between(2500, 6000), draft.between(-2, 8), high=True)
@@ -252,7 +252,8 @@ def _behind(
     return audio
 
 
-_KINDS: dict[str, Callable[[Draft], Vocals]] = {
+KINDS: dict[str, Callable[[Draft], Vocals]] = {
     "sung": _sung, "rapped": _rapped, "spoken": _spoken, "few words": _few_words, "chopped": _chopped,
     "choir": _choir, "vocoded": _vocoded, "whispered": _whispered,
 }  # fmt: skip
+"""Kind of vocals → what makes them."""

@@ -16,6 +16,7 @@ from song_sources import small_sources, vocal_form, write_speech
 from songs.composition.more_styles import VARIOUS_STYLES
 from songs.composition.score import QUALITIES, Chord
 from songs.draft import Draft, Sources
+from songs.render import render_song
 from songs.stems import people_vocals
 from songs.stems.various_vocals import various_vocals
 from songs.voices.people.person import list_people
@@ -43,10 +44,10 @@ def draft(sources: Sources, seed: int) -> Draft:
     )
 
 
-@pytest.mark.parametrize("kind", people_vocals._KINDS)
+@pytest.mark.parametrize("kind", people_vocals.KINDS)
 def test_every_kind_sounds_in_its_sections_only_and_says_who_it_was(sources: Sources, kind: str) -> None:
     song = draft(sources, 1)
-    audio, f0 = people_vocals._KINDS[kind](song)
+    audio, f0 = people_vocals.KINDS[kind](song)
     assert audio.shape == (2, 7 * RATE)
     assert np.isfinite(audio).all()
     assert not np.abs(audio[:, : round(1.5 * RATE)]).max() > 1e-3
@@ -98,6 +99,14 @@ def test_people_sing_a_share_of_the_songs(sources: Sources) -> None:
     song = draft(replace(sources, people_share=0.0), 3)
     various_vocals(song)
     assert "clips" in song.meta["vocals"]
+
+
+def test_songs_of_one_kind_have_vocals_of_that_kind(sources: Sources) -> None:
+    one = replace(sources, people_kinds=("spoken",))
+    for seed in range(3):
+        song = render_song(np.random.default_rng(seed), one)
+        assert song.meta["vocals"]["kind"] == "spoken"
+        assert song.stems["vocals"].any()
 
 
 def test_people_who_say_too_little_are_an_error(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -60,7 +60,7 @@ def singer_of(person: Person, store: AnalysisStore) -> Singer | None:
     kept = store.arrays(repr((_VERSION, *person.files)), lambda: _analyse(person))
     talk = Talk(*(kept[name] for name in Talk._fields))
     table = zip(kept["syllables"].tolist(), kept["loudness"].tolist(), strict=True)
-    syllables = tuple(Syllable(*places, loudness) for places, loudness in table)
+    syllables = tuple(Syllable._make((*places, loudness)) for places, loudness in table)
     return Singer(person, talk, syllables) if len(syllables) >= FEWEST else None
 
 

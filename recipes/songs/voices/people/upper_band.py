@@ -47,7 +47,8 @@ def upper_band(rng: np.random.Generator, logs: np.ndarray, f0: np.ndarray, sampl
     half = slope[heard, None] * (0.5 * _OCTAVES) + (0.5 * level[heard, None] + _FALL)
     magnitude[np.ix_(heard, _ABOVE)] = np.exp(half, out=half) * _ENTRY
     noise = rng.standard_normal(samples, np.float32) * np.float32(np.sqrt(RATE / talk.RATE))
-    return spectral.filtered(noise, magnitude) * _pulses(f0, samples)
+    band: np.ndarray = spectral.filtered(noise, magnitude) * _pulses(f0, samples)
+    return band
 
 
 def extrapolate(logs: np.ndarray, voiced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
