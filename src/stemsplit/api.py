@@ -12,6 +12,7 @@ from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.files.naming import stem_path
 from stemsplit.machine.device import choose_device
+from stemsplit.machine.together import written_together
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes
 from stemsplit.melody.reader import decoding_for, listen, make_reader
@@ -59,7 +60,10 @@ class Separation:
         channels, samples = next(iter(self.stems.values())).shape
         form = Form(format, depth, self.sample_rate, channels, samples, clip)
         outputs = [Output(stem, ()) for stem in self.stems]
-        with stem_files(outputs, targets, form, on_warning=on_warning) as files:
+        with (
+            written_together() as together,
+            stem_files(outputs, targets, form, together, on_warning=on_warning) as files,
+        ):
             for block in self._blocks():
                 files.write(block)
         return targets

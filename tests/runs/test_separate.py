@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import textwrap
@@ -277,7 +278,8 @@ def test_the_manifest_says_what_was_made(tmp_path: Path, sound: Sound) -> None:
     assert read_manifest(tmp_path / "out" / "sóng" / "stemsplit.json") == {"format": 1, **manifest}
     assert manifest["input"]["sha256"] == sha256_of(song)
     assert manifest["input"] | {"sha256": ""} == {
-        "path": str(song), "sha256": "", "bytes": song.stat().st_size, "sample_rate": 44100, "channels": 2,
+        "path": str(song), "location": os.path.realpath(song), "sha256": "",
+        "bytes": song.stat().st_size, "sample_rate": 44100, "channels": 2,
         "codec": "PCM_16",
     }  # fmt: skip
     assert manifest["model"] == {"reference": "fake", "sha256": "5" * 64}

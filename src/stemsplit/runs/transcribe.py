@@ -17,8 +17,9 @@ from typing import Any
 
 from stemsplit.audio.info import Warn
 from stemsplit.files.inputs import Input
-from stemsplit.files.manifest import output_record, still_holds
-from stemsplit.machine.disk import staged
+from stemsplit.files.manifest import MELODY_MANIFEST, output_record, still_holds
+from stemsplit.files.naming import NAME_BYTES, shortened
+from stemsplit.machine.together import Together, written_together
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_notes
@@ -26,10 +27,11 @@ from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
 from stemsplit.options import MelodyOptions
 from stemsplit.runs.jobs import Job, Progress, Record
-from stemsplit.runs.plan import refuse_collisions
+from stemsplit.runs.plan import with_collisions
 from stemsplit.separation.source import file_source
 
-MANIFEST_SUFFIX = "melody.json"
+LONGEST_TRACK = NAME_BYTES - 30
+"""Bytes of a track's name, so that there is room for every suffix, and for those of hidden files."""
 
 
 def check_melody_options(options: MelodyOptions) -> None:
@@ -45,22 +47,18 @@ def check_melody_options(options: MelodyOptions) -> None:
 
 
 def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job, ...]:
-    """Where every output of every input goes.
-
-    Raises: TargetCollisionError, UsageError.
-    """
+    """Where every output of every input goes. Inputs that would write over one another are jobs with an error."""
     suffixes = {"f0": format_named(options.format).suffix}
     suffixes |= {"notes": "notes.csv"} if options.notes else {}
     suffixes |= {"midi": "mid"} if options.midi else {}
     suffixes |= {"plot": "melody.png"} if options.plot else {}
-    jobs = tuple(_job(item, options.output, suffixes) for item in inputs)
-    refuse_collisions(jobs)
-    return jobs
+    return with_collisions([_job(item, options.output, suffixes) for item in inputs])
 
 
 def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
-    targets = {name: output / f"{item.track}.{suffix}" for name, suffix in suffixes.items()}
-    return Job(item.path, item.track, item.name, targets, output / f"{item.track}.{MANIFEST_SUFFIX}")
+    track = shortened(item.track, LONGEST_TRACK)
+    targets = {} if item.error or item.made else {name: output / f"{track}.{end}" for name, end in suffixes.items()}
+    return Job(item.path, item.track, item.name, targets, output / f"{track}.{MELODY_MANIFEST}", item.error, item.made)
 
 
 @dataclass(frozen=True)
@@ -96,21 +94,28 @@ class Transcribing:
             on_warning=record.warn,
         )
         notes = find_notes(reading.contour, self.options.tuning)
-        _write(job, reading, notes, spectrogram, self.options)
-        return record.write(_about(job, self.reader, self.options, reading, notes))
+        with written_together() as together:
+            _write(job, reading, notes, spectrogram, self.options, together)
+            about = _about(job, self.reader, self.options, reading, notes, together)
+            return record.write(together.aside(job.manifest), about)
 
 
-def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | None, options: MelodyOptions) -> None:
-    """All targets, or none."""
-    contour = reading.contour
-    with staged(job.targets) as places:
-        write_contour(places["f0"], contour, options.format)
-        if "notes" in places:
-            write_notes(places["notes"], notes)
-        if "midi" in places:
-            write_midi(places["midi"], notes, contour)
-        if spectrogram is not None:
-            plot_melody(places["plot"], contour, notes, spectrogram, job.track)
+def _write(
+    job: Job,
+    reading: Reading,
+    notes: Notes,
+    spectrogram: Spectrogram | None,
+    options: MelodyOptions,
+    together: Together,
+) -> None:
+    contour, places = reading.contour, {name: together.aside(target) for name, target in job.targets.items()}
+    write_contour(places["f0"], contour, options.format)
+    if "notes" in places:
+        write_notes(places["notes"], notes)
+    if "midi" in places:
+        write_midi(places["midi"], notes, contour)
+    if spectrogram is not None:
+        plot_melody(places["plot"], contour, notes, spectrogram, job.track)
 
 
 def melody_settings(reader: Reader, options: MelodyOptions) -> dict[str, Any]:
@@ -123,14 +128,18 @@ def melody_settings(reader: Reader, options: MelodyOptions) -> dict[str, Any]:
     }
 
 
-def _about(job: Job, reader: Reader, options: MelodyOptions, reading: Reading, notes: Notes) -> dict[str, Any]:
+def _about(
+    job: Job, reader: Reader, options: MelodyOptions, reading: Reading, notes: Notes, together: Together
+) -> dict[str, Any]:
     separator, contour = reader.separator, reading.contour
     return {
         "model": _named(reader.model.reference, reader.model.sha256),
         "separator": None if separator is None else _named(separator.model.reference, separator.model.sha256),
         "settings": melody_settings(reader, options),
         "device": str(reader.device),
-        "outputs": {name: output_record(job.manifest, target) for name, target in job.targets.items()},
+        "outputs": {
+            name: output_record(job.manifest, target, together.aside(target)) for name, target in job.targets.items()
+        },
         "sample_rate": reader.model.network.config.sample_rate,
         "samples": reading.samples,
         "hop_ms": options.hop_ms,
