@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from stemsplit.errors import UsageError
+
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
 
 
@@ -34,9 +36,19 @@ DryRun = Annotated[
     typer.Option("--dry-run", help="Say what would be written, and write nothing.", rich_help_panel=TALK_PANEL),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do again what is done already.", rich_help_panel=RUN_PANEL)]
+
+
+def _named(text: str) -> Path:
+    if not text:
+        raise UsageError("an input without a name: is a shell variable unset? The current folder is .")
+    return Path(text)
+
+
 Inputs = Annotated[
     list[Path],
-    typer.Argument(metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input."),
+    typer.Argument(
+        metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input.", parser=_named
+    ),
 ]
 AudioTrack = Annotated[
     int | None,

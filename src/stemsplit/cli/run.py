@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed
-from stemsplit.errors import UsageError
+from stemsplit.errors import StemsplitError, UsageError
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -148,6 +148,8 @@ def one_job(
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
+        if job.error is not None:
+            raise job.error
         watcher = stack.enter_context(watching(screen, [job]))
         watcher.on_start(job, None)
         yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
@@ -160,7 +162,10 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
     from stemsplit.audio import parse_raw, spool_stdin
 
     spooled = spool_stdin(sys.stdin.buffer, parse_raw(raw) if raw else None)
-    return replace(job, source=stack.enter_context(spooled))
+    try:
+        return replace(job, source=stack.enter_context(spooled))
+    except StemsplitError as error:
+        return replace(job, error=error)
 
 
 # --- outcomes, for programs and for people

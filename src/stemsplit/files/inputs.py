@@ -48,14 +48,16 @@ def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None =
     found = [item for path in named for item in _expand(path, output, stem, made)]
     if stem is None and not all(item.error or made.lists(item.path) for item in found):
         found = [replace(item, made=not item.error and made.lists(item.path)) for item in found]
-    return tuple({(os.path.realpath(item.path), item.track): item for item in found}.values())
+    return tuple(
+        {(item.name if item.error else os.path.realpath(item.path), item.track): item for item in found}.values()
+    )
 
 
 def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
     try:
         if not path.is_dir():
             path.stat()
-            return [Input(path, track_name(path, AUDIO_SUFFIXES), str(path))]
+            return [Input(path, _track_of(path, stem), str(path))]
     except (OSError, ValueError) as error:
         return [_failed(path, _why_not(path, error))]
     ours = stem is not None and os.path.lexists(path / MANIFEST_NAME)
@@ -66,6 +68,13 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
         stems = " but stems of earlier runs" if any(is_audio(file) for file in found) else ""
         return [_failed(path, f"no audio in this folder{stems}")]
     return [*(Input(file, _track_in(path, file), str(file)) for file in files), *below.failures]
+
+
+def _track_of(path: Path, stem: str | None) -> str:
+    """Return the name of a file; a stem of an earlier run is called after its song, as it is in a folder of songs."""
+    name = track_name(path, AUDIO_SUFFIXES)
+    ours = stem is not None and identity(path) in [identity(made) for made in _stem_of(path.parent, stem)]
+    return f"{path.absolute().parent.name}/{name}" if ours else name
 
 
 def _failed(path: Path, why: str) -> Input:

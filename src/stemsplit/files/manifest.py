@@ -35,8 +35,8 @@ MELODY_MANIFEST = "melody.json"
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """Read a manifest. Return None if there is none, or if it is not of this format."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None  # a pipe would never end
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
 
@@ -126,6 +126,12 @@ def still_holds(
             return False
         hashes = {source: manifest["input"]["sha256"]}
         hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
-        return all(sha256_of(file) == expected for file, expected in hashes.items())
-    except (OSError, KeyError, TypeError, AttributeError):  # a file is gone, or somebody edited the manifest
+        return all(file.is_file() and sha256_of(file) == expected for file, expected in hashes.items())
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # a file is gone, or somebody edited the manifest
         return False

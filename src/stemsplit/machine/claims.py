@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stemsplit.errors import OutputError, reason
 from stemsplit.machine.disk import missing_folders, remove_empty, try_lock
+from stemsplit.machine.signals import signals_wait
 
 ATTEMPTS = 20
 """How often a file is made anew that another process removes at that very moment."""
@@ -81,9 +82,10 @@ def claimed(path: Path) -> Iterator[bool]:
     try:
         yield claim is not None
     finally:
-        if claim is not None:
-            claim.release()
-        remove_empty(missing)
+        with signals_wait():
+            if claim is not None:
+                claim.release()
+            remove_empty(missing)
 
 
 def _claim_in_new_folder(path: Path) -> Claim | None:

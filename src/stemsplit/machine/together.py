@@ -11,9 +11,7 @@ import errno
 import os
 import secrets
 import shutil
-import signal
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,10 +19,10 @@ from pathlib import Path
 from stemsplit.errors import OutputError, reason
 from stemsplit.machine.claims import ATTEMPTS, Claim, try_claim
 from stemsplit.machine.disk import missing_folders, remove_empty, sync_file, sync_folder
+from stemsplit.machine.signals import signals_wait
 
 STAGE_PREFIX = ".stemsplit.partial-"
 CLAIM_NAME = ".claim"
-_ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Together:
@@ -152,25 +150,3 @@ def _put_back(target: Path, kept: Path | None) -> None:
         target.unlink(missing_ok=True)
     else:
         kept.replace(target)
-
-
-@contextmanager
-def signals_wait() -> Iterator[None]:
-    """Let Ctrl-C and its kin wait until the block has ended. Python delivers them to the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {}
-    try:
-        for number in _ENDINGS:
-            handler = signal.getsignal(number)
-            if handler not in (signal.SIG_IGN, None):
-                before[number] = handler
-                signal.signal(number, lambda number, frame: came.append(number))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)

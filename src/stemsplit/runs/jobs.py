@@ -253,7 +253,9 @@ class _Told:
 
 def _message(error: Exception, job: Job) -> str:
     """One line that names the input as the user knows it."""
-    text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+    text = str(error)
+    if job.source != Path("-"):  # standard input, if it could not even be copied
+        text = text.replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
     if isinstance(error, DamagedError):
         text += "; --salvage takes what is there"
     if not isinstance(error, StemsplitError):

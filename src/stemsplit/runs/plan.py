@@ -14,8 +14,11 @@ from stemsplit.machine.disk import identity, missing_folders, remove_empty
 from stemsplit.runs.jobs import Job
 
 
-def with_collisions(jobs: Sequence[Job]) -> tuple[Job, ...]:
-    """Return the jobs; those that would write over one another, or over a source, have an error that names them all."""
+def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
+    """Return the jobs; those that would write over one another, or over a source, have an error that names them all.
+
+    `way_out` is what the command offers to tell equal names apart.
+    """
     owners: dict[str, dict[int, Path]] = {}  # place → number of a job → its path there
     above: dict[str, list[int]] = {}  # folder → numbers of the jobs with a file below
     for number, job in enumerate(jobs):
@@ -27,17 +30,15 @@ def with_collisions(jobs: Sequence[Job]) -> tuple[Job, ...]:
     for place, paths in owners.items():
         numbers = sorted({*paths, *above.get(place, ())})
         if len(numbers) > 1 and not all(number in errors for number in numbers):
-            error = _collision([jobs[number] for number in numbers], next(iter(paths.values())))
+            names = [jobs[number].name for number in numbers]
+            error = _collision(names, next(iter(paths.values())), way_out)
             errors = dict.fromkeys(numbers, error) | errors
     return tuple(replace(job, error=job.error or errors.get(number)) for number, job in enumerate(jobs))
 
 
-def _collision(jobs: Sequence[Job], path: Path) -> TargetCollisionError:
-    names = " and ".join([", ".join(job.name for job in jobs[:-1]), jobs[-1].name])
-    return TargetCollisionError(
-        f"{names} would {'both' if len(jobs) == 2 else 'all'} write {path}: rename one, give it another --output, "
-        "or put {suffix} or {folder} into --template"
-    )
+def _collision(names: Sequence[str], path: Path, way_out: str) -> TargetCollisionError:
+    listed, both = f"{', '.join(names[:-1])} and {names[-1]}", "both" if len(names) == 2 else "all"
+    return TargetCollisionError(f"{listed} would {both} write {path}: rename one, or give it another --output{way_out}")
 
 
 def _overwritten_sources(jobs: Sequence[Job]) -> Iterator[tuple[int, TargetCollisionError]]:

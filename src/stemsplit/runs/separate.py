@@ -57,7 +57,7 @@ def plan(inputs: Sequence[Input], separator: Separator, options: SeparateOptions
         if len({same_place(path) for path in job.targets.values()}) < len(job.targets):
             path = next(iter(job.targets.values()))
             raise TargetCollisionError(f"all stems of {job.name} would be {path}: put {{stem}} into --template")
-    return with_collisions(jobs)
+    return with_collisions(jobs, ", or put {suffix} or {folder} into --template")
 
 
 def _job(item: Input, separator: Separator, options: SeparateOptions, extension: str) -> Job:
