@@ -397,6 +397,31 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, sound: Sound, monkeypatch: p
     assert files_in(tmp_path) == {"song.wav"}
 
 
+@pytest.mark.parametrize("turn", [1, 3, 5])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_failure_on_the_last_steps_leaves_everything_as_it_was(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, turn: int, again: bool
+) -> None:
+    """Four stems and the manifest get their names one after the other."""
+    song, real, left = write_song(tmp_path / "song.wav", sound(2, 9000)), Path.replace, [turn]
+    if again:
+        split(song)
+    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path) if (tmp_path / name).is_file()}
+
+    def full(place: Path, target: Path) -> Path:
+        if place.parent.name.startswith(".stemsplit") and target.parent.name == "song":
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(28, "No space left on device")
+        return real(place, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match="no space left"):
+        split(song, clip="clamp")
+    now = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path) if (tmp_path / name).is_file()}
+    assert now == before
+
+
 # --- songs that are not whole, or have several tracks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,30 @@ def test_a_second_run_redoes_what_no_longer_holds(tmp_path: Path, change: str) -
     assert transcribe_all([song], MelodyOptions(**asked, **other), **kind)[0].status == "done"
     expected = "done" if change == "force" else "skipped"
     assert transcribe_all([song], MelodyOptions(**asked, **other), **kind)[0].status == expected
+
+
+def test_a_melody_of_the_user_or_of_another_song_is_not_written_over(tmp_path: Path) -> None:
+    one, other = sung(tmp_path / "A" / "x.wav"), sung(tmp_path / "B" / "x.wav", hz=330.0)
+    options = MelodyOptions(output=tmp_path / "out", vocals=True, device="cpu")
+    assert transcribe_all([one], options)[0].status == "done"
+    (tmp_path / "out" / "x.mid").write_bytes(b"mine")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for song, asked in ((other, options), (one, replace(options, midi=True))):
+        (refused,) = transcribe_all([song], asked)
+        assert isinstance(refused.error, TargetCollisionError)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert transcribe_all([other], replace(options, force=True))[0].status == "done"
+
+
+def test_names_as_long_as_a_name_can_be(tmp_path: Path) -> None:
+    names = ["x" * 245 + "1", "x" * 245 + "2", "é" * 123 + "z"]
+    songs = [
+        sung(tmp_path / "short.wav", 0.1 * (n + 1)).rename(tmp_path / f"{name}.wav") for n, name in enumerate(names)
+    ]
+    options = MelodyOptions(output=tmp_path / "out", vocals=True, notes=True, midi=True, device="cpu")
+    assert {one.status for one in transcribe_all(songs, options)} == {"done"}
+    assert len(files_in(tmp_path / "out")) == 12
+    assert {one.status for one in transcribe_all(songs, options)} == {"skipped"}
 
 
 # --- hours

@@ -110,7 +110,10 @@ ClipOption = Annotated[
 ]
 TemplateOption = Annotated[
     str,
-    typer.Option(help="Where a stem goes inside the output folder.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 ChunkSecondsOption = Annotated[
     float | None,

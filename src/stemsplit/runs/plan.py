@@ -42,7 +42,8 @@ def _collision(names: Sequence[str], path: Path, way_out: str) -> TargetCollisio
 
 
 def _overwritten_sources(jobs: Sequence[Job]) -> Iterator[tuple[int, TargetCollisionError]]:
-    sources = {key: job.name for job in jobs if (key := identity(job.source)) is not None}
+    songs = (job for job in jobs if job.targets)
+    sources = {key: job.name for job in songs if (key := identity(job.source)) is not None}
     for number, job in enumerate(jobs):
         for path in job.targets.values():
             if (there := identity(path)) is not None and (source := sources.get(there)) is not None:
