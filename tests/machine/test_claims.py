@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -90,3 +91,18 @@ def test_a_folder_that_takes_no_claim_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write to"), claimed(tmp_path / ".claim"):
         pass
     assert files_in(tmp_path) == {"file", ".claim"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs two users")
+def test_the_claim_that_another_user_left_is_free() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are open to their user alone
+        path = Path(folder, ".claim")
+        path.touch(0o644)
+        Path(folder).chmod(0o777)
+        os.seteuid(65534)
+        try:
+            with claimed(path) as ours:
+                assert ours
+        finally:
+            os.seteuid(0)
+        assert not path.exists()

@@ -443,10 +443,13 @@ def test_a_song_that_needs_a_folder_where_another_writes_a_file_collides(tmp_pat
 # --- two runs at once
 
 
-def test_a_track_that_another_run_is_at_comes_last_and_is_not_done_twice(tmp_path: Path, sound: Sound) -> None:
+@pytest.mark.parametrize("force", [True, False])
+def test_a_track_that_another_run_is_at_comes_last_and_is_not_done_twice(
+    tmp_path: Path, sound: Sound, force: bool
+) -> None:
     for name in "ab":
         write_song(tmp_path / f"{name}.wav", sound(2, 9000, amplitude=0.1 if name == "a" else 0.2))
-    options, calls = SeparateOptions(output=tmp_path / "out"), []
+    options, calls = SeparateOptions(output=tmp_path / "out", force=force), []
     separator = fake_separator(options, on_call=calls.append)
     jobs = plan(find_inputs([tmp_path / "a.wav", tmp_path / "b.wav"], options.output), separator, options)
     with claimed(claim_path(jobs[0].manifest)) as ours:

@@ -77,7 +77,8 @@ def listed_paths(path: Path) -> tuple[Path, ...] | None:
         return None
     try:
         earlier = [Path(os.path.normpath(path.parent / entry)) for entry in manifest.get("earlier", ())]
-        return (*output_paths(path, manifest).values(), *earlier)
+        listed = (*output_paths(path, manifest).values(), *earlier)
+        return None if any("\0" in str(file) for file in listed) else listed
     except (KeyError, TypeError, AttributeError, ValueError):  # somebody edited it
         return None
 

@@ -43,7 +43,10 @@ def try_claim(path: Path) -> Claim | None:
     """Lock the file `path`, which is made if needed. Return None while another process holds it. Raises: OSError."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     for _ in range(ATTEMPTS):
-        descriptor = os.open(path, flags, 0o666)
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except PermissionError:  # another user's; to lock it, it need not be written
+            descriptor = os.open(path, flags & ~(os.O_RDWR | os.O_CREAT))
         held = try_lock(descriptor)
         if held is None:
             os.close(descriptor)

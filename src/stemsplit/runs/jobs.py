@@ -138,10 +138,11 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
     A track that another process is at comes last: by then it may be done.
     """
     later: list[Job] = []
-    for job in chain(jobs, _in_time(later)):
+    began = time.time()
+    for job, waited in chain(((job, False) for job in jobs), ((job, True) for job in _in_time(later))):
         told, started = _Told(job, watcher), time.monotonic()
         try:
-            with _opened(job, work) as state:
+            with _opened(job, work, began, waited=waited) as state:
                 if state == "open":
                     told.start()
                     manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
@@ -164,14 +165,21 @@ def _in_time(later: list[Job]) -> Iterator[Job]:
 
 
 @contextmanager
-def _opened(job: Job, work: Work) -> Iterator[str]:
+def _opened(job: Job, work: Work, began: float, *, waited: bool) -> Iterator[str]:
     """Claim the track of a job. Yield "open" if it can be done, "finished", or "busy" if another process is at it.
+
+    Args:
+        job: the job.
+        work: what is to be done.
+        began: when the run began, in seconds since 1970.
+        waited: it was busy before.
 
     Raises: what is wrong with the job.
     """
+    force = work.options.force
     if job.error is not None:
         raise job.error
-    if _is_finished(job, work):
+    if job.made or (not force and not waited and work.is_finished(job)):
         yield "finished"
         return
     with claimed(claim_path(job.manifest)) as ours:
@@ -179,15 +187,19 @@ def _opened(job: Job, work: Work) -> Iterator[str]:
             yield "busy"
             return
         clear_in(job.manifest.parent)
-        if _is_finished(job, work):  # another process may have done it just now
+        # Another process may have done it just now, which is good enough for --force too.
+        if ((waited and not force) or _is_since(job.manifest, began)) and work.is_finished(job):
             yield "finished"
             return
-        check_targets(job, force=work.options.force)
+        check_targets(job, force=force)
         yield "open"
 
 
-def _is_finished(job: Job, work: Work) -> bool:
-    return job.made or (not work.options.force and work.is_finished(job))
+def _is_since(path: Path, began: float) -> bool:
+    try:
+        return path.stat().st_mtime > began
+    except OSError:
+        return False
 
 
 def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
@@ -198,7 +210,7 @@ def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
     try:
         if job.error is not None:
             raise job.error
-        if known and _is_finished(job, work):
+        if job.made or (known and not work.options.force and work.is_finished(job)):
             return skipped(job)
         if known:
             check_targets(job, force=work.options.force)
