@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_read_is_one_failure(tmp_path: Path, monkeypatch
     forbid(monkeypatch, tmp_path / "in" / "lost")
     found = find_inputs([tmp_path / "in"], tmp_path / "out")
     assert tracks(found) == ["a", "z/c"]
-    assert [str(item.error) for item in found if item.error] == [f"{tmp_path}/in/lost: permission denied"]
+    assert [str(item.error) for item in found if item.error] == [f"{tmp_path / 'in' / 'lost'}: permission denied"]
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="POSIX users")

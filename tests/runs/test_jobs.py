@@ -81,8 +81,8 @@ def test_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
 def test_what_is_no_input_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "in" / "notes.txt")
     nope, folder = find_inputs([tmp_path / "nope.wav", tmp_path / "in"], tmp_path / "out")
-    assert str(nope.error) == f"{tmp_path}/nope.wav: no such file or folder"
-    assert str(folder.error) == f"{tmp_path}/in: no audio in this folder"
+    assert str(nope.error) == f"{tmp_path / 'nope.wav'}: no such file or folder"
+    assert str(folder.error) == f"{tmp_path / 'in'}: no audio in this folder"
     with pytest.raises(UsageError, match="nothing to separate"):
         find_inputs([], tmp_path / "out")
 

@@ -326,7 +326,7 @@ def test_the_vocals_of_separated_songs_are_found(tmp_path: Path) -> None:
     (one,) = find_inputs([tmp_path / "separated" / "one"], tmp_path / "out", stem="vocals")
     assert one.track == "vocals"
     (nothing,) = find_inputs([tmp_path / "separated"], tmp_path / "out")
-    assert "no audio in this folder but stems of earlier runs" in str(nothing.error)
+    assert "no audio in this folder but stems of earlier runs, which" in str(nothing.error)
 
 
 def test_a_second_run_skips_what_holds(tmp_path: Path) -> None:

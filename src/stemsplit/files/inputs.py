@@ -65,7 +65,9 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
     found = list(_stem_of(path, stem) if ours else below.files(path))
     files = [file for file in found if is_audio(file) and (ours or file in below.stems or not made.lists(file))]
     if not files and not below.failures:
-        stems = " but stems of earlier runs" if any(is_audio(file) for file in found) else ""
+        stems = (
+            " but stems of earlier runs, which can be named as files" if any(is_audio(file) for file in found) else ""
+        )
         return [_failed(path, f"no audio in this folder{stems}")]
     return [*(Input(file, _track_in(path, file), str(file)) for file in files), *below.failures]
 

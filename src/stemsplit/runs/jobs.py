@@ -43,6 +43,11 @@ class Job:
     made: bool = False
 
     @property
+    def called(self) -> str:
+        """The source, for a message."""
+        return STDIN_NAME if self.name == "-" else self.name
+
+    @property
     def location(self) -> str | None:
         """Where the source lies, whatever it is called; None if it comes from a pipe."""
         return None if self.name == "-" else os.path.realpath(self.source)
@@ -238,7 +243,7 @@ def check_targets(job: Job, *, force: bool) -> None:
     ours = {os.path.normpath(path) for path in listed}
     if foreign := [path for path in there if os.path.normpath(path) not in ours]:
         raise TargetCollisionError(
-            f"{foreign[0]} is there, and not made of {job.name}: choose another --output, or replace it with --force"
+            f"{foreign[0]} is there, and not made of {job.called}: choose another --output, or replace it with --force"
         )
 
 
@@ -267,7 +272,7 @@ def _message(error: Exception, job: Job) -> str:
     """One line that names the input as the user knows it."""
     text = str(error)
     if job.source != Path("-"):  # standard input, if it could not even be copied
-        text = text.replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+        text = text.replace(str(job.source), job.called)
     if isinstance(error, DamagedError):
         text += "; --salvage takes what is there"
     if not isinstance(error, StemsplitError):

@@ -30,7 +30,7 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
     for place, paths in owners.items():
         numbers = sorted({*paths, *above.get(place, ())})
         if len(numbers) > 1 and not all(number in errors for number in numbers):
-            names = [jobs[number].name for number in numbers]
+            names = [jobs[number].called for number in numbers]
             error = _collision(names, next(iter(paths.values())), way_out)
             errors = dict.fromkeys(numbers, error) | errors
     return tuple(replace(job, error=job.error or errors.get(number)) for number, job in enumerate(jobs))
@@ -43,7 +43,7 @@ def _collision(names: Sequence[str], path: Path, way_out: str) -> TargetCollisio
 
 def _overwritten_sources(jobs: Sequence[Job]) -> Iterator[tuple[int, TargetCollisionError]]:
     songs = (job for job in jobs if job.targets)
-    sources = {key: job.name for job in songs if (key := identity(job.source)) is not None}
+    sources = {key: job.called for job in songs if (key := identity(job.source)) is not None}
     for number, job in enumerate(jobs):
         for path in job.targets.values():
             if (there := identity(path)) is not None and (source := sources.get(there)) is not None:
