@@ -60,9 +60,10 @@ def test_a_dry_run_foresees_what_is_refused(run: Run, tiny: str) -> None:
 
 @pytest.mark.parametrize("command", ["separate", "melody"])
 def test_an_unset_variable_is_no_folder(run: Run, command: str) -> None:
-    said = run(command, "", "in/a.wav")
-    assert (said.code, said.out) == (2, "")
-    assert "is a shell variable unset?" in said.err
+    for arguments in (("", "in/a.wav"), ("in/a.wav", "-o", "")):
+        said = run(command, *arguments)
+        assert (said.code, said.out) == (2, "")
+        assert "is a shell variable unset?" in said.err
 
 
 def test_an_empty_pipe_stops_no_file(run: Run, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +88,19 @@ def test_flat_names_beside_the_songs_can_be_run_again(run: Run, tiny: str, what:
     assert sorted(path.name for path in Path("in").glob("*.wav")) == sorted(
         f"{name}{end}.wav" for name in "abcd" for end in ("", " - bass")
     )
+
+
+def test_the_demo_writes_over_no_song_but_its_own(run: Run, tiny: str) -> None:
+    mine = Path("song.wav")
+    mine.write_bytes(b"mine")
+    said = run("demo", "-m", tiny, "--seconds", "0.5", "-o", ".")
+    assert (said.code, mine.read_bytes()) == (1, b"mine")
+    assert "song.wav is there, and no song of the demo" in said.err
+    for seed in (0, 1):
+        assert run("demo", "-m", tiny, "--seconds", "0.2", "-o", "here", "--seed", seed, "-q").code == 0
+    assert files_in(Path("here")) == {
+        "song.wav", "song", "song/stemsplit.json", *(f"song/{stem}.wav" for stem in STEMS)
+    }  # fmt: skip
 
 
 KILLED = """

@@ -452,10 +452,17 @@ def test_a_track_that_another_run_is_at_comes_last_and_is_not_done_twice(
     options, calls = SeparateOptions(output=tmp_path / "out", force=force), []
     separator = fake_separator(options, on_call=calls.append)
     jobs = plan(find_inputs([tmp_path / "a.wav", tmp_path / "b.wav"], options.output), separator, options)
+    told: list[tuple[str, str]] = []
+
+    class Warnings(Watcher):
+        def on_warning(self, job: Job, text: str) -> None:
+            told.append((job.track, text))
+
     with claimed(claim_path(jobs[0].manifest)) as ours:
         assert ours
-        outcomes = run(jobs, Separating(separator, options))
+        outcomes = run(jobs, Separating(separator, options), Warnings())
         assert next(outcomes).track == "b"
+        assert told == [("a", "another run is at this track, so it comes last")]
         Separating(separator, options).carry_out(jobs[0], on_warning=print)
         before = len(calls)
     (last,) = outcomes

@@ -35,19 +35,27 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what would be written, and write nothing.", rich_help_panel=TALK_PANEL),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do again what is done already.", rich_help_panel=RUN_PANEL)]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Do again what is done already, also over files that are not of the song.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
 
 
-def _named(text: str) -> Path:
-    if not text:
-        raise UsageError("an input without a name: is a shell variable unset? The current folder is .")
+def named(text: str | Path) -> Path:
+    """Return a path. Raises: UsageError if it is empty, which Python would take for the current folder."""
+    if not str(text):
+        raise UsageError("an empty path: is a shell variable unset? The current folder is .")
     return Path(text)
 
 
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input.", parser=_named
+        metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input.", parser=named
     ),
 ]
 AudioTrack = Annotated[

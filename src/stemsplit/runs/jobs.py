@@ -160,6 +160,8 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
         elif state == "finished":
             yield skipped(job)
         else:
+            if not waited:
+                told.warning("another run is at this track, so it comes last")
             later.append(job)
 
 

@@ -20,15 +20,16 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
     `way_out` is what the command offers to tell equal names apart.
     """
     owners: dict[str, dict[int, Path]] = {}  # place → number of a job → its path there
-    above: dict[str, list[int]] = {}  # folder → numbers of the jobs with a file below
     for number, job in enumerate(jobs):
         for path in (*job.targets.values(), job.manifest) if job.targets else ():
             owners.setdefault(same_place(path), {})[number] = path
-            for folder in path.parents:
-                above.setdefault(same_place(folder), []).append(number)
+    for number, job in enumerate(jobs):  # a folder that one needs may be the file of another
+        for folder in {folder for path in job.targets.values() for folder in path.parents}:
+            if (there := owners.get(same_place(folder))) is not None:
+                there.setdefault(number, folder)
     errors = dict(_overwritten_sources(jobs))
-    for place, paths in owners.items():
-        numbers = sorted({*paths, *above.get(place, ())})
+    for paths in owners.values():
+        numbers = sorted(paths)
         if len(numbers) > 1 and not all(number in errors for number in numbers):
             names = [jobs[number].called for number in numbers]
             error = _collision(names, next(iter(paths.values())), way_out)
