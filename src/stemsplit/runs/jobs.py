@@ -335,7 +335,7 @@ def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
 def skipped(job: Job) -> Outcome:
     """Return the outcome of a job whose outputs are there already, or which is no song."""
     if job.made:
-        return Outcome(job, "skipped", warnings=("a stem of an earlier run: left out",))
+        return Outcome(job, "skipped", warnings=("a stem of an earlier run: left out; named alone it is done",))
     manifest = read_manifest(job.manifest) or {}
     return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
 
