@@ -120,7 +120,7 @@ KILLED = """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill")
-@pytest.mark.parametrize("turn", [2, 5])
+@pytest.mark.parametrize("turn", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_run_killed_on_its_last_steps_is_done_again_and_leaves_nothing(run: Run, tiny: str, turn: int) -> None:
     arguments = ["separate", "in/a.wav", "-m", tiny, "-q"]
     command = [sys.executable, "-c", textwrap.dedent(KILLED), str(turn), *arguments]
@@ -133,6 +133,7 @@ def test_a_run_killed_on_its_last_steps_is_done_again_and_leaves_nothing(run: Ru
     assert files_in(Path("separated/a")) == {"stemsplit.json", *(f"{stem}.wav" for stem in STEMS)}
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_work(tiny: str, sound: Sound) -> None:
     for number in range(2):
         write_song(Path("in") / f"{number}.wav", sound(2, 16000 + number, 8000), 8000)
