@@ -73,7 +73,7 @@ def _broken_models() -> None:
 REFUSED = [
     # inputs
     (2, "nope.wav: no such file or folder", ("separate", "nope.wav", *M)),
-    (2, "nope.wav: no such file or folder", ("separate", "song.wav", "nope.wav", *M)),
+    (2, "nope.wav: no such file or folder; notes: no audio", ("separate", "nope.wav", "notes", *M)),
     (2, "notes: no audio in this folder", ("separate", "notes", *M)),
     (1, "noise.mp3", ("separate", "noise.mp3", *M)),
     (1, "cut.flac", ("separate", "cut.flac", *M)),

@@ -37,7 +37,7 @@ def work(tmp_path: Path) -> dict[str, Any]:
         "input": {"path": "song.wav", "sha256": sha256_of(source)},
         "model": {"reference": "m", "sha256": "a" * 64},
         "settings": SETTINGS,
-        "outputs": {name: output_record(manifest, path, 0.5) for name, path in targets.items()},
+        "outputs": {name: output_record(manifest, path, path, 0.5) for name, path in targets.items()},
     }
     write_manifest(manifest, about)
     return {"path": manifest, "source": source, "model_sha256": "a" * 64, "settings": SETTINGS, "targets": targets}
@@ -131,7 +131,7 @@ def test_stems_outside_of_the_manifest_s_folder_are_found_again(tmp_path: Path) 
     manifest, target = tmp_path / "song" / MANIFEST_NAME, tmp_path / "vocals" / "song.wav"
     target.parent.mkdir()
     target.write_bytes(b"x")
-    record = output_record(manifest, target, 1.0)
+    record = output_record(manifest, target, target, 1.0)
     assert record["path"] == "../vocals/song.wav"
     assert output_paths(manifest, {"outputs": {"vocals": record}}) == {"vocals": target}
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny import fake_separator, files_in, write_song
+from tiny import STEMS, fake_separator, files_in, write_song
 
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import find_inputs
+from stemsplit.files.leftovers import claim_path
 from stemsplit.files.naming import check_template, stem_path, track_name
+from stemsplit.machine.claims import claimed
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.jobs import Job, Outcome, Watcher, run
 from stemsplit.runs.plan import check_writable
@@ -76,10 +80,9 @@ def test_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
 
 def test_what_is_no_input_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "in" / "notes.txt")
-    with pytest.raises(UsageError, match=r"nope\.wav: no such file or folder"):
-        find_inputs([tmp_path / "nope.wav"], tmp_path / "out")
-    with pytest.raises(UsageError, match="no audio in this folder"):
-        find_inputs([tmp_path / "in"], tmp_path / "out")
+    nope, folder = find_inputs([tmp_path / "nope.wav", tmp_path / "in"], tmp_path / "out")
+    assert str(nope.error) == f"{tmp_path / 'nope.wav'}: no such file or folder"
+    assert str(folder.error) == f"{tmp_path / 'in'}: no audio in this folder"
     with pytest.raises(UsageError, match="nothing to separate"):
         find_inputs([], tmp_path / "out")
 
@@ -146,8 +149,10 @@ def test_songs_of_one_name_in_different_folders_do_not_collide(tmp_path: Path) -
 )
 def test_two_inputs_for_one_target_are_refused(tmp_path: Path, first: str, second: str) -> None:
     touch(tmp_path / first, tmp_path / second)
-    with pytest.raises(TargetCollisionError, match="would both write"):
-        jobs_for([tmp_path / first, tmp_path / second], SeparateOptions(output=tmp_path / "out"))
+    one, other = jobs_for([tmp_path / first, tmp_path / second], SeparateOptions(output=tmp_path / "out"))
+    assert isinstance(one.error, TargetCollisionError)
+    assert "would both write" in str(one.error)
+    assert other.error is one.error
 
 
 def test_a_template_that_mixes_stems_up_is_refused(tmp_path: Path) -> None:
@@ -156,18 +161,17 @@ def test_a_template_that_mixes_stems_up_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TargetCollisionError, match=r"put \{stem\} into --template"):
         jobs_for([tmp_path / "a.wav"], options)
     options = SeparateOptions(output=tmp_path / "out", template="{stem}.{ext}")
-    with pytest.raises(TargetCollisionError, match="would both write"):
-        jobs_for([tmp_path / "a.wav", tmp_path / "b.wav"], options)
+    assert all(
+        "would both write" in str(job.error) for job in jobs_for([tmp_path / "a.wav", tmp_path / "b.wav"], options)
+    )
 
 
 def test_a_source_is_never_written_over(tmp_path: Path) -> None:
     touch(tmp_path / "song.wav", tmp_path / "vocals.wav")
     options = SeparateOptions(output=tmp_path, template="{stem}.{ext}")
-    with pytest.raises(TargetCollisionError, match="would be written over"):
-        jobs_for([tmp_path / "vocals.wav"], options)
+    assert "would be written over" in str(jobs_for([tmp_path / "vocals.wav"], options)[0].error)
     options = SeparateOptions(output=tmp_path, template="{track}.{ext}", stems="vocals")
-    with pytest.raises(TargetCollisionError, match="would be written over"):
-        jobs_for([tmp_path / "song.wav"], options)
+    assert "would be written over" in str(jobs_for([tmp_path / "song.wav"], options)[0].error)
 
 
 @pytest.mark.parametrize(
@@ -309,3 +313,173 @@ def test_a_watcher_is_told_everything(tmp_path: Path, sound: Sound) -> None:
     assert seconds == sorted(seconds)
     assert seconds[-1] == pytest.approx(22050 / 8000, abs=1e-3)
     assert notes.events[-1] == ("warning", "silent: vocals")
+
+
+# --- what is somebody else's
+
+
+def saved(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files_in(folder) if (folder / name).is_file()}
+
+
+def test_the_stems_of_another_song_are_not_written_over(tmp_path: Path, sound: Sound) -> None:
+    for folder in ("A", "B"):
+        write_song(tmp_path / folder / "track01.wav", sound(2, 9000, amplitude=0.1 if folder == "A" else 0.2))
+    options = SeparateOptions(output=tmp_path / "out")
+    separate([tmp_path / "A" / "track01.wav"], options)
+    before = saved(tmp_path / "out")
+    for other in (options, replace(options, format="flac"), replace(options, stems="bass")):
+        (refused,) = separate([tmp_path / "B" / "track01.wav"], other)
+        assert isinstance(refused.error, TargetCollisionError)
+        assert "not made of" in refused.message
+        assert saved(tmp_path / "out") == before
+    (done,) = separate([tmp_path / "B" / "track01.wav"], replace(options, force=True))
+    assert done.status == "done"
+    (refused,) = separate([tmp_path / "A" / "track01.wav"], options)
+    assert refused.status == "failed"
+
+
+def test_a_song_of_the_same_name_from_another_folder_is_another_song(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("A", "B"):
+        write_song(tmp_path / folder / "x.wav", sound(2, 9000, amplitude=0.1 if folder == "A" else 0.2))
+    options = SeparateOptions(output=tmp_path / "out")
+    for folder, status in (("A", "done"), ("B", "failed"), ("A", "skipped")):
+        monkeypatch.chdir(tmp_path / folder)
+        assert [one.status for one in separate([Path("x.wav")], options)] == [status]
+
+
+def test_the_same_song_moved_is_the_same_song(tmp_path: Path, sound: Sound) -> None:
+    song, options = write_song(tmp_path / "A" / "x.wav", sound(2, 9000)), SeparateOptions(output=tmp_path / "out")
+    separate([song], options)
+    moved = (tmp_path / "A").rename(tmp_path / "B") / "x.wav"
+    assert separate([moved], options)[0].status == "skipped"
+    assert separate([moved], replace(options, clip="clamp"))[0].status == "done"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "broken link", "manifest", "unreadable manifest"])
+def test_a_file_of_the_user_is_not_written_over(tmp_path: Path, sound: Sound, kind: str) -> None:
+    song, folder = write_song(tmp_path / "x.wav", sound(2, 9000)), tmp_path / "out" / "x"
+    folder.mkdir(parents=True)
+    if kind == "file":
+        (folder / "vocals.wav").write_bytes(b"mine")
+    elif "link" in kind:
+        (tmp_path / "mine.wav").write_bytes(b"mine")
+        (folder / "vocals.wav").symlink_to(tmp_path / ("mine.wav" if kind == "link" else "gone.wav"))
+    else:
+        (folder / "stemsplit.json").write_text("{}" if kind == "manifest" else "mine")
+    before = saved(tmp_path)
+    options = SeparateOptions(output=tmp_path / "out")
+    (refused,) = separate([song], options)
+    assert isinstance(refused.error, TargetCollisionError)
+    assert saved(tmp_path) == before
+    assert files_in(folder) == {"stemsplit.json" if "manifest" in kind else "vocals.wav"}
+    assert separate([song], replace(options, force=True))[0].status == "done"
+    assert {name: data for name, data in saved(tmp_path).items() if name == "mine.wav"} == {
+        name: data for name, data in before.items() if name == "mine.wav"
+    }
+
+
+@pytest.mark.parametrize("name", ["drums.wav", "vocals.wav", "stemsplit.json"])
+@pytest.mark.parametrize("force", [True, False])
+def test_a_folder_in_the_way_is_found_before_the_work(tmp_path: Path, sound: Sound, name: str, force: bool) -> None:
+    (tmp_path / "out" / "x" / name).mkdir(parents=True)
+    song, calls = write_song(tmp_path / "x.wav", sound(2, 9000)), []
+    (refused,) = separate([song], SeparateOptions(output=tmp_path / "out", force=force), on_call=calls.append)
+    assert "a folder of that name is there" in refused.message
+    assert not calls
+    assert files_in(tmp_path / "out") == {"x", f"x/{name}"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+@pytest.mark.parametrize("name", ["drums.wav", "stemsplit.json"])
+def test_a_pipe_in_the_way_keeps_nobody_waiting(tmp_path: Path, sound: Sound, name: str) -> None:
+    song, options = write_song(tmp_path / "x.wav", sound(2, 9000)), SeparateOptions(output=tmp_path / "out")
+    separate([song], options)
+    (tmp_path / "out" / "x" / name).unlink()
+    os.mkfifo(tmp_path / "out" / "x" / name)
+    (refused,) = separate([song], options)
+    assert "no file of that name is there" in refused.message
+
+
+def test_another_selection_and_back_is_all_of_one_song(tmp_path: Path, sound: Sound) -> None:
+    song, options = write_song(tmp_path / "x.wav", sound(2, 9000)), SeparateOptions(output=tmp_path / "out")
+    for asked in ({"stems": "vocals"}, {"stems": "bass", "format": "flac"}, {}):
+        (done,) = separate([song], replace(options, **asked))
+        assert done.status == "done"
+    assert done.manifest is not None
+    assert done.manifest["earlier"] == ["bass.flac"]
+    (tmp_path / "out" / "x" / "bass.flac").unlink()
+    (done,) = separate([song], replace(options, stems="drums"))
+    assert done.manifest is not None
+    assert sorted(done.manifest["earlier"]) == ["bass.wav", "other.wav", "vocals.wav"]
+
+
+def test_only_what_collides_is_left_out(tmp_path: Path, sound: Sound) -> None:
+    for name in ("a.wav", "a.flac", "a.aiff", "b.wav", "c.wav", "c.flac"):
+        write_song(tmp_path / "in" / name, sound(2, 9000))
+    options = SeparateOptions(output=tmp_path / "out", stems="bass")
+    outcomes = separate([tmp_path / "in", tmp_path / "nope.wav"], options)
+    assert [one.status for one in outcomes] == [*["failed"] * 3, "done", *["failed"] * 3]
+    messages = list(dict.fromkeys(one.message for one in outcomes if one.error))
+    assert "a.aiff, " in messages[0]
+    assert "a.wav would all write" in messages[0]
+    assert "c.wav would both write" in messages[1]
+    assert "nope.wav: no such file" in messages[2]
+    outcomes = separate([tmp_path / "in"], replace(options, template="{track}.{suffix}/{stem}.{ext}"))
+    assert {one.status for one in outcomes} == {"done"}
+    assert {"a.wav/bass.wav", "a.flac/bass.wav", "a.wav/stemsplit.json"} <= files_in(tmp_path / "out")
+
+
+def test_a_song_that_needs_a_folder_where_another_writes_a_file_collides(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav", tmp_path / "in" / "a" / "bass.wav" / "b.wav")
+    options = SeparateOptions(output=tmp_path / "out", stems="bass")
+    jobs = jobs_for([tmp_path / "a.wav", tmp_path / "in"], options)
+    assert [job.track for job in jobs] == ["a", "a/bass.wav/b"]
+    assert all("would both write" in str(job.error) for job in jobs)
+
+
+# --- two runs at once
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_track_that_another_run_is_at_comes_last_and_is_not_done_twice(
+    tmp_path: Path, sound: Sound, force: bool
+) -> None:
+    for name in "ab":
+        write_song(tmp_path / f"{name}.wav", sound(2, 9000, amplitude=0.1 if name == "a" else 0.2))
+    options, calls = SeparateOptions(output=tmp_path / "out", force=force), []
+    separator = fake_separator(options, on_call=calls.append)
+    jobs = plan(find_inputs([tmp_path / "a.wav", tmp_path / "b.wav"], options.output), separator, options)
+    told: list[tuple[str, str]] = []
+
+    class Warnings(Watcher):
+        def on_warning(self, job: Job, text: str) -> None:
+            told.append((job.track, text))
+
+    with claimed(claim_path(jobs[0].manifest)) as ours:
+        assert ours
+        outcomes = run(jobs, Separating(separator, options), Warnings())
+        assert next(outcomes).track == "b"
+        assert told == [("a", "another run is at this track, so it comes last")]
+        Separating(separator, options).carry_out(jobs[0], on_warning=print)
+        before = len(calls)
+    (last,) = outcomes
+    assert (last.track, last.status, len(calls)) == ("a", "skipped", before)
+    assert files_in(tmp_path / "out") == {
+        f"{track}/{name}" for track in "ab" for name in ("stemsplit.json", *(f"{stem}.wav" for stem in STEMS))
+    } | {"a", "b"}
+
+
+def test_a_track_whose_other_run_failed_is_done(tmp_path: Path, sound: Sound) -> None:
+    song, options = write_song(tmp_path / "a.wav", sound(2, 9000)), SeparateOptions(output=tmp_path / "out")
+    (job,) = jobs_for([song], options)
+    got: list[Outcome] = []
+    with claimed(claim_path(job.manifest)):
+        waiting = threading.Thread(target=lambda: got.extend(separate([song], options)))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert [one.status for one in got] == ["done"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import textwrap
@@ -277,7 +278,8 @@ def test_the_manifest_says_what_was_made(tmp_path: Path, sound: Sound) -> None:
     assert read_manifest(tmp_path / "out" / "sóng" / "stemsplit.json") == {"format": 1, **manifest}
     assert manifest["input"]["sha256"] == sha256_of(song)
     assert manifest["input"] | {"sha256": ""} == {
-        "path": str(song), "sha256": "", "bytes": song.stat().st_size, "sample_rate": 44100, "channels": 2,
+        "path": str(song), "location": os.path.realpath(song), "sha256": "",
+        "bytes": song.stat().st_size, "sample_rate": 44100, "channels": 2,
         "codec": "PCM_16",
     }  # fmt: skip
     assert manifest["model"] == {"reference": "fake", "sha256": "5" * 64}
@@ -393,6 +395,31 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, sound: Sound, monkeypatch: p
     with pytest.raises(OutputError, match="no space left"):
         split(song, bit_depth=depth)
     assert files_in(tmp_path) == {"song.wav"}
+
+
+@pytest.mark.parametrize("turn", [1, 3, 5])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_failure_on_the_last_steps_leaves_everything_as_it_was(
+    tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch, turn: int, again: bool
+) -> None:
+    """Four stems and the manifest get their names one after the other."""
+    song, real, left = write_song(tmp_path / "song.wav", sound(2, 9000)), Path.replace, [turn]
+    if again:
+        split(song)
+    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path) if (tmp_path / name).is_file()}
+
+    def full(place: Path, target: Path) -> Path:
+        if place.parent.name.startswith(".stemsplit") and target.parent.name == "song":
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(28, "No space left on device")
+        return real(place, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match="no space left"):
+        split(song, clip="clamp")
+    now = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path) if (tmp_path / name).is_file()}
+    assert now == before
 
 
 # --- songs that are not whole, or have several tracks

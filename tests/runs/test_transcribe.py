@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from stemsplit.errors import (
 )
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
-from stemsplit.machine.disk import sha256_of, staged
+from stemsplit.machine.disk import sha256_of
 from stemsplit.melody.beats import Beat, Tempo
 from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
@@ -296,18 +297,6 @@ def test_a_target_that_cannot_be_written_takes_the_others_back(tmp_path: Path) -
     assert files_in(tmp_path / "out") == {"song.notes.csv", "song.notes.csv/x"}
 
 
-def test_staged_files_appear_at_the_end(tmp_path: Path) -> None:
-    targets = {"a": tmp_path / "new" / "a.txt", "b": tmp_path / "new" / "b.txt"}
-    with staged(targets) as places:
-        for name, place in places.items():
-            place.write_text(name)
-        assert not any(target.exists() for target in targets.values())
-    assert files_in(tmp_path) == {"new", "new/a.txt", "new/b.txt"}
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to"), staged({"a": tmp_path / "file" / "a.txt"}):
-        pass
-
-
 def test_songs_that_cannot_be_read_leave_nothing(tmp_path: Path) -> None:
     cut = sung(tmp_path / "cut.flac", 3.0)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
@@ -335,11 +324,13 @@ def test_folders_keep_their_shape_and_bad_files_stop_no_other(tmp_path: Path) ->
 
 def test_collisions_are_refused(tmp_path: Path) -> None:
     paths = [sung(tmp_path / name, 0.1) for name in ("song.wav", "song.flac")]
-    with pytest.raises(TargetCollisionError, match="would both write"):
-        plan_melodies(find_inputs(paths, tmp_path / "out"), MelodyOptions(output=tmp_path / "out"))
+    jobs = plan_melodies(find_inputs(paths, tmp_path / "out"), MelodyOptions(output=tmp_path / "out"))
+    assert isinstance(jobs[0].error, TargetCollisionError)
+    assert jobs[0].error is jobs[1].error
     odd = sung(tmp_path / "x.f0.csv.wav", 0.1).rename(tmp_path / "x.f0.csv")
-    with pytest.raises(TargetCollisionError, match="would be written over"):
-        plan_melodies(find_inputs([odd, sung(tmp_path / "x.wav", 0.1)], tmp_path), MelodyOptions(output=tmp_path))
+    jobs = plan_melodies(find_inputs([odd, sung(tmp_path / "x.wav", 0.1)], tmp_path), MelodyOptions(output=tmp_path))
+    assert jobs[0].error is None
+    assert "would be written over" in str(jobs[1].error)
 
 
 def test_the_vocals_of_separated_songs_are_found(tmp_path: Path) -> None:
@@ -354,8 +345,8 @@ def test_the_vocals_of_separated_songs_are_found(tmp_path: Path) -> None:
     assert [item.track for item in found] == ["one/vocals", "two/vocals"]
     (one,) = find_inputs([tmp_path / "separated" / "one"], tmp_path / "out", stem="vocals")
     assert one.track == "vocals"
-    with pytest.raises(UsageError, match="no audio"):
-        find_inputs([tmp_path / "separated"], tmp_path / "out")
+    (nothing,) = find_inputs([tmp_path / "separated"], tmp_path / "out")
+    assert "no audio in this folder but stems of earlier runs, which" in str(nothing.error)
 
 
 def test_a_second_run_skips_what_holds(tmp_path: Path) -> None:
@@ -405,6 +396,30 @@ def test_a_second_run_redoes_what_no_longer_holds(tmp_path: Path, change: str) -
     assert transcribe_all([song], MelodyOptions(**asked, **other), **kind)[0].status == "done"
     expected = "done" if change == "force" else "skipped"
     assert transcribe_all([song], MelodyOptions(**asked, **other), **kind)[0].status == expected
+
+
+def test_a_melody_of_the_user_or_of_another_song_is_not_written_over(tmp_path: Path) -> None:
+    one, other = sung(tmp_path / "A" / "x.wav"), sung(tmp_path / "B" / "x.wav", hz=330.0)
+    options = MelodyOptions(output=tmp_path / "out", vocals=True, device="cpu")
+    assert transcribe_all([one], options)[0].status == "done"
+    (tmp_path / "out" / "x.mid").write_bytes(b"mine")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for song, asked in ((other, options), (one, replace(options, midi=True))):
+        (refused,) = transcribe_all([song], asked)
+        assert isinstance(refused.error, TargetCollisionError)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert transcribe_all([other], replace(options, force=True))[0].status == "done"
+
+
+def test_names_as_long_as_a_name_can_be(tmp_path: Path) -> None:
+    names = ["x" * 245 + "1", "x" * 245 + "2", "é" * 123 + "z"]
+    songs = [
+        sung(tmp_path / "short.wav", 0.1 * (n + 1)).rename(tmp_path / f"{name}.wav") for n, name in enumerate(names)
+    ]
+    options = MelodyOptions(output=tmp_path / "out", vocals=True, notes=True, midi=True, device="cpu")
+    assert {one.status for one in transcribe_all(songs, options)} == {"done"}
+    assert len(files_in(tmp_path / "out")) == 12
+    assert {one.status for one in transcribe_all(songs, options)} == {"skipped"}
 
 
 # --- hours

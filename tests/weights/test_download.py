@@ -444,7 +444,7 @@ def test_a_killed_process_leaves_no_lock_and_its_bytes(server: FakeServer, targe
 def test_a_file_system_without_locks_still_downloads(
     server: FakeServer, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stemsplit.machine.disk._try_lock", lambda _: False)
+    monkeypatch.setattr("stemsplit.machine.disk.try_lock", lambda _: False)
     assert download(server.add("/weights.ckpt", BODY, cuts=[1000]), target).sha256 == SHA256
     assert not list(target.parent.glob("*.partial*"))
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from stemsplit.files.inputs import find_inputs
+from stemsplit.files.leftovers import clear_below
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.jobs import Outcome, Watcher, run
-from stemsplit.runs.plan import check_writable
+from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
 from stemsplit.runs.separate import Separating, check_options, plan
 from stemsplit.separation.separator import make_separator
 from stemsplit.weights.catalog import DEFAULT_MODEL
@@ -46,7 +47,10 @@ def separate_files(
     check_options(asked)
     paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     found = find_inputs([Path(path) for path in paths], asked.output)
+    refuse_if_none_is_left(found)
     separator = make_separator(as_model(model, "separate"), asked)
     jobs = plan(found, separator, asked)
+    refuse_if_none_is_left(jobs)
     check_writable(asked.output)
+    clear_below(asked.output)
     return run(jobs, Separating(separator, asked), watcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,7 @@ def _input(path: Path) -> dict[str, Any]:
     info = probe(path)
     return {
         "path": str(path),
+        "location": os.path.realpath(path),
         "sha256": sha256_of(path),
         "bytes": path.stat().st_size,
         "sample_rate": info.sample_rate,

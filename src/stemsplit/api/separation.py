@@ -18,6 +18,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, write_manifest
 from stemsplit.files.naming import stem_path
 from stemsplit.machine.device import choose_device
+from stemsplit.machine.together import written_together
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import Clip, SeparateOptions
 from stemsplit.runs.stem_files import Form, stem_files
@@ -84,14 +85,18 @@ class Separation:
         form = Form(format, depth, self.sample_rate, channels, samples, clip)
         outputs = [Output(stem, ()) for stem in self.stems]
         tags = {stem: self.origin.tags.for_stem(stem, self.origin.track) for stem in self.stems}
-        with stem_files(outputs, targets, form, tags=tags, on_warning=on_warning) as files:
-            for block in self._blocks():
-                files.write(block)
         manifest = folder / MANIFEST_NAME
-        records = {stem: output_record(manifest, path, peak=files.levels.peaks[stem]) for stem, path in targets.items()}
-        made = {"outputs": records, "sample_rate": self.sample_rate, "bit_depth": depth, "samples": samples}
-        about = {"stemsplit": __version__, **self.origin.as_json(), **made, "gain": files.levels.gain}
-        write_manifest(manifest, {**about, "warnings": list(self.warnings)})
+        with written_together() as together:
+            with stem_files(outputs, targets, form, together, tags=tags, on_warning=on_warning) as files:
+                for block in self._blocks():
+                    files.write(block)
+            records = {
+                stem: output_record(manifest, path, together.aside(path), files.levels.peaks[stem])
+                for stem, path in targets.items()
+            }
+            made = {"outputs": records, "sample_rate": self.sample_rate, "bit_depth": depth, "samples": samples}
+            about = {"stemsplit": __version__, **self.origin.as_json(), **made, "gain": files.levels.gain}
+            write_manifest(together.aside(manifest), {**about, "warnings": list(self.warnings)})
         return targets
 
     def _blocks(self) -> Iterator[Rendered]:

@@ -24,6 +24,7 @@ from stemsplit.audio.tags import Tags, write_tags
 from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder, quantize
 from stemsplit.errors import OutputError, reason
 from stemsplit.machine.disk import partial_path, put_in_place
+from stemsplit.machine.together import Together
 
 
 class _Encoder(Protocol):
@@ -37,7 +38,7 @@ class _Encoder(Protocol):
 class StemWriter:
     """A writer of one stem, used as a context manager.
 
-    The file grows under a hidden name in the same folder. It gets its own name when the block ends without an error. On
+    The file grows under a hidden name on the same disk. It gets its own name when the block ends without an error. On
     any exception, Ctrl-C included, the hidden file is removed and `target` stays as it was.
 
     Args:
@@ -50,6 +51,7 @@ class StemWriter:
         tags: written before the file gets its name.
         warn: called with one sentence if the tags cannot be written.
         riff_limit: from this size in bytes on, a WAV is an RF64.
+        together: gives the file its name, with others; by default it gets it when the block ends.
 
     Attributes:
         frames: samples per channel so far.
@@ -71,12 +73,13 @@ class StemWriter:
         tags: Tags | None = None,
         warn: Warn | None = None,
         riff_limit: int = RIFF_LIMIT,
+        together: Together | None = None,
     ) -> None:
         check_encodable(format, sample_rate, channels, frames, bit_depth)
         self.target, self.sample_rate, self.channels = Path(target), sample_rate, channels
         self.format, self.bit_depth, self.tags, self._warn = format_named(format).name, bit_depth, tags, warn
         self.frames = self.clamped = 0
-        self._riff_limit = riff_limit
+        self._riff_limit, self._together = riff_limit, together
         self._partial: Path | None = None
         self._file: BinaryIO | None = None
         self._encoder: _Encoder | None = None
@@ -93,14 +96,19 @@ class StemWriter:
 
     def _start(self) -> None:
         with self._reported():
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._partial = partial_path(self.target)
+            self._partial = self._hidden_path()
             try:
                 self._file = self._partial.open("x+b")
                 self._encoder = self._open_encoder(self._file)
             except BaseException:
                 self._discard()
                 raise
+
+    def _hidden_path(self) -> Path:
+        if self._together is not None:
+            return self._together.aside(self.target)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        return partial_path(self.target)
 
     def write(self, block: np.ndarray) -> None:
         """Append float32 (channels, n) at ±1. Raises: OutputError."""
@@ -141,7 +149,8 @@ class StemWriter:
         self._file.close()
         if self.tags is not None:
             write_tags(self._partial, self.tags, self.format, self._warn_of_the_stem)
-        put_in_place(self._partial, self.target)
+        if self._together is None:
+            put_in_place(self._partial, self.target)
         self._partial = None
 
     def _warn_of_the_stem(self, message: str) -> None:

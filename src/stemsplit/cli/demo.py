@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose
 from stemsplit.cli.screen import Screen, put
-from stemsplit.errors import UsageError
+from stemsplit.errors import OutputError, UsageError
 from stemsplit.options import SeparateOptions
 
 
@@ -30,15 +31,19 @@ def demo(
     The paths of the song and its stems go to stdout. The song is made on the spot and free for any use.
     """
     from stemsplit.cli.separate import to_files
-    from stemsplit.demo.stems import write_demo_song
+    from stemsplit.demo.stems import is_demo_song, write_demo_song
+    from stemsplit.machine.together import written_together
 
     if not 0 < seconds <= 3600:
         raise UsageError(f"--seconds {seconds:g}: choose more than 0, and at most 3600")
     screen = Screen(quiet=quiet, verbose=verbose)
     song = output / "song.wav"
+    if os.path.lexists(song) and not is_demo_song(song):
+        raise OutputError(f"{song} is there, and no song of the demo: choose another --output")
     screen.note(f"writing a song of {seconds:g} s to {song}")
-    write_demo_song(song, seconds=seconds, seed=seed)
-    options = SeparateOptions(output=output, device=device, force=True)
+    with written_together() as together:
+        write_demo_song(together.aside(song), seconds=seconds, seed=seed)
+    options = SeparateOptions(output=output, device=device)
     code = to_files([song], options, model, screen, debug=debug)
     if code == 0:
         for path in (song, *sorted((output / "song").glob("*.wav"))):

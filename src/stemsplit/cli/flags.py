@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from stemsplit.errors import UsageError
+
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
 
 
@@ -33,10 +35,28 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what would be written, and write nothing.", rich_help_panel=TALK_PANEL),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do again what is done already.", rich_help_panel=RUN_PANEL)]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Do again what is done already, also over files that are not of the song.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+
+
+def named(text: str | Path) -> Path:
+    """Return a path. Raises: UsageError if it is empty, which Python would take for the current folder."""
+    if not str(text):
+        raise UsageError("an empty path: is a shell variable unset? The current folder is .")
+    return Path(text)
+
+
 Inputs = Annotated[
     list[Path],
-    typer.Argument(metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input."),
+    typer.Argument(
+        metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input.", parser=named
+    ),
 ]
 AudioTrack = Annotated[
     int | None,

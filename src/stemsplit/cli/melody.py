@@ -27,6 +27,7 @@ from stemsplit.cli.flags import (
     Salvage,
     Verbose,
     model_names,
+    named,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen, put
@@ -47,6 +48,7 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
+        parser=named,
         help="Folder for the melodies; - writes one contour to standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed
-from stemsplit.errors import UsageError
+from stemsplit.errors import StemsplitError, UsageError
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -46,12 +46,18 @@ def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
 
 
 def find(paths: Sequence[Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
-    """Files of folders and files; standard input is found, and not yet read. See `inputs.find_inputs`."""
+    """Files of folders and files; standard input is found, and not yet read. See `inputs.find_inputs`.
+
+    Raises: UsageError if there is something wrong with every one of them.
+    """
     from stemsplit.files.inputs import Input, find_inputs
+    from stemsplit.runs.plan import refuse_if_none_is_left
 
     named = [path for path in paths if path != STREAM]
     found = find_inputs(named, output, stem=stem) if named or STREAM not in paths else ()
-    return (*found, *(Input(STREAM, "stdin", "-") for _ in range(paths.count(STREAM))))
+    inputs = (*found, *(Input(STREAM, "stdin", "-") for _ in range(paths.count(STREAM))))
+    refuse_if_none_is_left(inputs)
+    return inputs
 
 
 def find_one(paths: Sequence[Path]) -> Input:
@@ -63,41 +69,58 @@ def find_one(paths: Sequence[Path]) -> Input:
 
 
 def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
-    """Say on stdout what would be written."""
-    for job in jobs:
-        done = job.source != STREAM and not work.options.force and work.is_finished(job)
-        status = "skipped" if done else "planned"
-        outputs = {name: str(path) for name, path in job.targets.items()}
+    """Say on stdout what would be written; 1 if a job would fail, as far as can be told."""
+    from stemsplit.runs.jobs import foreseen
+    from stemsplit.runs.plan import refuse_if_none_is_left
+
+    refuse_if_none_is_left(jobs)
+    told: set[int] = set()
+    outcomes = [foreseen(job, work, known=job.source != STREAM) for job in jobs]
+    for outcome in outcomes:
+        _report_failure(outcome, talk, told)
         if talk.json:
-            put_json({"source": job.name, "track": job.track, "status": status, "outputs": outputs})
-        else:
-            for path in outputs.values():
-                put(f"{'done already' if done else 'would write'}  {path}")
-    return 0
+            failed = {} if outcome.error is None else {"error": _error(outcome)}
+            outputs = {name: str(path) for name, path in outcome.job.targets.items()}
+            about = {"source": outcome.source, "track": outcome.track, "status": outcome.status, "outputs": outputs}
+            put_json(about | failed)
+        elif outcome.error is None:
+            for path in outcome.job.targets.values():
+                put(f"{'done already' if outcome.status == 'skipped' else 'would write'}  {path}")
+    return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
 def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> int:
     """Work through the jobs and tell about each; 1 if one of them failed."""
+    from stemsplit.files.leftovers import clear_below
     from stemsplit.runs.jobs import run
-    from stemsplit.runs.plan import check_writable
+    from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
 
+    refuse_if_none_is_left(jobs)
     check_writable(work.options.output)
+    clear_below(work.options.output)
     outcomes: list[Outcome] = []
+    told: set[int] = set()
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
         watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())))
         for outcome in run(jobs, work, watcher):
             watcher.on_outcome(outcome)
-            _report(outcome, talk)
+            _report(outcome, talk, told)
             outcomes.append(outcome)
     if not talk.json:
         summarize(outcomes, talk.screen)
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
-def _report(outcome: Outcome, talk: Talk) -> None:
-    if outcome.error is not None:
+def _report_failure(outcome: Outcome, talk: Talk, told: set[int]) -> None:
+    """Tell an error once, also if it is that of several inputs."""
+    if outcome.error is not None and id(outcome.error) not in told:
+        told.add(id(outcome.error))
         tell_failure(outcome, talk.screen, talk.debug)
+
+
+def _report(outcome: Outcome, talk: Talk, told: set[int]) -> None:
+    _report_failure(outcome, talk, told)
     if talk.json:
         put_json(as_json(outcome, talk.figures))
     else:
@@ -125,6 +148,8 @@ def one_job(
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
+        if job.error is not None:
+            raise job.error
         watcher = stack.enter_context(watching(screen, [job]))
         watcher.on_start(job, None)
         yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
@@ -137,7 +162,10 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
     from stemsplit.audio import parse_raw, spool_stdin
 
     spooled = spool_stdin(sys.stdin.buffer, parse_raw(raw) if raw else None)
-    return replace(job, source=stack.enter_context(spooled))
+    try:
+        return replace(job, source=stack.enter_context(spooled))
+    except StemsplitError as error:
+        return replace(job, error=error)
 
 
 # --- outcomes, for programs and for people
@@ -145,7 +173,6 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
 
 def as_json(outcome: Outcome, figures: Sequence[str]) -> dict[str, Any]:
     """Return an outcome as a JSON object; `figures` are keys of the manifest that the command puts into it."""
-    error = outcome.error
     manifest = outcome.manifest or {}
     return {
         "source": outcome.source,
@@ -157,13 +184,19 @@ def as_json(outcome: Outcome, figures: Sequence[str]) -> dict[str, Any]:
         "audio_seconds": round(outcome.audio_seconds, 3),
         "seconds": round(outcome.seconds, 3),
         "warnings": list(outcome.warnings),
-        "error": None if error is None else {"type": type(error).__name__, "message": outcome.message},
+        "error": None if outcome.error is None else _error(outcome),
     }
+
+
+def _error(outcome: Outcome) -> dict[str, str]:
+    return {"type": type(outcome.error).__name__, "message": outcome.message}
 
 
 def tell(outcome: Outcome, screen: Screen) -> None:
     """One line, unless it failed."""
-    if outcome.status == "skipped":
+    if outcome.job.made:
+        screen.note(f"{outcome.source}: {outcome.warnings[0]}")
+    elif outcome.status == "skipped":
         screen.note(f"{outcome.source}: done already in {outcome.target} (--force does it again)")
     elif outcome.status == "done":
         how = f"{duration(outcome.seconds)}, {speed(outcome.audio_seconds, outcome.seconds)}"

@@ -29,6 +29,7 @@ from stemsplit.cli.flags import (
     Raw,
     Salvage,
     Verbose,
+    named,
 )
 from stemsplit.cli.interrupts import ReaderGone
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
@@ -49,6 +50,7 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
+        parser=named,
         help="Folder for the stems; - writes one stem to standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
@@ -126,7 +128,7 @@ ClipOption = Annotated[
 TemplateOption = Annotated[
     str | None,
     typer.Option(
-        help="Where a stem goes inside the output folder.",
+        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song.",
         show_default=DEFAULT_TEMPLATE,
         rich_help_panel=OUTPUT_PANEL,
     ),

@@ -82,12 +82,29 @@ def write_demo_song(path: Path, *, seconds: float = 20, seed: int = 0) -> DemoSo
     return song
 
 
+COMMENT = "a song of stemsplit demo"
+"""What a demo song has in its header, so that no other file is taken for one."""
+
+
+def is_demo_song(path: Path) -> bool:
+    """Return whether a file is a song that `write_demo_song` wrote."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            return str(file.comment) == COMMENT
+    except (OSError, soundfile.LibsndfileError):
+        return False
+
+
 def _write_wav(path: Path, sound: Array) -> None:
     import soundfile
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, sound.T, RATE, format="WAV", subtype="PCM_24")
+        with soundfile.SoundFile(path, "w", RATE, len(sound), "PCM_24", format="WAV") as file:
+            file.comment = COMMENT
+            file.write(sound.T)
     except (OSError, soundfile.LibsndfileError) as error:
         raise OutputError(f"cannot write the demo song to {path}: {error}") from error
 

@@ -1,1 +1,1 @@
-"""The files around a run: its inputs, the names of its outputs, temporary stems, and manifests."""
+"""The files around a run: its inputs, the names of its outputs, temporary stems, manifests, leftovers."""

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
-from stemsplit.errors import UsageError, reason
-from stemsplit.files.manifest import MANIFEST_NAME, output_paths, read_manifest
+from stemsplit.errors import StemsplitError, UsageError, reason
+from stemsplit.files.manifest import MANIFEST_NAME, listed_paths, output_paths, read_manifest
 from stemsplit.files.naming import track_name
+from stemsplit.machine.disk import identity
 
 
 @dataclass(frozen=True)
 class Input:
-    """One file to work on."""
+    """One file to work on, or what is wrong with it. `made`: it is a stem of an earlier run, and left out."""
 
     path: Path
     track: str  # its name among the outputs: "song", or "subfolder/song" if the user named a folder
     name: str  # for messages to the user
+    error: StemsplitError | None = None
+    made: bool = False
 
 
 def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
     """Return the audio files that `paths` name, and those in the folders that they name, without doubles.
 
-    The files of a folder are sorted. Hidden files, the output folder and the stems of earlier runs are left out.
+    The files of a folder are sorted. Hidden files, the output folder and what manifests list are left out, wherever it
+    lies. A stem that is named beside songs, as `*.wav` does, is marked as made. What cannot be found or read is an
+    input with an error.
 
     Args:
         paths: what the user named.
@@ -32,26 +39,54 @@ def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None =
         stem: a stem of earlier runs to take all the same, for example "vocals" to read melodies from.
 
     Raises:
-        UsageError: a path does not exist, or a folder holds no audio.
+        UsageError: there are no paths.
     """
     if not paths:
         raise UsageError("nothing to separate: name a file or a folder")
-    found = [item for path in paths for item in _expand(Path(path), output, stem)]
-    return tuple({(item.path.resolve(), item.track): item for item in found}.values())
+    made = _Made(output)
+    named = [Path(path) for path in paths]
+    found = [item for path in named for item in _expand(path, output, stem, made)]
+    if stem is None and not all(item.error or made.lists(item.path) for item in found):
+        found = [replace(item, made=not item.error and made.lists(item.path)) for item in found]
+    return tuple(
+        {(item.name if item.error else os.path.realpath(item.path), item.track): item for item in found}.values()
+    )
 
 
-def _expand(path: Path, output: Path, stem: str | None) -> Iterable[Input]:
-    if not path.exists():
-        broken = " (a link that leads nowhere)" if path.is_symlink() else ""
-        raise UsageError(f"{path}: no such file or folder{broken}")
-    if not path.is_dir():
-        return [Input(path, track_name(path, AUDIO_SUFFIXES), str(path))]
-    ours = stem is not None and (path / MANIFEST_NAME).exists()
-    found = _stem_of(path, stem) if ours else _walk(path, output.resolve(), set(), stem)
-    files = [file for file in found if is_audio(file)]
-    if not files:
-        raise UsageError(f"{path}: no audio in this folder")
-    return [Input(file, _track_in(path, file), str(file)) for file in files]
+def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [Input(path, _track_of(path, stem), str(path))]
+    except (OSError, ValueError) as error:
+        return [_failed(path, _why_not(path, error))]
+    ours = stem is not None and os.path.lexists(path / MANIFEST_NAME)
+    below = _Below(os.path.realpath(output), stem, made)
+    found = list(_stem_of(path, stem) if ours else below.files(path))
+    files = [file for file in found if is_audio(file) and (ours or file in below.stems or not made.lists(file))]
+    if not files and not below.failures:
+        stems = (
+            " but stems of earlier runs, which can be named as files" if any(is_audio(file) for file in found) else ""
+        )
+        return [_failed(path, f"no audio in this folder{stems}")]
+    return [*(Input(file, _track_in(path, file), str(file)) for file in files), *below.failures]
+
+
+def _track_of(path: Path, stem: str | None) -> str:
+    """Return the name of a file; a stem of an earlier run is called after its song, as it is in a folder of songs."""
+    name = track_name(path, AUDIO_SUFFIXES)
+    ours = stem is not None and identity(path) in [identity(made) for made in _stem_of(path.parent, stem)]
+    return f"{path.absolute().parent.name}/{name}" if ours else name
+
+
+def _failed(path: Path, why: str) -> Input:
+    return Input(path, path.name, str(path), UsageError(f"{path}: {why}"))
+
+
+def _why_not(path: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return f"no such file or folder{' (a link that leads nowhere)' if path.is_symlink() else ''}"
+    return reason(error) if isinstance(error, OSError) else str(error)
 
 
 def _track_in(folder: Path, file: Path) -> str:
@@ -60,25 +95,68 @@ def _track_in(folder: Path, file: Path) -> str:
     return (below / track_name(file, AUDIO_SUFFIXES)).as_posix()
 
 
-def _walk(folder: Path, output: Path, seen: set[Path], stem: str | None) -> Iterator[Path]:
-    """Yield the files in a folder and below it. Each real folder is entered once, so that circular links end."""
-    if (real := folder.resolve()) in seen:
-        return
-    seen.add(real)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{folder}: {reason(error)}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if (entry / MANIFEST_NAME).exists():
-                yield from _stem_of(entry, stem)
-            elif entry.resolve() != output:
-                yield from _walk(entry, output, seen, stem)
-        elif entry.is_file():
-            yield entry
+class _Made:
+    """What manifests list: that of earlier runs, which is no song."""
+
+    def __init__(self, output: Path) -> None:
+        self._files: set[tuple[int, int]] = set()
+        self._folders: set[str] = set()  # whose manifest cannot be read, so that all in it may be ours
+        for folder, inner, names in os.walk(output):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            if MANIFEST_NAME in names:
+                self.add(Path(folder, MANIFEST_NAME))
+
+    def add(self, manifest: Path) -> None:
+        """Take in what a manifest lists."""
+        listed = listed_paths(manifest)
+        if listed is None:
+            self._folders.add(os.path.realpath(manifest.parent))
+        self._files |= {key for path in listed or () if (key := identity(path)) is not None}
+
+    def lists(self, path: Path) -> bool:
+        """Return whether a file was made by an earlier run."""
+        return identity(path) in self._files or os.path.realpath(path.parent) in self._folders
+
+
+class _Below:
+    """The files below a folder that the user named: `stems` are those asked for, `failures` what cannot be read."""
+
+    def __init__(self, output: str, stem: str | None, made: _Made) -> None:
+        self._output, self._stem, self._made = output, stem, made
+        self._seen: set[str] = set()
+        self.stems: set[Path] = set()
+        self.failures: list[Input] = []
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """Yield the files in a folder and below it. Each real folder is entered once, so that circular links end."""
+        if (real := os.path.realpath(folder)) in self._seen:
+            return
+        self._seen.add(real)
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+        except OSError as error:
+            self.failures.append(_failed(folder, reason(error)))
+            return
+        if any(entry.name == MANIFEST_NAME for entry in found):
+            self._made.add(folder / MANIFEST_NAME)
+            stems = list(_stem_of(folder, self._stem))
+            self.stems.update(stems)
+            yield from stems
+        for entry in found:
+            yield from self._entry(entry)
+
+    def _entry(self, entry: os.DirEntry[str]) -> Iterator[Path]:
+        path = Path(entry.path)
+        try:
+            if entry.is_dir():
+                if os.path.realpath(path) != self._output:
+                    yield from self.files(path)
+            elif entry.is_file() and entry.stat():
+                yield path
+        except OSError as error:
+            if is_audio(path) or (entry.is_symlink() and error.errno == errno.EACCES):
+                self.failures.append(_failed(path, reason(error)))
 
 
 def _stem_of(folder: Path, stem: str | None) -> Iterator[Path]:
@@ -86,7 +164,7 @@ def _stem_of(folder: Path, stem: str | None) -> Iterator[Path]:
     path = folder / MANIFEST_NAME
     try:
         made = output_paths(path, read_manifest(path) or {"outputs": {}})
-    except (KeyError, TypeError, AttributeError):  # somebody edited the manifest
+        if stem in made and made[stem].is_file():
+            yield made[stem]
+    except (KeyError, TypeError, AttributeError, ValueError, OSError):  # somebody edited the manifest
         return
-    if stem in made and made[stem].is_file():
-        yield made[stem]

@@ -4,11 +4,13 @@ A run reads the manifest of an earlier run to see whether a track is done alread
 stemsplit.json, beside the stems:
 
     {"format": 1, "stemsplit": version,
-     "input": {"path", "sha256", "bytes", "sample_rate", "channels", "samples", "codec"},
+     "input": {"path", "location": where it was, unless it came from a pipe,
+               "sha256", "bytes", "sample_rate", "channels", "codec"},
      "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu", "precision": "bf16",
      "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
      "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […],
-     "salvaged": [what is missing of the input]; only there if a part of it is}
+     "salvaged": [what is missing of the input]; only there if a part of it is,
+     "earlier": [paths of what earlier runs made of the track, and is still there]; only there if there are any}
 
 Paths of outputs are relative to the manifest, so that the folder can be moved. A peak is the largest absolute sample as
 written, with 1 as full scale. `runs.transcribe` describes the manifest of `melody`.
@@ -26,13 +28,15 @@ from stemsplit.machine.disk import sha256_of, write_whole
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
+MELODY_MANIFEST = "melody.json"
+"""How the name of a manifest of `melody` ends, after that of its track and a dot."""
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """Read a manifest. Return None if there is none, or if it is not of this format."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None  # a pipe would never end
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
 
@@ -43,22 +47,59 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     write_whole(path, text.encode("utf-8", "backslashreplace"))  # a file name may hold bytes that are not Unicode
 
 
-def output_record(manifest: Path, target: Path, peak: float | None = None) -> dict[str, Any]:
+def output_record(manifest: Path, target: Path, place: Path, peak: float | None = None) -> dict[str, Any]:
     """Return the entry of a manifest about a finished file.
 
     Args:
         manifest: where the manifest will be.
-        target: the file.
+        target: where the file will be.
+        place: where it is now.
         peak: its largest absolute sample, if it is a stem.
     """
-    path = Path(os.path.relpath(target, manifest.parent)).as_posix()
-    record = {"path": path, "sha256": sha256_of(target)}
+    record = {"path": relative_path(manifest, target), "sha256": sha256_of(place)}
     return record if peak is None else record | {"peak": round(peak, 6)}
+
+
+def relative_path(manifest: Path, target: Path) -> str:
+    """Return a path as the manifest at `manifest` keeps it."""
+    return Path(os.path.relpath(target, manifest.parent)).as_posix()
 
 
 def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
     """Return the outputs that a manifest at `path` lists: name → file."""
     return {stem: Path(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
+
+
+def listed_paths(path: Path) -> tuple[Path, ...] | None:
+    """Return all files that a manifest at `path` speaks of, also those of earlier runs; None if it cannot be read."""
+    manifest = read_manifest(path)
+    if manifest is None:
+        return None
+    try:
+        earlier = [Path(os.path.normpath(path.parent / entry)) for entry in manifest.get("earlier", ())]
+        listed = (*output_paths(path, manifest).values(), *earlier)
+        return None if any("\0" in str(file) for file in listed) else listed
+    except (KeyError, TypeError, AttributeError, ValueError):  # somebody edited it
+        return None
+
+
+def is_of(path: Path, source: Path, location: str | None) -> bool:
+    """Return whether the manifest at `path` is of this source: by where it lay, or else by its content.
+
+    Args:
+        path: the manifest.
+        source: the file.
+        location: where the source lies; None if it came from a pipe.
+    """
+    made_of = (read_manifest(path) or {}).get("input")
+    if not isinstance(made_of, dict):
+        return False
+    if location is not None and made_of.get("location") == location:
+        return True
+    try:
+        return made_of.get("bytes") == source.stat().st_size and made_of.get("sha256") == sha256_of(source)
+    except OSError:
+        return False
 
 
 def still_holds(
@@ -86,6 +127,12 @@ def still_holds(
             return False
         hashes = {source: manifest["input"]["sha256"]}
         hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
-        return all(sha256_of(file) == expected for file, expected in hashes.items())
-    except (OSError, KeyError, TypeError, AttributeError):  # a file is gone, or somebody edited the manifest
+        return all(file.is_file() and sha256_of(file) == expected for file, expected in hashes.items())
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # a file is gone, or somebody edited the manifest
         return False

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from string import Formatter
 
 from stemsplit.errors import UsageError
 
-FIELDS = ("track", "stem", "ext")
+NAME_BYTES = 255
+"""The longest name of a file or folder that common file systems hold."""
+_HASH_DIGITS = 8
+
+
+def _folder_of(source: Path) -> str:
+    return source.absolute().parent.name
+
+
+def _suffix_of(source: Path) -> str:
+    return source.suffix.lower().removeprefix(".")
+
+
+SOURCE_FIELDS: Mapping[str, Callable[[Path], str]] = {
+    "folder": _folder_of,
+    "suffix": _suffix_of,
+    "source_ext": _suffix_of,  # what others call it
+}
+"""Fields of a template that tell songs of one name apart: name → the value for a source."""
+FIELDS = ("track", "stem", "ext", *SOURCE_FIELDS)
 
 
 def track_name(path: PurePath, suffixes: frozenset[str]) -> str:
@@ -33,15 +54,57 @@ def check_template(template: str) -> None:
     stem_path(Path(), template, "track", "stem", "ext")
 
 
-def stem_path(output: Path, template: str, track: str, stem: str, ext: str) -> Path:
-    """Return the path of a stem. Raises: UsageError if it is outside of `output`."""
+def stem_path(
+    output: Path, template: str, track: str, stem: str, ext: str, *, source: Path = Path("folder/song.wav")
+) -> Path:
+    """Return the path of a stem. A track whose name would make a name too long is shortened, and ends in a hash.
+
+    Raises: UsageError if it is outside of `output`.
+    """
     if set(stem) & set('/\\\0:*?"<>|') or stem in ("", ".", ".."):
         raise UsageError(f"a stem cannot be called {stem!r}: it would not be a file name")
-    inside = template.format(track=track, stem=stem, ext=ext)
-    parts = inside.replace("\\", "/").split("/") if os.name == "nt" else inside.split("/")
-    if PurePath(inside).is_absolute() or ".." in parts or "\0" in inside:
+    values = {"stem": stem, "ext": ext, **{name: part_of(value(source)) for name, value in SOURCE_FIELDS.items()}}
+    inside, longest = "", NAME_BYTES
+    for _ in range(4):  # a template may have the track several times in one name
+        inside = template.format(track=shortened(track, longest), **values)
+        excess = max(len(os.fsencode(part)) for part in _parts(inside)) - NAME_BYTES
+        if excess <= 0:
+            break
+        longest = min(longest, len(os.fsencode(track.rpartition("/")[2]))) - excess
+    else:
+        raise UsageError(f"--template {template!r} makes a name longer than {NAME_BYTES} bytes")
+    if PurePath(inside).is_absolute() or ".." in _parts(inside) or "\0" in inside:
         raise UsageError(f"--template {template!r} leads out of the output folder, to {inside}")
     return output / inside
+
+
+def track_folder(output: Path, template: str, track: str, source: Path) -> Path:
+    """Return the folder of a track's manifest: `output`/{track}, and what of the template tells equal tracks apart."""
+    used = {field for _, field, _, _ in Formatter().parse(template) if field}
+    folder = part_of(_folder_of(source)) if "folder" in used else ""
+    suffix = f".{part_of(_suffix_of(source))}" if used & {"suffix", "source_ext"} else ""
+    return output / folder / shortened(track + suffix, NAME_BYTES)
+
+
+def part_of(value: str) -> str:
+    """Return a value as it can be a part of a file name, whatever it holds; "none" if nothing of it can."""
+    return "".join("_" if letter in "/\\\0" else letter for letter in value).strip(" .") or "none"
+
+
+def shortened(track: str, most: int) -> str:
+    """Return a track whose last name takes at most `most` bytes: its beginning and a hash if it is longer."""
+    folder, slash, name = track.rpartition("/")
+    data = os.fsencode(name)
+    if len(data) <= most:
+        return track
+    end = f"~{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}"
+    while name and len(os.fsencode(name)) > most - len(end):
+        name = name[:-1]
+    return f"{folder}{slash}{name}{end}"
+
+
+def _parts(path: str) -> list[str]:
+    return path.replace("\\", "/").split("/") if os.name == "nt" else path.split("/")
 
 
 def same_place(path: Path) -> str:

@@ -10,10 +10,8 @@ import hashlib
 import importlib
 import os
 import secrets
-import shutil
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,10 +28,9 @@ def partial_path(target: Path) -> Path:
 
 def put_in_place(partial: Path, target: Path) -> None:
     """Sync a finished file to disk and rename it, so that both survive a power cut. Raises: OSError."""
-    with partial.open("r+b") as file:
-        os.fsync(file.fileno())
+    sync_file(partial)
     partial.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 @contextmanager
@@ -63,65 +60,25 @@ def write_whole(path: Path, data: bytes | str) -> None:
         partial.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-@contextmanager
-def staged(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Yield a temporary path for each of several files, and move them all to their targets if the block succeeds.
-
-    The targets must be in the same folder. If a file cannot be moved, the targets that are new are removed again.
-
-    Args:
-        targets: name → target.
-
-    Yields:
-        name → temporary path.
-
-    Raises:
-        OutputError: the folder or the disk refuses.
-    """
-    folder = next(iter(targets.values())).parent
-    with new_folders_removed_on_error(targets.values()):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(dir=folder, prefix=".stemsplit-"))
-        except OSError as error:
-            raise OutputError(f"cannot write to {folder}: {reason(error)}") from error
-        try:
-            places = {name: stage / target.name for name, target in targets.items()}
-            yield places
-            _move(places, targets)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+def missing_folders(folder: Path) -> set[Path]:
+    """Return `folder` and those above it that do not exist."""
+    return {one for one in (folder, *folder.parents) if not os.path.lexists(one)}
 
 
-def _move(places: Mapping[str, Path], targets: Mapping[str, Path]) -> None:
-    """Rename all files. If one cannot be renamed, remove those that replaced no older file."""
-    new: list[Path] = []
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the deepest first, unless something is in them."""
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+        with suppress(OSError):  # it is not empty, or was never made
+            folder.rmdir()
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for all names of one file; None if it cannot be reached."""
     try:
-        for name, target in targets.items():
-            if not target.exists():
-                new.append(target)
-            try:
-                put_in_place(places[name], target)
-            except OSError as error:
-                raise OutputError(f"cannot write {target}: {reason(error)}") from error
-    except BaseException:
-        for target in new:
-            with suppress(OSError):
-                target.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def new_folders_removed_on_error(targets: Iterable[Path]) -> Iterator[None]:
-    """If the block fails, remove the folders above `targets` that did not exist before, unless they hold files."""
-    missing = {folder for target in targets for folder in target.parents if not folder.exists()}
-    try:
-        yield
-    except BaseException:
-        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):  # it is not empty, or was never made
-                folder.rmdir()
-        raise
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def sha256_of(path: Path) -> str:
@@ -151,7 +108,7 @@ def locked(path: Path) -> Iterator[bool]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {reason(error)}") from error
     with file:
-        while (held := _try_lock(file.fileno())) is None:
+        while (held := try_lock(file.fileno())) is None:
             time.sleep(POLL_SECONDS)
         try:
             yield held
@@ -163,7 +120,7 @@ def locked(path: Path) -> Iterator[bool]:
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
-def _try_lock(descriptor: int) -> bool | None:
+def try_lock(descriptor: int) -> bool | None:
     """Try once to lock: True if it is locked now, None if another process holds it, False if there are no locks."""
     try:
         if os.name == "nt":
@@ -188,7 +145,13 @@ def _unlock(descriptor: int) -> None:
         posix.flock(descriptor, posix.LOCK_UN)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Write what the system holds of a file to disk. Raises: OSError."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
     """Sync a folder, so that a new name in it survives a power cut; on systems that can do this."""
     if os.name != "posix":
         return

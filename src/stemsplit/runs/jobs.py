@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +15,11 @@ from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
-from stemsplit.errors import AudioError, DamagedError, StemsplitError
-from stemsplit.files.manifest import output_paths, read_manifest, write_manifest
-from stemsplit.machine.disk import sha256_of
+from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError
+from stemsplit.files.leftovers import claim_path, clear_in
+from stemsplit.files.manifest import is_of, listed_paths, output_paths, read_manifest, relative_path, write_manifest
+from stemsplit.machine.claims import claimed
+from stemsplit.machine.disk import POLL_SECONDS, sha256_of
 
 STDIN_NAME = "standard input"
 
@@ -24,13 +29,28 @@ Progress = Callable[[float], object]
 
 @dataclass(frozen=True)
 class Job:
-    """One track to work on: `targets` are output → file, in the order of the outputs."""
+    """One track to work on: `targets` are output → file, in the order of the outputs.
+
+    A job with an error is one that cannot be done. One that was `made` by an earlier run is left out.
+    """
 
     source: Path
     track: str
     name: str  # the source as the user knows it
     targets: Mapping[str, Path]
     manifest: Path
+    error: StemsplitError | None = None
+    made: bool = False
+
+    @property
+    def called(self) -> str:
+        """The source, for a message."""
+        return STDIN_NAME if self.name == "-" else self.name
+
+    @property
+    def location(self) -> str | None:
+        """Where the source lies, whatever it is called; None if it comes from a pipe."""
+        return None if self.name == "-" else os.path.realpath(self.source)
 
 
 class RunOptions(Protocol):
@@ -69,7 +89,10 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: status "done", "skipped" or "failed". `seconds`: it took; `audio_seconds`: it lasts."""
+    """What became of a job: status "done", "skipped" or "failed". `seconds`: it took; `audio_seconds`: it lasts.
+
+    What is only foreseen may be "planned", too.
+    """
 
     job: Job
     status: str
@@ -115,20 +138,115 @@ class Watcher(Protocol):
 
 
 def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iterator[Outcome]:
-    """Work through the jobs and yield an outcome for each, whatever happens in it."""
-    for job in jobs:
+    """Work through the jobs and yield an outcome for each, whatever happens in it.
+
+    A track that another process is at comes last: by then it may be done.
+    """
+    later: list[Job] = []
+    began = time.time()
+    for job, waited in chain(((job, False) for job in jobs), ((job, True) for job in _in_time(later))):
         told, started = _Told(job, watcher), time.monotonic()
         try:
-            if not work.options.force and work.is_finished(job):
-                yield skipped(job)
-                continue
-            told.start()
-            manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
+            with _opened(job, work, began, waited=waited) as state:
+                if state == "open":
+                    told.start()
+                    manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
         except Exception as error:
             took, said = time.monotonic() - started, tuple(told.warnings)
             yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
             continue
-        yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
+        if state == "open":
+            yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
+        elif state == "finished":
+            yield skipped(job)
+        else:
+            if not waited:
+                told.warning("another run is at this track, so it comes last")
+            later.append(job)
+
+
+def _in_time(later: list[Job]) -> Iterator[Job]:
+    while later:
+        time.sleep(POLL_SECONDS)
+        yield later.pop(0)
+
+
+@contextmanager
+def _opened(job: Job, work: Work, began: float, *, waited: bool) -> Iterator[str]:
+    """Claim the track of a job. Yield "open" if it can be done, "finished", or "busy" if another process is at it.
+
+    Args:
+        job: the job.
+        work: what is to be done.
+        began: when the run began, in seconds since 1970.
+        waited: it was busy before.
+
+    Raises: what is wrong with the job.
+    """
+    force = work.options.force
+    if job.error is not None:
+        raise job.error
+    if job.made or (not force and not waited and work.is_finished(job)):
+        yield "finished"
+        return
+    with claimed(claim_path(job.manifest)) as ours:
+        if not ours:
+            yield "busy"
+            return
+        clear_in(job.manifest.parent)
+        # Another process may have done it just now, which is good enough for --force too.
+        if ((waited and not force) or _is_since(job.manifest, began)) and work.is_finished(job):
+            yield "finished"
+            return
+        check_targets(job, force=force)
+        yield "open"
+
+
+def _is_since(path: Path, began: float) -> bool:
+    try:
+        return path.stat().st_mtime > began
+    except OSError:
+        return False
+
+
+def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
+    """Return what would become of a job: "planned", "skipped" or "failed". Nothing is written.
+
+    `known`: the source is there, and not still to come from a pipe.
+    """
+    try:
+        if job.error is not None:
+            raise job.error
+        if job.made or (known and not work.options.force and work.is_finished(job)):
+            return skipped(job)
+        if known:
+            check_targets(job, force=work.options.force)
+    except Exception as error:
+        return Outcome(job, "failed", error=error, message=_message(error, job))
+    return Outcome(job, "planned")
+
+
+def check_targets(job: Job, *, force: bool) -> None:
+    """Refuse to write over what is not of this job's source, according to its manifest.
+
+    Raises: TargetCollisionError; OutputError if what is there is no file.
+    """
+    there = [path for path in (*job.targets.values(), job.manifest) if os.path.lexists(path)]
+    for path in there:
+        if not (path.is_symlink() or path.is_file()):
+            raise OutputError(
+                f"cannot write {path}: {'a folder' if path.is_dir() else 'no file'} of that name is there"
+            )
+    if force or not there:
+        return
+    listed = (
+        (*(listed_paths(job.manifest) or ()), job.manifest) if is_of(job.manifest, job.source, job.location) else ()
+    )
+    ours = {os.path.normpath(path) for path in listed}
+    if foreign := [path for path in there if os.path.normpath(path) not in ours]:
+        raise TargetCollisionError(
+            f"{foreign[0]} is there, and not made of {job.called}: choose another --output, or replace it with --force"
+        )
 
 
 class _Told:
@@ -154,7 +272,9 @@ class _Told:
 
 def _message(error: Exception, job: Job) -> str:
     """One line that names the input as the user knows it."""
-    text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+    text = str(error)
+    if job.source != Path("-"):  # standard input, if it could not even be copied
+        text = text.replace(str(job.source), job.called)
     if isinstance(error, DamagedError):
         text += "; --salvage takes what is there"
     if not isinstance(error, StemsplitError):
@@ -180,20 +300,30 @@ class Record:
         self._warnings.append(text)
         self._on_warning(text)
 
-    def write(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the manifest, with what is to be said about the work, and return it. Raises: OutputError."""
+    def write(self, place: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the manifest to `place`, with what is to be said about the work, and return it. Raises: OutputError."""
         seconds = round(time.monotonic() - self._started, 3)
         own: dict[str, Any] = {"seconds": seconds, "warnings": self._warnings}
         if lost := [text.removeprefix(SALVAGED) for text in self._warnings if text.startswith(SALVAGED)]:
             own["salvaged"] = lost
+        if earlier := _earlier(self.job):
+            own["earlier"] = earlier
         manifest = {"stemsplit": __version__, "input": self._source, **about, **own}
-        write_manifest(self.job.manifest, manifest)
+        write_manifest(place, manifest)
         return manifest
+
+
+def _earlier(job: Job) -> list[str]:
+    """Return what the manifest that is there lists and the new one will not, if it is still there."""
+    written = {os.path.normpath(path) for path in job.targets.values()}
+    paths = dict.fromkeys(os.path.normpath(path) for path in listed_paths(job.manifest) or ())
+    return [relative_path(job.manifest, Path(p)) for p in paths if p not in written and os.path.lexists(p)]
 
 
 def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
     return {
         "path": job.name,
+        **({} if job.location is None else {"location": job.location}),
         "sha256": sha256_of(job.source),
         "bytes": job.source.stat().st_size,
         "sample_rate": info.sample_rate,
@@ -203,7 +333,9 @@ def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
 
 
 def skipped(job: Job) -> Outcome:
-    """Return the outcome of a job whose outputs are there already."""
+    """Return the outcome of a job whose outputs are there already, or which is no song."""
+    if job.made:
+        return Outcome(job, "skipped", warnings=("a stem of an earlier run: left out; named alone it is done",))
     manifest = read_manifest(job.manifest) or {}
     return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
 

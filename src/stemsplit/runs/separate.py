@@ -16,10 +16,11 @@ from stemsplit.audio.info import Warn
 from stemsplit.errors import TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
-from stemsplit.files.naming import check_template, same_place, stem_path
+from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
+from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, SeparateOptions
 from stemsplit.runs.jobs import Job, Progress, Record
-from stemsplit.runs.plan import refuse_collisions
+from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
 from stemsplit.separation.separator import Separator, render
 from stemsplit.separation.source import file_source
@@ -46,26 +47,27 @@ def check_options(options: SeparateOptions) -> None:
 
 
 def plan(inputs: Sequence[Input], separator: Separator, options: SeparateOptions) -> tuple[Job, ...]:
-    """Where every stem of every input goes.
+    """Where every stem of every input goes. Inputs that would write over one another are jobs with an error.
 
     Raises: TargetCollisionError, UsageError.
     """
     extension = format_named(options.format).suffix
-    jobs = tuple(_job(item, separator, options, extension) for item in inputs)
+    jobs = [_job(item, separator, options, extension) for item in inputs]
     for job in jobs:
         if len({same_place(path) for path in job.targets.values()}) < len(job.targets):
             path = next(iter(job.targets.values()))
             raise TargetCollisionError(f"all stems of {job.name} would be {path}: put {{stem}} into --template")
-    refuse_collisions(jobs)
-    return jobs
+    return with_collisions(jobs, ", or put {suffix} or {folder} into --template")
 
 
 def _job(item: Input, separator: Separator, options: SeparateOptions, extension: str) -> Job:
+    folder = track_folder(options.output, options.template, item.track, item.path)
+    names = () if item.error or item.made else [output.name for output in separator.outputs]
     targets = {
-        output.name: stem_path(options.output, options.template, item.track, output.name, extension)
-        for output in separator.outputs
+        name: stem_path(options.output, options.template, item.track, name, extension, source=item.path)
+        for name in names
     }
-    return Job(item.path, item.track, item.name, targets, options.output / item.track / MANIFEST_NAME)
+    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made)
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,16 @@ class Separating:
         blocks = render(
             self.separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn
         )
-        with (
-            closing(blocks),
-            stem_files(self.separator.outputs, job.targets, form, tags=named, on_warning=record.warn) as files,
-        ):
-            for block in blocks:
-                files.write(block)
-        return record.write(_about(job, self.separator, self.options, form, files.levels))
+        outputs, warn = self.separator.outputs, record.warn
+        with written_together() as together:
+            with (
+                closing(blocks),
+                stem_files(outputs, job.targets, form, together, tags=named, on_warning=warn) as files,
+            ):
+                for block in blocks:
+                    files.write(block)
+            about = _about(job, self.separator, self.options, form, files.levels, together)
+            return record.write(together.aside(job.manifest), about)
 
 
 def pipe_track(
@@ -155,14 +160,17 @@ def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, 
     return {"outputs": outputs, **chunking, **options.settings()}
 
 
-def _about(job: Job, separator: Separator, options: SeparateOptions, form: Form, levels: Levels) -> dict[str, Any]:
+def _about(
+    job: Job, separator: Separator, options: SeparateOptions, form: Form, levels: Levels, together: Together
+) -> dict[str, Any]:
     return {
         "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
         "settings": track_settings(separator, options),
         "device": str(separator.device),
         "precision": separator.precision_name,
         "outputs": {
-            stem: output_record(job.manifest, target, peak=levels.peaks[stem]) for stem, target in job.targets.items()
+            stem: output_record(job.manifest, target, together.aside(target), levels.peaks[stem])
+            for stem, target in job.targets.items()
         },
         "sample_rate": form.sample_rate,
         "bit_depth": form.bit_depth,

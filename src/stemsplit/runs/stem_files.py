@@ -19,8 +19,8 @@ from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
 from stemsplit.files.spool import Spool
 from stemsplit.machine.cores import usable_cores
-from stemsplit.machine.disk import new_folders_removed_on_error
 from stemsplit.machine.pipeline import Behind
+from stemsplit.machine.together import Together
 from stemsplit.options import Clip
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.stems import Output, fold_residual
@@ -49,7 +49,7 @@ class Levels:
 
 
 class StemFiles:
-    """Where the blocks of a track go. `levels` are known when all files are there."""
+    """Where the blocks of a track go. `levels` are known when all files are complete."""
 
     levels: Levels
 
@@ -62,18 +62,20 @@ def stem_files(
     outputs: Sequence[Output],
     targets: Mapping[str, Path],
     form: Form,
+    together: Together,
     *,
     tags: Mapping[str, Tags] | None = None,
     on_warning: Warn,
 ) -> Iterator[StemFiles]:
-    """Write every output to its target: all of them appear when the block ends, or none and no new folder if it fails.
+    """Write every output aside; `together` gives them their names when all is there.
 
     Blocks are encoded in a thread of its own where there are cores for it.
     Raises: OutputError.
     """
-    with new_folders_removed_on_error(targets.values()), ExitStack() as stack:
+    with ExitStack() as stack:
         writers = [
-            stack.enter_context(_writer(targets[o.name], form, (tags or {}).get(o.name), on_warning)) for o in outputs
+            stack.enter_context(_writer(targets[o.name], form, together, (tags or {}).get(o.name), on_warning))
+            for o in outputs
         ]
         encode = stack.enter_context(_encoding(writers))
         # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
@@ -273,7 +275,8 @@ class _Kept:
             yield Rendered(np.stack(parts), None if mixtures is None else next(mixtures))
 
 
-def _writer(target: Path, form: Form, tags: Tags | None, warn: Warn) -> StemWriter:
+def _writer(target: Path, form: Form, together: Together, tags: Tags | None, warn: Warn) -> StemWriter:
     return StemWriter(
-        target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags, warn=warn
-    )
+        target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags, warn=warn,
+        together=together,
+    )  # fmt: skip

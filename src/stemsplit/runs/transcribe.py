@@ -19,8 +19,9 @@ from typing import Any
 from stemsplit.audio.info import Warn
 from stemsplit.errors import UsageError
 from stemsplit.files.inputs import Input
-from stemsplit.files.manifest import output_record, still_holds
-from stemsplit.machine.disk import staged
+from stemsplit.files.manifest import MELODY_MANIFEST, output_record, still_holds
+from stemsplit.files.naming import NAME_BYTES, shortened
+from stemsplit.machine.together import Together, written_together
 from stemsplit.melody.beats import Beat, Drums, Tempo, check_beat_tracker, checked_tempo
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
@@ -29,12 +30,13 @@ from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
 from stemsplit.options import MelodyOptions
 from stemsplit.runs.jobs import Job, Progress, Record
-from stemsplit.runs.plan import refuse_collisions
+from stemsplit.runs.plan import with_collisions
 from stemsplit.separation.source import file_source
 
 UNSURE = 0.7
 """Below this confidence of a tempo there is a warning."""
-MANIFEST_SUFFIX = "melody.json"
+LONGEST_TRACK = NAME_BYTES - 30
+"""Bytes of a track's name, so that there is room for every suffix, and for those of hidden files."""
 
 
 def check_melody_options(options: MelodyOptions) -> None:
@@ -69,22 +71,18 @@ def check_midi_options(options: MelodyOptions) -> None:
 
 
 def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job, ...]:
-    """Where every output of every input goes.
-
-    Raises: TargetCollisionError, UsageError.
-    """
+    """Where every output of every input goes. Inputs that would write over one another are jobs with an error."""
     suffixes = {"f0": format_named(options.format).suffix}
     suffixes |= {"notes": "notes.csv"} if options.notes else {}
     suffixes |= {"midi": "mid"} if options.midi else {}
     suffixes |= {"plot": "melody.png"} if options.plot else {}
-    jobs = tuple(_job(item, options.output, suffixes) for item in inputs)
-    refuse_collisions(jobs)
-    return jobs
+    return with_collisions([_job(item, options.output, suffixes) for item in inputs])
 
 
 def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
-    targets = {name: output / f"{item.track}.{suffix}" for name, suffix in suffixes.items()}
-    return Job(item.path, item.track, item.name, targets, output / f"{item.track}.{MANIFEST_SUFFIX}")
+    track = shortened(item.track, LONGEST_TRACK)
+    targets = {} if item.error or item.made else {name: output / f"{track}.{end}" for name, end in suffixes.items()}
+    return Job(item.path, item.track, item.name, targets, output / f"{track}.{MELODY_MANIFEST}", item.error, item.made)
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,10 @@ class Transcribing:
         beat = drums.beat() if drums is not None else None
         if beat is not None and beat.confidence < UNSURE:
             record.warn(f"the tempo is a guess: confidence {beat.confidence:.2f}; --tempo BPM sets it")
-        _write(job, reading, notes, spectrogram, self.options, beat)
-        return record.write(_about(job, self.reader, self.options, reading, notes) | _tempo_of(beat))
+        with written_together() as together:
+            _write(job, reading, notes, spectrogram, self.options, beat, together)
+            about = _about(job, self.reader, self.options, reading, notes, together) | _tempo_of(beat)
+            return record.write(together.aside(job.manifest), about)
 
 
 def _tempo_of(beat: Beat | None) -> dict[str, Any]:
@@ -149,17 +149,16 @@ def _write(
     spectrogram: Spectrogram | None,
     options: MelodyOptions,
     beat: Beat | None,
+    together: Together,
 ) -> None:
-    """All targets, or none."""
-    contour = reading.contour
-    with staged(job.targets) as places:
-        write_contour(places["f0"], contour, options.format)
-        if "notes" in places:
-            write_notes(places["notes"], notes)
-        if "midi" in places:
-            write_midi(places["midi"], notes, contour, tempo=_tempo(options, beat), bends=options.bends)
-        if spectrogram is not None:
-            plot_melody(places["plot"], contour, notes, spectrogram, job.track)
+    contour, places = reading.contour, {name: together.aside(target) for name, target in job.targets.items()}
+    write_contour(places["f0"], contour, options.format)
+    if "notes" in places:
+        write_notes(places["notes"], notes)
+    if "midi" in places:
+        write_midi(places["midi"], notes, contour, tempo=_tempo(options, beat), bends=options.bends)
+    if spectrogram is not None:
+        plot_melody(places["plot"], contour, notes, spectrogram, job.track)
 
 
 def melody_settings(reader: Reader, options: MelodyOptions) -> dict[str, Any]:
@@ -172,14 +171,18 @@ def melody_settings(reader: Reader, options: MelodyOptions) -> dict[str, Any]:
     }
 
 
-def _about(job: Job, reader: Reader, options: MelodyOptions, reading: Reading, notes: Notes) -> dict[str, Any]:
+def _about(
+    job: Job, reader: Reader, options: MelodyOptions, reading: Reading, notes: Notes, together: Together
+) -> dict[str, Any]:
     separator, contour = reader.separator, reading.contour
     return {
         "model": _named(reader.model.reference, reader.model.sha256),
         "separator": None if separator is None else _named(separator.model.reference, separator.model.sha256),
         "settings": melody_settings(reader, options),
         "device": str(reader.device),
-        "outputs": {name: output_record(job.manifest, target) for name, target in job.targets.items()},
+        "outputs": {
+            name: output_record(job.manifest, target, together.aside(target)) for name, target in job.targets.items()
+        },
         "sample_rate": reader.model.network.config.sample_rate,
         "samples": reading.samples,
         "hop_ms": options.hop_ms,
