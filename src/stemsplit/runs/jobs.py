@@ -12,7 +12,7 @@ from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
-from stemsplit.errors import AudioError, DamagedError, StemsplitError
+from stemsplit.errors import AudioError, DamagedError, in_words
 from stemsplit.files.manifest import output_paths, read_manifest, write_manifest
 from stemsplit.machine.disk import sha256_of
 
@@ -154,11 +154,9 @@ class _Told:
 
 def _message(error: Exception, job: Job) -> str:
     """One line that names the input as the user knows it."""
-    text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
+    text = in_words(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
     if isinstance(error, DamagedError):
         text += "; --salvage takes what is there"
-    if not isinstance(error, StemsplitError):
-        text = f"unexpected {type(error).__name__}: {text}; run it with --debug for the whole story"
     return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
 
 

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from stemsplit.errors import DownloadError, UnknownModelError
 from stemsplit.weights.transfer import RefusedError, http_library
-
-T = TypeVar("T")
 
 
 def endpoint_of(endpoint: str | None) -> str:
     """Return the Hub's address. huggingface_hub reads HF_ENDPOINT at import only; here it counts at every call."""
     return (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return the result of `call`. Raises: TimeoutError; a name server that never answers knows no other limit."""
-    future: futures.Future[T] = futures.Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        return future.result(seconds)
-    except futures.TimeoutError:  # not yet the built-in one in Python 3.10
-        raise TimeoutError(f"no answer within {seconds:.0f} seconds") from None
 
 
 @contextmanager
