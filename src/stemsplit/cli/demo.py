@@ -34,8 +34,8 @@ def demo(
     from stemsplit.cli.separate import to_files
     from stemsplit.demo.stems import write_demo_song
 
-    if not 0 < seconds <= 3600:
-        raise UsageError(f"--seconds {seconds:g}: choose more than 0, and at most 3600")
+    if not 0.1 <= seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: choose at least 0.1, and at most 3600")
     require_output()
     screen = Screen(quiet=quiet, verbose=verbose)
     song = output / "song.wav"

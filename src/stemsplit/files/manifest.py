@@ -31,10 +31,14 @@ MANIFEST_NAME = "stemsplit.json"
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """Read a manifest. Return None if there is none, or if it is not of this format."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of a manifest")
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -81,11 +85,19 @@ def still_holds(
     try:
         if manifest["settings"] != settings or manifest["model"]["sha256"] != model_sha256:
             return False
+        if not all(isinstance(manifest[key], int) and manifest[key] > 0 for key in ("samples", "sample_rate")):
+            return False
         made = output_paths(path, manifest)
         if made != {stem: Path(os.path.normpath(target)) for stem, target in targets.items()}:
             return False
         hashes = {source: manifest["input"]["sha256"]}
         hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
         return all(sha256_of(file) == expected for file, expected in hashes.items())
-    except (OSError, KeyError, TypeError, AttributeError):  # a file is gone, or somebody edited the manifest
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ):  # a file is gone, or somebody edited the manifest
         return False

@@ -59,7 +59,10 @@ def require_output() -> None:
 def output_bytes() -> BinaryIO:
     """Return standard output for bytes. Raises: OutputError if it is closed."""
     require_output()
-    return sys.stdout.buffer
+    try:
+        return sys.stdout.buffer
+    except AttributeError as error:
+        raise OutputError("cannot write to standard output: it takes text alone") from error
 
 
 def require_input() -> None:

@@ -26,7 +26,7 @@ from stemsplit import __version__
 from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
 from stemsplit.machine.disk import partial_path, sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
-from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME, LONGEST_NAME, read_config, weights_name
+from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME, read_config, weights_name
 from stemsplit.weights.download import Download, discard, fetch_file
 from stemsplit.weights.hub_client import endpoint_of, translated
 from stemsplit.weights.transfer import Progress, within
@@ -34,6 +34,8 @@ from stemsplit.weights.transfer import Progress, within
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
 
+LONGEST_NAME = 200
+"""Bytes of a file's name: room is needed for what is appended to it."""
 LONGEST_PATH = 500
 """Letters of a path inside a repository."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from stemsplit.errors import DownloadError, UnknownModelError
-from stemsplit.weights.transfer import RefusedError, http_library
+from stemsplit.weights.transfer import RefusedError, http_library, own_words
 
 
 def endpoint_of(endpoint: str | None) -> str:
@@ -30,19 +30,15 @@ def translated(what: str, repository: str, endpoint: str | None) -> Iterator[Non
             hf_raise_for_status(error.response)
             raise
     except HFValidationError as error:
-        raise UnknownModelError(f"{what}: {_one_line(error)}") from error
+        raise UnknownModelError(f"{what}: {own_words(error)}") from error
     except HfHubHTTPError as error:
         _refused(what, error, repository, address)
     # RuntimeError comes from uploads by hf_xet, ImportError from a proxy of a kind that needs another package
     except (http_library().HTTPError, ConnectionError, TimeoutError, RuntimeError, ImportError) as error:
         raise DownloadError(
-            f"{what}: the connection to {address} failed ({_one_line(error)}). "
+            f"{what}: the connection to {address} failed ({own_words(error)}). "
             "Check the network, or set HF_ENDPOINT to a mirror."
         ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _refused(what: str, error: Any, repository: str, address: str) -> NoReturn:

@@ -224,7 +224,7 @@ def _answer(client: Any, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
             raise DownloadError(
                 f"Cannot download {url}: {said}. Behind a company proxy, set SSL_CERT_FILE to its certificates."
             ) from error
-        raise _BrokenTransferError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise _BrokenTransferError(own_words(error)) from error
 
 
 def _open(client: Any, url: str, headers: Mapping[str, str]) -> Any:
@@ -233,6 +233,11 @@ def _open(client: Any, url: str, headers: Mapping[str, str]) -> Any:
         return within(ANSWER_SECONDS, lambda: client.send(request, stream=True))
     except TimeoutError as error:
         raise _BrokenTransferError(f"the server did not answer within {ANSWER_SECONDS:g} s", final=True) from error
+
+
+def own_words(error: BaseException) -> str:
+    """Return what an error of the HTTP library says, in one line."""
+    return " ".join(str(error).replace("unexpectedly", "").split()) or type(error).__name__
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
