@@ -2,15 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check
+.PHONY: install demo test check constraints
 
 install: .venv/installed
 
-# The stamp is older than pyproject.toml when the dependencies have changed.
-.venv/installed: pyproject.toml
+# The stamp is older than these files when the dependencies have changed. Users may have newer versions than we test with.
+.venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # older ones know no dependency groups
-	$(BIN)/python -m pip install --editable . --group dev
+	$(BIN)/python -m pip install --editable . --group dev --constraint constraints.txt
 	touch $@
 
 demo: install
@@ -23,3 +23,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The newest versions that pyproject.toml admits, for every Python and system; PyTorch stays where it was until TORCH says
+# otherwise: `make constraints TORCH=2.14.0`. Needs uv.
+TORCH ?= $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
+constraints:
+	echo 'torch==$(TORCH)' | uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-annotate \
+		--custom-compile-command 'make constraints' --constraint - --group dev --output-file constraints.txt pyproject.toml

@@ -78,6 +78,7 @@ def separate(
     model: str | Path | SeparatorNetwork = DEFAULT_MODEL,
     stems: str | Sequence[str] | None = None,
     two_stems: str | None = None,
+    without: str | Sequence[str] | None = None,
     mix: Sequence[str] = (),
     exact_sum: bool = False,
     chunk_seconds: float | None = None,
@@ -95,6 +96,7 @@ def separate(
         model: a reference as for `stemsplit separate --model`, or a network from `load_network`, to load it once.
         stems: only these, ["vocals", "drums"] or "vocals,drums".
         two_stems: this stem, and all others together as "no_<stem>".
+        without: the sum of all stems but these.
         mix: more outputs, each as "NAME=drums+bass".
         exact_sum: let the stems add up to the source, by giving `other` what is left.
         chunk_seconds: how much the network hears at once; its own by default.
@@ -110,6 +112,7 @@ def separate(
     options = SeparateOptions(
         stems=stems if stems is None or isinstance(stems, str) else tuple(stems),
         two_stems=two_stems,
+        without=without if without is None or isinstance(without, str) else tuple(without),
         mix=tuple(mix),
         exact_sum=exact_sum,
         chunk_seconds=chunk_seconds,

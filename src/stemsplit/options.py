@@ -13,6 +13,8 @@ Smoothing = Literal["viterbi", "median", "none"]
 DEFAULT_OUTPUT = Path("separated")
 DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+WITHOUT_TEMPLATE = "{track} ({stem}).{ext}"
+"""Where `without` goes: one file beside those of other songs."""
 
 
 def _track_setting(audio_track: int | None) -> dict[str, int]:
@@ -31,6 +33,7 @@ class SeparateOptions:
     template: str = DEFAULT_TEMPLATE
     stems: str | tuple[str, ...] | None = None  # write only these
     two_stems: str | None = None  # write this one, and the sum of all others
+    without: str | tuple[str, ...] | None = None  # write the sum of all stems but these
     mix: tuple[str, ...] = ()  # sums of stems to write, as in "NAME=drums+bass"
     exact_sum: bool = False
     format: str = "wav"
@@ -77,6 +80,8 @@ class MelodyOptions:
     smooth: Smoothing = "viterbi"
     notes: bool = False
     midi: bool = False
+    tempo: float | Literal["auto"] | None = None  # of the MIDI file, in beats per minute; auto: that of the drums
+    bends: bool = True  # pitch bends in the MIDI file
     plot: bool = False
     tuning: float | None = None  # frequency of A4 in Hz; None: estimate it
     device: str = "auto"
@@ -97,5 +102,12 @@ class MelodyOptions:
             "fmax": self.fmax,
             "smooth": self.smooth,
             "tuning": self.tuning or "estimated",
+            **self._midi_settings(),
             **_track_setting(self.audio_track),
         }
+
+    def _midi_settings(self) -> dict[str, Any]:
+        """Return how the MIDI file is written, where it is not as usual."""
+        if not self.midi:
+            return {}
+        return ({} if self.tempo is None else {"tempo": self.tempo}) | ({} if self.bends else {"bends": False})

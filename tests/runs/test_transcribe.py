@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 import torch
@@ -34,6 +35,7 @@ from stemsplit.errors import (
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
 from stemsplit.machine.disk import sha256_of, staged
+from stemsplit.melody.beats import Beat, Tempo
 from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
 from stemsplit.options import MelodyOptions
@@ -197,6 +199,10 @@ def test_a_song_that_nobody_sings_is_told(tmp_path: Path) -> None:
         ({"format": "xml"}, "xml"),
         ({"tuning": 44.0}, "--tuning 44"),
         ({"tuning": float("nan")}, "--tuning nan"),
+        ({"midi": True, "tempo": 1e9}, "20 to 400"),
+        ({"tempo": 100.0}, "add --midi"),
+        ({"bends": False}, "add --midi"),
+        ({"midi": True, "tempo": "auto", "vocals": True}, "a voice has none"),
     ],
 )
 def test_options_that_cannot_work_are_refused(asked: dict[str, Any], message: str) -> None:
@@ -250,7 +256,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, error: BaseException) -> N
 
 @pytest.mark.parametrize("broken", ["write_contour", "write_notes", "write_midi"])
 def test_the_files_of_a_song_come_together(tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, *rest: object) -> None:
+    def full(path: Path, *rest: object, **more: object) -> None:
         path.write_text("half")
         raise OutputError("no space left on device")
 
@@ -258,6 +264,20 @@ def test_the_files_of_a_song_come_together(tmp_path: Path, broken: str, monkeypa
     with pytest.raises(OutputError, match="no space"):
         transcribe(sung(tmp_path / "song.wav"), notes=True, midi=True)
     assert files_in(tmp_path) == {"song.wav"}
+
+
+@pytest.mark.parametrize("confidence", [0.4, 0.9])
+def test_the_tempo_of_the_drums_is_that_of_the_midi_file(
+    tmp_path: Path, confidence: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat = Beat(Tempo(100.0), confidence)
+    monkeypatch.setattr("stemsplit.runs.transcribe.check_beat_tracker", lambda: None)
+    monkeypatch.setattr("stemsplit.melody.beats.estimate_beat", lambda drums, rate: beat)
+    _, manifest, warnings = transcribe(sung(tmp_path / "song.wav"), midi=True, tempo="auto")
+    (told,) = [message.tempo for message in mido.MidiFile(tmp_path / "out" / "song.mid") if message.type == "set_tempo"]
+    assert told == 600_000
+    assert (manifest["tempo_bpm"], manifest["tempo_confidence"]) == (100.0, confidence)
+    assert any("tempo is a guess" in warning for warning in warnings) == (confidence < 0.7)
 
 
 def test_a_failure_leaves_an_earlier_melody(tmp_path: Path) -> None:
@@ -349,7 +369,21 @@ def test_a_second_run_skips_what_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["force", "song", "contour", "model", "separator", "notes", "format", "hop_ms", "fmin", "threshold", "tuning"],
+    [
+        "force",
+        "song",
+        "contour",
+        "model",
+        "separator",
+        "notes",
+        "format",
+        "hop_ms",
+        "fmin",
+        "threshold",
+        "tuning",
+        "tempo",
+        "bends",
+    ],
 )
 def test_a_second_run_redoes_what_no_longer_holds(tmp_path: Path, change: str) -> None:
     song = sung(tmp_path / "a.wav")
@@ -362,6 +396,7 @@ def test_a_second_run_redoes_what_no_longer_holds(tmp_path: Path, change: str) -
     other: dict[str, Any] = {
         "force": {"force": True}, "notes": {"notes": True}, "format": {"format": "sv"}, "hop_ms": {"hop_ms": 20.0},
         "fmin": {"fmin": 100.0}, "threshold": {"voicing_threshold": 0.9}, "tuning": {"tuning": 440.0},
+        "tempo": {"midi": True, "tempo": 90.0}, "bends": {"midi": True, "bends": False},
     }.get(change, {})  # fmt: skip
     kind = {
         "sha256": ("8" if change == "model" else "7") * 64,

@@ -46,6 +46,47 @@ def test_two_stems_are_one_and_all_others() -> None:
     np.testing.assert_allclose(mixed[1], stems[0] + stems[2] + stems[3], atol=1e-5)
 
 
+@pytest.mark.parametrize("request_", ["no_bass", "Bass", "no_BASS"])
+def test_the_complement_asks_for_the_same_two(request_: str) -> None:
+    assert select(MODEL, two_stems=request_) == select(MODEL, two_stems="bass")
+
+
+@pytest.mark.parametrize(
+    ("request_", "name", "held"),
+    [("vocals", "no vocals", (1, 1, 1, 0)), ("Vocals, DRUMS", "no vocals, drums", (0, 1, 1, 0))],
+)
+def test_everything_but_some_stems_is_one_output(request_: str, name: str, held: tuple[int, ...]) -> None:
+    (output,) = select(MODEL, without=request_)
+    assert (output.name, output.weights) == (name, held)
+
+
+def test_everything_but_the_only_stem_is_what_it_leaves_of_the_mixture() -> None:
+    outputs, (stems, mixture) = select(["vocals"], without="vocals"), song(1)
+    np.testing.assert_allclose(mix_outputs(outputs, stems, mixture)[0], mixture - stems[0], atol=1e-6)
+
+
+def test_a_mix_can_be_all_that_is_written() -> None:
+    (output,) = select(MODEL, stems="backing", mix=["backing=drums+bass"])
+    assert (output.name, output.weights) == ("backing", (1, 1, 0, 0))
+    assert names(select(MODEL, stems="low,vocals", mix=["low=drums+bass", "all=drums+vocals"])) == [
+        "low",
+        "vocals",
+        "all",
+    ]
+
+
+def test_stems_are_found_in_any_case() -> None:
+    assert select(MODEL, stems="Vocals,DRUMS", mix=["X=Bass+drums"]) == select(
+        MODEL, stems="vocals,drums", mix=["X=bass+drums"]
+    )
+
+
+@pytest.mark.parametrize("request_", ["drums,bass,other,vocals", "nothing", ""])
+def test_what_cannot_be_left_out_is_refused(request_: str) -> None:
+    with pytest.raises(UsageError):
+        select(MODEL, without=request_)
+
+
 def test_two_stems_of_a_model_with_one_stem_need_the_mixture() -> None:
     outputs, (stems, mixture) = select(["vocals"], two_stems="vocals"), song(1)
     assert needs_mixture(outputs)

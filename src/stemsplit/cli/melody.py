@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,7 +39,7 @@ from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOption
 if TYPE_CHECKING:
     from stemsplit.melody.reader import Reader
 
-FIGURES = ("hop_ms", "frames", "voiced", "notes", "tuning_hz")
+FIGURES = ("hop_ms", "frames", "voiced", "notes", "tuning_hz", "tempo_bpm", "tempo_confidence")
 LINES_AT_ONCE = 4096
 
 
@@ -78,6 +78,19 @@ NotesOption = Annotated[
 MidiOption = Annotated[
     bool,
     typer.Option("--midi", help="Write SONG.mid too, with bends that follow the voice.", rich_help_panel=OUTPUT_PANEL),
+]
+TempoOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BPM|auto",
+        help="Of the MIDI file; auto listens to the drums. It moves no note, only the grid.",
+        show_default="120",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+BendsOption = Annotated[
+    bool,
+    typer.Option("--bends/--no-bends", help="Whether MIDI notes follow the voice.", rich_help_panel=OUTPUT_PANEL),
 ]
 PlotOption = Annotated[
     bool,
@@ -137,6 +150,8 @@ def melody(
     hop_ms: HopMsOption = 10.0,
     notes: NotesOption = False,
     midi: MidiOption = False,
+    tempo: TempoOption = None,
+    bends: BendsOption = True,
     plot: PlotOption = False,
     tuning: TuningOption = None,
     fmin: FminOption = None,
@@ -172,6 +187,8 @@ def melody(
         smooth=smooth,
         notes=notes,
         midi=midi,
+        tempo=None if tempo is None else _tempo(tempo),
+        bends=bends,
         plot=plot,
         tuning=tuning,
         device=device,
@@ -188,6 +205,16 @@ def melody(
         _refuse_beside_stream(json, dry_run, notes, midi, plot)
         return _to_pipe(inputs, options, models, raw, screen)
     return _to_files(inputs, options, models, raw, dry_run, Talk(screen, json=json, debug=debug, figures=FIGURES))
+
+
+def _tempo(text: str) -> float | Literal["auto"]:
+    """Return what --tempo says. Raises: UsageError."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--tempo is a number of beats per minute, or auto, not {text!r}") from error
 
 
 def _to_files(
@@ -251,5 +278,5 @@ def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> R
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}, voicing threshold {decoding.threshold:g}")
     if options.vocals:
         return make_reader(model, None, options)
-    wanted = SeparateOptions(stems="vocals", device=options.device)
+    wanted = SeparateOptions(stems="vocals,drums" if options.tempo == "auto" else "vocals", device=options.device)
     return make_reader(model, separator_ready(separator_reference, wanted, screen), options)

@@ -35,7 +35,7 @@ from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one,
 from stemsplit.cli.screen import Screen
 from stemsplit.errors import UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
-from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, Clip, SeparateOptions
+from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions
 
 if TYPE_CHECKING:
     from stemsplit.separation.separator import Separator
@@ -75,6 +75,15 @@ TwoStemsOption = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+WithoutOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Everything but these stems, in one file: SONG (no vocals).wav.",
+        show_default="off",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 MixOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -95,7 +104,11 @@ ExactSumOption = Annotated[
 FormatOption = Annotated[
     Format,
     typer.Option(
-        case_sensitive=False, help="File format; raw (no header) only with -o -.", rich_help_panel=OUTPUT_PANEL
+        "-f",
+        "--format",
+        case_sensitive=False,
+        help="File format; raw (no header) only with -o -.",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 BitDepthOption = Annotated[
@@ -118,8 +131,12 @@ ClipOption = Annotated[
     ),
 ]
 TemplateOption = Annotated[
-    str,
-    typer.Option(help="Where a stem goes inside the output folder.", rich_help_panel=OUTPUT_PANEL),
+    str | None,
+    typer.Option(
+        help="Where a stem goes inside the output folder.",
+        show_default=DEFAULT_TEMPLATE,
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 ChunkSecondsOption = Annotated[
     float | None,
@@ -138,13 +155,14 @@ def separate(
     model: ModelReference = DEFAULT_MODEL,
     stems: StemsOption = None,
     two_stems: TwoStemsOption = None,
+    without: WithoutOption = None,
     mix: MixOption = None,
     exact_sum: ExactSumOption = False,
     format: FormatOption = "wav",
     bit_depth: BitDepthOption = "auto",
     sample_rate: SampleRateOption = "source",
     clip: ClipOption = "rescale",
-    template: TemplateOption = DEFAULT_TEMPLATE,
+    template: TemplateOption = None,
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
@@ -166,9 +184,10 @@ def separate(
     """
     options = SeparateOptions(
         output=output,
-        template=template,
+        template=template or (DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE),
         stems=stems,
         two_stems=two_stems,
+        without=without,
         mix=tuple(mix or ()),
         exact_sum=exact_sum,
         format=format,
@@ -272,5 +291,5 @@ def _rate(text: str) -> int | None:
     if text.lower() == "source":
         return None
     if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < 1:
-        raise UsageError(f"--sample-rate {text}: give Hz, as in 44100, or source")
+        raise UsageError(f"--sample-rate {text[:40]}: give Hz, as in 44100, or source")
     return int(text)

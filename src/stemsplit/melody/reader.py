@@ -24,7 +24,7 @@ from stemsplit.melody.posterior import grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
 from stemsplit.separation.placement import to_mono
-from stemsplit.separation.separator import Separator, render
+from stemsplit.separation.separator import Rendered, Separator, render
 from stemsplit.separation.source import Source
 from stemsplit.weights.model import Model
 
@@ -65,7 +65,7 @@ def decoding_for(model: Model[MelodyNetwork], options: MelodyOptions) -> Decodin
 
 
 def make_reader(model: Model[MelodyNetwork], separator: Separator | None, options: MelodyOptions) -> Reader:
-    """Return a reader for a request. `separator` must have the vocals as its only output.
+    """Return a reader for a request. `separator` must have the vocals among its outputs, and the drums for a tempo.
 
     Raises: UsageError and its kinds.
     """
@@ -77,6 +77,7 @@ def listen(
     source: Source,
     *,
     on_voice: Callable[[np.ndarray], object] = lambda samples: None,
+    on_drums: Callable[[np.ndarray], object] = lambda samples: None,
     on_progress: Callable[[float], object] | None = None,
     on_warning: Warn,
 ) -> Reading:
@@ -86,6 +87,7 @@ def listen(
         reader: see `make_reader`.
         source: a song, or a voice if the reader has no separator.
         on_voice: called with every block (n,) of the voice at the network's sample rate.
+        on_drums: called with every block (channels, n) of the drums at that rate, if the separator gives them too.
         on_progress: called with the seconds of audio that are done.
         on_warning: called with one sentence about each problem.
 
@@ -96,7 +98,7 @@ def listen(
     """
     network = reader.model.network
     config = network.config
-    with closing(_voice(reader, source, on_progress, on_warning)) as blocks:  # it may have a thread that must end
+    with closing(_voice(reader, source, on_drums, on_progress, on_warning)) as blocks:  # its thread must end
         voice = _Heard(blocks, on_voice)
         rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
         if reader.separator is not None:  # the song is decoded a second time, since keeping it would cost memory
@@ -130,13 +132,17 @@ class _Heard:
 
 
 def _voice(
-    reader: Reader, source: Source, on_progress: Callable[[float], object] | None, on_warning: Warn
+    reader: Reader,
+    source: Source,
+    on_drums: Callable[[np.ndarray], object],
+    on_progress: Callable[[float], object] | None,
+    on_warning: Warn,
 ) -> Generator[np.ndarray, None, None]:
     """Yield the voice as mono blocks (n,) at the network's sample rate."""
     rate = reader.model.network.config.sample_rate
     if reader.separator is not None:
         rendered = render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning)
-        for (samples,) in to_mono(block.outputs[0] for block in rendered):
+        for (samples,) in to_mono(_tapped(reader.separator, rendered, on_drums)):
             yield samples
         return
     done = 0
@@ -145,6 +151,17 @@ def _voice(
         yield samples
         if on_progress is not None:
             on_progress(done / rate)
+
+
+def _tapped(
+    separator: Separator, rendered: Iterable[Rendered], on_drums: Callable[[np.ndarray], object]
+) -> Iterator[np.ndarray]:
+    """Yield the vocals of each block; tell the drums, where the separator gives them."""
+    names = [output.name for output in separator.outputs]
+    for block in rendered:
+        if "drums" in names:
+            on_drums(block.outputs[names.index("drums")])
+        yield block.outputs[names.index("vocals")]
 
 
 def _at_rate(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:

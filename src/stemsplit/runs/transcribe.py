@@ -6,6 +6,7 @@ DIR/{track}.melody.json. That is a manifest like those of `separate`, with these
     "separator": {"reference", "sha256"}, or null for a voice,
     "sample_rate", "samples": of the voice as the network got it,
     "hop_ms", "frames": of the contour, "voiced": share of them, "tuning_hz": of A4, "notes": how many
+    "tempo_bpm", "tempo_confidence": what --tempo auto heard
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from stemsplit.audio.info import Warn
+from stemsplit.errors import UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import output_record, still_holds
 from stemsplit.machine.disk import staged
+from stemsplit.melody.beats import Beat, Drums, Tempo, check_beat_tracker, checked_tempo
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_notes
@@ -29,6 +32,8 @@ from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import refuse_collisions
 from stemsplit.separation.source import file_source
 
+UNSURE = 0.7
+"""Below this confidence of a tempo there is a warning."""
 MANIFEST_SUFFIX = "melody.json"
 
 
@@ -40,8 +45,27 @@ def check_melody_options(options: MelodyOptions) -> None:
     format_named(options.format)
     if options.tuning is not None:
         checked_tuning(options.tuning)
+    check_midi_options(options)
     if options.plot:
         check_plotting()
+
+
+def check_midi_options(options: MelodyOptions) -> None:
+    """Check what is asked of the MIDI file.
+
+    Raises:
+        UsageError: no MIDI file is written, the tempo is out of range or cannot be estimated.
+    """
+    if not options.midi and (options.tempo is not None or not options.bends):
+        raise UsageError("--tempo and --no-bends say how the MIDI file is: add --midi")
+    if options.tempo == "auto":
+        if options.vocals:
+            raise UsageError(
+                "--tempo auto listens to the drums, and a voice has none: give a number, or leave out --vocals"
+            )
+        check_beat_tracker()
+    elif options.tempo is not None:
+        checked_tempo(options.tempo)
 
 
 def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job, ...]:
@@ -88,19 +112,44 @@ class Transcribing:
         """
         record = Record(job, self.options, on_warning)
         spectrogram = Spectrogram() if self.options.plot else None
+        drums = Drums(self.reader.model.network.config.sample_rate) if self.options.tempo == "auto" else None
         reading = listen(
             self.reader,
             file_source(record.info),
             on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
+            on_drums=drums.add if drums is not None else lambda samples: None,
             on_progress=on_progress,
             on_warning=record.warn,
         )
         notes = find_notes(reading.contour, self.options.tuning)
-        _write(job, reading, notes, spectrogram, self.options)
-        return record.write(_about(job, self.reader, self.options, reading, notes))
+        beat = drums.beat() if drums is not None else None
+        if beat is not None and beat.confidence < UNSURE:
+            record.warn(f"the tempo is a guess: confidence {beat.confidence:.2f}; --tempo BPM sets it")
+        _write(job, reading, notes, spectrogram, self.options, beat)
+        return record.write(_about(job, self.reader, self.options, reading, notes) | _tempo_of(beat))
 
 
-def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | None, options: MelodyOptions) -> None:
+def _tempo_of(beat: Beat | None) -> dict[str, Any]:
+    """Return what the manifest says of an estimated tempo."""
+    if beat is None:
+        return {}
+    return {"tempo_bpm": round(beat.tempo.bpm, 2), "tempo_confidence": round(beat.confidence, 2)}
+
+
+def _tempo(options: MelodyOptions, beat: Beat | None) -> Tempo:
+    if beat is not None:
+        return beat.tempo
+    return Tempo(options.tempo) if isinstance(options.tempo, float) else Tempo()
+
+
+def _write(
+    job: Job,
+    reading: Reading,
+    notes: Notes,
+    spectrogram: Spectrogram | None,
+    options: MelodyOptions,
+    beat: Beat | None,
+) -> None:
     """All targets, or none."""
     contour = reading.contour
     with staged(job.targets) as places:
@@ -108,7 +157,7 @@ def _write(job: Job, reading: Reading, notes: Notes, spectrogram: Spectrogram | 
         if "notes" in places:
             write_notes(places["notes"], notes)
         if "midi" in places:
-            write_midi(places["midi"], notes, contour)
+            write_midi(places["midi"], notes, contour, tempo=_tempo(options, beat), bends=options.bends)
         if spectrogram is not None:
             plot_melody(places["plot"], contour, notes, spectrogram, job.track)
 

@@ -75,6 +75,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
             config.stems,
             stems=options.stems,
             two_stems=options.two_stems,
+            without=options.without,
             mix=options.mix,
             exact_sum=options.exact_sum,
         ),

@@ -32,15 +32,19 @@ def select(
     *,
     stems: str | Sequence[str] | None = None,
     two_stems: str | None = None,
+    without: str | Sequence[str] | None = None,
     mix: Sequence[str] = (),
     exact_sum: bool = False,
 ) -> tuple[Output, ...]:
     """Return the outputs for a request, in the order asked for; all stems of the model if nothing is asked.
 
+    Stems are found in any case.
+
     Args:
         model_stems: in the order of the network's output.
-        stems: only these, as names or as "vocals,drums".
-        two_stems: this stem, and all others together as "no_<stem>".
+        stems: only these, as names or as "vocals,drums"; names of mixes too.
+        two_stems: this stem, and all others together as "no_<stem>"; "no_<stem>" asks for the same two.
+        without: the sum of all stems but these, as names or as "vocals,drums"; its name is "no vocals, drums".
         mix: outputs on top of those, each as "NAME=drums+bass".
         exact_sum: let the residual be part of an output; those before the mixes then add up to the mixture.
 
@@ -49,14 +53,22 @@ def select(
         TargetCollisionError: two outputs of one name, on any file system.
         UsageError: choices that exclude each other, or a mix that cannot be read.
     """
-    if stems is not None and two_stems is not None:
-        raise UsageError("--stems and --two-stems exclude each other: use one, and --mix NAME=a+b for more")
+    if sum(choice is not None for choice in (stems, two_stems, without)) > 1:
+        raise UsageError("--stems, --two-stems and --without exclude each other: use one, and --mix NAME=a+b for more")
+    mixes = {output.name: output for output in (_mix(text, model_stems, exact_sum) for text in mix)}
+    if len(mixes) < len(mix):
+        raise TargetCollisionError("two mixes have the same name: rename or drop one")
     if two_stems is not None:
         chosen = _two(two_stems, model_stems, exact_sum)
+    elif without is not None:
+        chosen = [_without(_names(without, ","), model_stems, exact_sum)]
     else:
         names = _names(stems, ",") if stems is not None else list(model_stems)
-        chosen = [_output(name, [name], model_stems, exact_sum) for name in names]
-    outputs = (*chosen, *(_mix(text, model_stems, exact_sum) for text in mix))
+        chosen = [
+            mixes.pop(name) if name in mixes and not _found(name, model_stems) else _stem(name, model_stems, exact_sum)
+            for name in names
+        ]
+    outputs = (*chosen, *mixes.values())
     if not outputs:
         raise UsageError(f"no stem was chosen: this model separates {', '.join(model_stems)}")
     _refuse_collisions(outputs)
@@ -110,14 +122,30 @@ def fold_residual(outputs: Sequence[Output], blocks: np.ndarray, mixture: np.nda
     return folded
 
 
-def _two(stem: str, model_stems: Sequence[str], exact_sum: bool) -> list[Output]:
-    """Return a stem and its complement; for a model with one stem that is the residual itself."""
-    rest = [name for name in model_stems if name != stem]
-    complement = _output(f"no_{stem}", rest, model_stems, exact_sum)
-    return [
-        _output(stem, [stem], model_stems, exact_sum),
-        complement if rest else replace(complement, residual=True),
-    ]
+def _two(name: str, model_stems: Sequence[str], exact_sum: bool) -> list[Output]:
+    """Return a stem and its complement; `name` may be that of either."""
+    wanted = name if _found(name, model_stems) else name.removeprefix("no_")
+    stem = _stem(wanted, model_stems, exact_sum)
+    return [stem, replace(_without([stem.name], model_stems, exact_sum), name=f"no_{stem.name}")]
+
+
+def _without(names: Sequence[str], model_stems: Sequence[str], exact_sum: bool) -> Output:
+    """Return the sum of all other stems; of a model that has no others, that is the residual itself."""
+    left_out = [_stem(name, model_stems, exact_sum).name for name in names]
+    rest = [name for name in model_stems if name not in left_out]
+    if not rest and len(model_stems) > 1:
+        raise UsageError(f"without {', '.join(left_out)} nothing is left: this model separates no more")
+    output = _output(f"no {', '.join(left_out)}", rest, model_stems, exact_sum)
+    return output if rest else replace(output, residual=True)
+
+
+def _stem(name: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
+    return _output(_found(name, model_stems) or name, [name], model_stems, exact_sum)
+
+
+def _found(name: str, model_stems: Sequence[str]) -> str | None:
+    """Return the model's stem of this name, in whatever case."""
+    return next((stem for stem in model_stems if stem.casefold() == name.casefold()), None)
 
 
 def _mix(text: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
@@ -125,17 +153,18 @@ def _mix(text: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
     names = _names(parts, "+")
     if not name or not all(names) or set(name) & set("/\\\0") or name in {".", ".."}:
         raise UsageError(f"cannot read the mix {text!r}: write it as NAME={'+'.join(model_stems[:2])}")
-    if len(set(names)) < len(names):
+    if len({part.casefold() for part in names}) < len(names):
         raise UsageError(f"the mix {text!r} names a stem twice: every stem has the weight 1")
     return _output(name, names, model_stems, exact_sum)
 
 
 def _output(name: str, parts: Sequence[str], model_stems: Sequence[str], exact_sum: bool) -> Output:
     for part in parts:
-        if part not in model_stems:
+        if _found(part, model_stems) is None:
             raise UnknownStemError(f"this model has no stem {part!r}: it separates {', '.join(model_stems)}")
-    weights = tuple(float(stem in parts) for stem in model_stems)
-    return Output(name, weights, exact_sum and _residual_stem(model_stems) in parts)
+    held = {_found(part, model_stems) for part in parts}
+    weights = tuple(float(stem in held) for stem in model_stems)
+    return Output(name, weights, exact_sum and _residual_stem(model_stems) in held)
 
 
 def _residual_stem(model_stems: Sequence[str]) -> str | None:
