@@ -78,7 +78,7 @@ def test_no_message_lands_in_the_audio(run: Run) -> None:
     write_song(Path("song.wav"), np.zeros((2, 4000)), 8000)  # silent, which is warned of
     line = '"$0" -m stemsplit separate song.wav -m ./tiny --stems bass -o - 2>&-'
     done = subprocess.run(["sh", "-c", line, sys.executable], stdout=subprocess.PIPE, check=True)
-    assert len(done.stdout) == 44 + 4000 * 4
+    assert b"warning" not in done.stdout
     assert int.from_bytes(done.stdout[4:8], "little") + 8 == len(done.stdout)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -73,6 +74,17 @@ def test_a_full_stdout_is_an_error_and_a_full_stderr_is_none(monkeypatch: pytest
     put_in_place(monkeypatch, stdout=Broken(BrokenPipeError(32, "Broken pipe")), stderr=Broken(full))
     with streams.owned(), pytest.raises(streams.ReaderGone):
         print("data")
+
+
+def test_what_libraries_log_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("a.library")
+    with streams.owned():
+        handler = logging.StreamHandler()
+        logger.addHandler(handler)
+        logger.warning("a server says %s", "\x1b[2J")
+        logger.warning("%d", "not a number \x1b[2J")
+        logger.removeHandler(handler)
+    assert capsys.readouterr().err == "a server says \\x1b[2J\n%d\n"
 
 
 def test_bytes_need_a_stream_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

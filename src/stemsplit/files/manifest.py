@@ -85,8 +85,6 @@ def still_holds(
     try:
         if manifest["settings"] != settings or manifest["model"]["sha256"] != model_sha256:
             return False
-        if not all(isinstance(manifest[key], int) and manifest[key] > 0 for key in ("samples", "sample_rate")):
-            return False
         made = output_paths(path, manifest)
         if made != {stem: Path(os.path.normpath(target)) for stem, target in targets.items()}:
             return False

@@ -6,6 +6,7 @@ They may be missing, closed, full, without a reader, in the way of files, or of 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import unicodedata
@@ -41,6 +42,7 @@ def owned() -> Iterator[None]:
             stack.enter_context(_blocking(descriptor))
         for stream in given:
             stack.enter_context(_escaping(stream))
+        stack.enter_context(_plain_logs())
         output, talk = _Output(given[0], nowhere), _Talk(given[1], nowhere)
         sys.stdout, sys.stderr = output, talk
         try:
@@ -164,6 +166,27 @@ def _escaping(stream: Any) -> Iterator[None]:
     finally:
         with suppress(OSError, ValueError):
             stream.reconfigure(errors=before)
+
+
+@contextmanager
+def _plain_logs() -> Iterator[None]:
+    """Let what libraries log, some of it in the words of a server, be lines as others are."""
+    make = logging.getLogRecordFactory()
+
+    def plain(*args: Any, **named: Any) -> logging.LogRecord:
+        record = make(*args, **named)
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            text = str(record.msg)
+        record.msg, record.args = one_line(text), ()
+        return record
+
+    logging.setLogRecordFactory(plain)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)
 
 
 def _is_closed(stream: Any) -> bool:

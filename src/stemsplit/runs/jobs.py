@@ -97,8 +97,10 @@ class Outcome:
 
     @property
     def audio_seconds(self) -> float:
-        """Length of the input, 0 if it failed."""
-        return self.manifest["samples"] / self.manifest["sample_rate"] if self.manifest else 0.0
+        """Length of the input, 0 if it failed, or if somebody edited the manifest."""
+        counts = [(self.manifest or {}).get(name) for name in ("samples", "sample_rate")]
+        samples, rate = (count if isinstance(count, int) and 0 < count < 1 << 60 else 0 for count in counts)
+        return samples / rate if rate else 0.0
 
 
 class Watcher(Protocol):
