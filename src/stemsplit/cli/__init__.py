@@ -25,9 +25,7 @@ from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
-from stemsplit.machine.streams import ReaderGone, lead_nowhere, one_line, owned
-
-READER_GONE = 141
+from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
 app = typer.Typer(
     name="stemsplit",

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, TextIO
 
 from stemsplit.errors import OutputError, UsageError, reason
 
+READER_GONE = 141
+"""The exit code when nobody reads our standard output any more, as a shell states that of SIGPIPE."""
 HARMLESS = {"\u200c", "\u200d"}
 """Not printable by themselves, but parts of words (Persian) and of emoji."""
 
