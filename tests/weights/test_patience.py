@@ -243,6 +243,12 @@ def test_references_that_lead_nowhere(reference: str) -> None:
         locate(reference)
 
 
+@pytest.mark.parametrize("endpoint", ["http://[::1", "http://127.0.0.1:9/\x1b", "http://é.\udce9", "garbage", "://"])
+def test_endpoints_that_are_no_address(endpoint: str) -> None:
+    with pytest.raises(DownloadError, match="HF_ENDPOINT"):
+        locate("hf:me/model", endpoint=endpoint)
+
+
 def test_a_cache_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEMSPLIT_CACHE", "~nosuchuser/cache")
     with pytest.raises(OutputError, match="STEMSPLIT_CACHE is ~nosuchuser/cache"):

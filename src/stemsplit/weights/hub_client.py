@@ -22,7 +22,7 @@ def translated(what: str, repository: str, endpoint: str | None) -> Iterator[Non
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined, unused-ignore]
 
-    address = endpoint_of(endpoint)
+    address, library = endpoint_of(endpoint), http_library()
     try:
         try:
             yield
@@ -34,7 +34,7 @@ def translated(what: str, repository: str, endpoint: str | None) -> Iterator[Non
     except HfHubHTTPError as error:
         _refused(what, error, repository, address)
     # RuntimeError comes from uploads by hf_xet, ImportError from a proxy of a kind that needs another package
-    except (http_library().HTTPError, ConnectionError, TimeoutError, RuntimeError, ImportError) as error:
+    except (library.HTTPError, library.InvalidURL, ConnectionError, TimeoutError, RuntimeError, ImportError) as error:
         raise DownloadError(
             f"{what}: the connection to {address} failed ({own_words(error)}). "
             "Check the network, or set HF_ENDPOINT to a mirror."
