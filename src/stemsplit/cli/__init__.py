@@ -104,9 +104,14 @@ def _usage(error: BaseException, given: Sequence[str]) -> str:
     message = re.sub(r"(?<=[?!])\.$", "", message.strip()).rstrip(".")
     command = getattr(getattr(error, "ctx", None), "command_path", "stemsplit")
     option = getattr(error, "option_name", None)
-    if name := next((name for name in given if option and name.startswith(option) and "." in name), None):
+    if option and (name := next((name for name in given if _is_file_like(name, option)), None)):
         return f"{message}. A file whose name begins with - is written ./{name}"
     return f"{message}{'' if message.endswith('?') else '.'} Try: {command} --help"
+
+
+def _is_file_like(name: str, option: str) -> bool:
+    """Return whether what was refused as an option is the name of a file, as -17.wav."""
+    return "." in name and (name == option or (name.startswith(option) and not option.startswith("--")))
 
 
 def _say(text: str, code: int, kind: str = "error") -> int:

@@ -199,8 +199,8 @@ class _Wrapped:
     """A text stream, or the null device in its place; what this class lacks is asked of the stream."""
 
     def __init__(self, stream: TextIO | None, nowhere: TextIO) -> None:
-        self.closed = stream is None or stream.closed
-        self._stream: TextIO = nowhere if stream is None or stream.closed else stream
+        self.closed = _is_closed(stream)
+        self._stream: TextIO = nowhere if stream is None or self.closed else stream
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
