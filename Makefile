@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check constraints
+.PHONY: install demo test torture check constraints
 
 install: .venv/installed
 
@@ -18,6 +18,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest --cov
+
+torture: install
+	PYTHONPATH=tests $(BIN)/python -m torture
 
 check: install
 	$(BIN)/ruff check .

@@ -14,16 +14,23 @@ render() {
         --analyses songs/analyses --various --real "$DATA/real" --flac --out "songs/$kind" "$@"
 }
 
+development() {
+    render dev --split heldout --seed 8 --kits "$FONTS/Black_Pearl_4_LV2.sf2" "$FONTS/Red_Zeppelin_4_LV2.sf2" "$@"
+}
+
 recorded() {
     "$PYTHON" "$RECIPES/real_songs.py" "$@" --flac
 }
 
-render dev --split heldout --seed 8 --per-style 1 --kits "$FONTS/Black_Pearl_4_LV2.sf2" "$FONTS/Red_Zeppelin_4_LV2.sf2"
+development --per-style 1
+development --per-style 2 --speech "$DATA/speech"
 recorded pairs --mir1k "$DATA/mir1k" --out songs/pairs --singers Kenshin annar bobon bug fdps geniusturtle jmzen khair titon
 recorded demos --real "$DATA/real" --out songs/real/multitrack
 recorded loose --real "$DATA/real" --stem bass other --out songs/real/loose  # drum loops are in songs, some held out
 recorded loose --real "$DATA/real" --stem vocals --out songs/real/vocals
-[ -z "${PACKAGES:-}" ] || recorded backing --packages "$PACKAGES" --out songs/real/backing ||
-    echo "some tracks cannot be read: the others will do" >&2
+[ -z "${PACKAGES:-}" ] || {
+    recorded backing --packages "$PACKAGES" --heldout --out songs/real/dev
+    recorded backing --packages "$PACKAGES" --out songs/real/backing
+} || echo "some tracks cannot be read: the others will do" >&2
 
-render various --split train --seed 3 --more-soundfonts "$FONTS/FluidR3_GM.sf2" --songs "$SONGS"
+render various --split train --seed 3 --speech "$DATA/speech" --more-soundfonts "$FONTS/FluidR3_GM.sf2" --songs "$SONGS"

@@ -139,7 +139,7 @@ def _read(path: Path) -> np.ndarray:
 
 def _separate(options: argparse.Namespace) -> None:
     """Add `separated` to every clip with a voice that lacks it."""
-    from stemsplit.api import load_network, separate
+    from stemsplit.api.separation import load_network, separate
 
     network = load_network(options.separator, "cpu")
     for index, path in enumerate(sorted(options.out.glob(f"{options.only}*.npz"))):

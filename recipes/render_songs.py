@@ -15,6 +15,10 @@ It ends after --songs songs, at --hours of songs, or before OUT is larger than -
 instruments/ (recorded notes). Without it songs are those of the first models, so that scores on them can be compared.
 Sources that are missing are named and nothing is rendered, but with --skip-missing banks, kits and loops are left out.
 
+--speech DIR lets people sing and rap who were recorded speaking, in various songs: DIR/SOURCE/SPEAKER/*.opus. Train
+songs have none of those that heldout_speakers.txt lists. In held-out songs only those have a voice, and the style is
+"speech"; --per-style makes so many songs of each kind of vocals then, in OUT/heldout/speech-KIND-NN.
+
 --speakers DIR writes train songs of vocals alone: DIR is that of KLettres (/usr/share/klettres of Debian's
 klettres-data), with a folder of syllables for every speaker. Of the other sources only --impulses are used then.
 """
@@ -34,13 +38,15 @@ from typing import Any
 import numpy as np
 
 from songs.composition.more_styles import CLUB, VARIOUS_STYLES
-from songs.composition.styles import STYLES, Style
+from songs.composition.styles import STYLES
 from songs.draft import Kit, Sources
 from songs.folder import as_int16, bytes_in, write_song
 from songs.instruments import drums, loops, samplebanks, soundfont
 from songs.mix.effects import RATE
 from songs.render import render_song, render_vocals
+from songs.stems.people_vocals import KINDS
 from songs.voices import recorded, speakers, voicebank
+from songs.voices.people.person import Person, list_people, read_heldout
 from stemsplit.errors import StemsplitError
 
 INPUTS = ("voices", "drums", "groove", "mir1k", "impulses", "soundfont")
@@ -61,6 +67,8 @@ HELDOUT_BANKS = (
     "karoryfer.shinyguitar_acoustic", "GMbank.cp80_electric_grand", "karoryfer.meatbass_arco",
 )  # fmt: skip
 """Recorded instruments that no train song has, and the only ones of held-out songs."""
+PEOPLE_SHARE = 0.6
+"""How often people who were recorded speaking sing in a train song with a voice."""
 NEVER = ("muldjord", "vocadito", "lmms")
 """Words in the names of what is kept for tests, and is refused as a source."""
 HELDOUT_LOOPS = 5
@@ -70,6 +78,9 @@ CREDITS = {
     "human-voice": "vocobox human-voice-dataset, MIT",
     "scottpoid": "SCOTTPOID by Scott, own terms",
     "klettres": "KLettres, GPL-2 or later",
+    "librispeech": "LibriSpeech (c) 2014 by Vassil Panayotov, CC BY 4.0",
+    "asterisk/allison": "Asterisk prompts by Allison Smith, CC BY-SA 3.0",
+    "asterisk/ivrvoice": "Asterisk prompts by ivrvoice.ru, CC BY 3.0",
     "mir1k": "MIR-1K, research only",
     "groove": "Groove MIDI Dataset by Google LLC, CC BY 4.0",
     "stargate__": "stargate-sample-pack, CC0",
@@ -112,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _needed(options: argparse.Namespace) -> list[Path]:
     """Return the sources that cannot be done without."""
     needed: list[Path] = [getattr(options, name) for name in INPUTS] + options.kits + options.more_soundfonts
-    needed += [options.speakers] if options.speakers else []
+    needed += [path for path in (options.speakers, options.speech) if path]
     return needed + ([options.real / name for name in ("drums", "instruments")] if options.real else [])
 
 
@@ -120,12 +131,12 @@ def _render_all(options: argparse.Namespace, sources: Sources) -> None:
     """Render songs until there are enough, or the disk has no room for more."""
     limit, used = options.at_most_gb * 1e9, bytes_in(options.out) if options.at_most_gb < np.inf else 0
     hours, largest = 0.0, 0
-    for target, index, styles in _planned(options):
+    for target, index, changes in _planned(options):
         if used + largest > limit:
             print(f"{options.out} holds {used / 1e9:.3g} GB: no more songs", file=sys.stderr)
             return
         if not (target / "song.json").exists():
-            _render(target, index, options, replace(sources, styles=styles or sources.styles))
+            _render(target, index, options, replace(sources, **changes))
             size = bytes_in(target)
             used, largest = used + size, max(largest, size)
         hours += json.loads((target / "song.json").read_text(encoding="utf-8"))["seconds"] / 3600
@@ -134,18 +145,25 @@ def _render_all(options: argparse.Namespace, sources: Sources) -> None:
             return
 
 
-def _planned(options: argparse.Namespace) -> Iterator[tuple[Path, int, tuple[Style, ...]]]:
-    """Yield the folder of every song, its number, and the styles to draw from; none: those of the sources."""
+def _planned(options: argparse.Namespace) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """Yield the folder of every song, its number, and what is changed of the sources for it."""
     folder = options.out / options.split
     if options.per_style:
-        for place, style in enumerate(VARIOUS_STYLES if options.various else STYLES):
+        for place, (name, changes) in enumerate(_each(options)):
             for index in range(options.first, options.first + options.per_style, options.step):
-                name = f"{style.name.replace(' ', '-')}-{index:02d}"
-                yield folder / name, 1000 * place + index, (style,)
+                yield folder / f"{name.replace(' ', '-')}-{index:02d}", 1000 * place + index, changes
         return
     numbers = itertools.count(options.first, options.step)
     for index in itertools.islice(numbers, options.songs):
-        yield folder / f"{index:04d}", index, ()
+        yield folder / f"{index:04d}", index, {}
+
+
+def _each(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every style, or held-out people's every kind of vocals, and what it changes of the sources."""
+    if options.speech and options.split == "heldout":
+        yield from ((f"speech {kind}", {"people_kinds": (kind,)}) for kind in KINDS)
+    else:
+        yield from ((style.name, {"styles": (style,)}) for style in (VARIOUS_STYLES if options.various else STYLES))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -158,6 +176,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--more-soundfonts", type=Path, nargs="*", default=[], help="other soundfonts, for various songs"
     )
     parser.add_argument("--speakers", type=Path, help="folder of the speakers that sing songs of vocals alone")
+    parser.add_argument("--speech", type=Path, help="folder of recorded speech, for the vocals of various songs")
     parser.add_argument("--analyses", type=Path, help="where the voices' analyses are kept; OUT/analyses by default")
     parser.add_argument("--real", type=Path, help="folder of recorded drum loops and instruments, for various songs")
     parser.add_argument("--skip-missing", action="store_true", help="leave out voicebanks, instruments and loops")
@@ -173,6 +192,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.songs is None and not options.per_style and np.isinf(options.hours) and np.isinf(options.at_most_gb):
         parser.error("say how many songs: --songs, --per-style, --hours or --at-most-gb")
+    if options.speech and not options.various:
+        parser.error("--speech is for --various songs")
     if options.various and not (options.real or options.skip_missing or options.speakers):
         parser.error("--various needs --real, the folder of recorded loops and instruments, or --skip-missing")
     return options
@@ -239,8 +260,22 @@ def _sources(
         impulses=tuple(sorted(options.impulses.glob("*.flac"))), clip_share=share,
         store=voicebank.AnalysisStore(options.analyses or options.out / "analyses"), various=options.various,
         soundfonts=tuple(options.more_soundfonts), styles=(*VARIOUS_STYLES, *CLUB) if options.various else STYLES,
-        loops=drum_loops(options), recorded=recorded_instruments(options),
+        loops=drum_loops(options), recorded=recorded_instruments(options), people=people(options),
+        people_share=1.0 if options.split == "heldout" else PEOPLE_SHARE,
     )  # fmt: skip
+
+
+def people(options: argparse.Namespace) -> tuple[Person, ...]:
+    """Return those of a split who were recorded speaking.
+
+    Raises:
+        StemsplitError: There is nobody.
+    """
+    if not options.speech:
+        return ()
+    if not (found := list_people(options.speech, read_heldout(), without=options.split == "train")):
+        raise StemsplitError(f"{options.speech}: no SOURCE/SPEAKER/*.opus for --split {options.split}")
+    return found
 
 
 def _banks(
@@ -298,6 +333,8 @@ def _render(target: Path, index: int, options: argparse.Namespace, sources: Sour
     if song.f0 is not None:
         arrays["vocals_f0"] = song.f0.astype(np.float32)
     about = {**song.meta, "seed": seed, "credits": credits(song.meta)}
+    if options.speech and options.split == "heldout":
+        about |= {"style": "speech", "drawn_style": song.meta["style"]}
     write_song(target, arrays, about, "song.json", RATE if options.flac else 0)
     spent = time.perf_counter() - began
     print(f"{target.name}: {song.meta['style']}, {song.meta['seconds']:.0f} s in {spent:.1f} s", file=sys.stderr,
@@ -308,14 +345,14 @@ def credits(meta: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return for each stem whom to credit for what it was made from, with the licences."""
     drum, vocal = meta.get("drums", {}), meta.get("vocals", {})
     if "bass" not in meta:
-        return {"vocals": [*_credited([vocal.get("bank", "")]), CREDITS["impulses"]]}
+        return {"vocals": [*_credited([vocal.get("bank", ""), *vocal.get("people", [])]), CREDITS["impulses"]]}
     names = {
         "drums": [*drum.get("samples", []), drum.get("kit", "")]
         + ["groove"] * (meta["groove"] not in (["programmed"], ["loop"])),
         "bass": [meta["soundfont"]] * (meta["bass"]["program"] is not None) + [meta["bass"].get("sound", "")],
         "other": [meta["soundfont"]] * any(part["program"] is not None for part in meta["other"])
         + [part.get("sound", "") for part in meta["other"]],
-        "vocals": [vocal.get("bank", "")] + ["mir1k"] * ("clips" in vocal),
+        "vocals": [vocal.get("bank", ""), *vocal.get("people", [])] + ["mir1k"] * ("clips" in vocal),
     }
     return {stem: [*_credited(used), CREDITS["impulses"]] for stem, used in names.items()}
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mutagen
 import numpy as np
 import pytest
 import soundfile
@@ -129,4 +134,94 @@ def test_the_function_stays_the_function() -> None:
     import stemsplit.runs.separate  # a module of the same name, further down
 
     assert callable(stemsplit.separate)
-    assert stemsplit.separate.__module__ == "stemsplit.api"
+    assert stemsplit.separate.__module__ == "stemsplit.api.separation"
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "io"])
+def test_a_file_need_not_have_a_path(tmp_path: Path, sound: Sound, kind: str) -> None:
+    song = write_song(tmp_path / "song.flac", sound(2, 20000, 48000), 48000)
+    by_path = stemsplit.separate(song, model=FAKE)
+    with song.open("rb") as opened:
+        given: Any = {"bytes": song.read_bytes(), "file": opened, "io": io.BytesIO(song.read_bytes())}[kind]
+        result = stemsplit.separate(given, model=FAKE)
+    assert all(np.array_equal(result.stems[stem], by_path.stems[stem]) for stem in STEMS)
+
+
+@pytest.mark.parametrize("source", [42, None, {"a": 1}])
+def test_what_is_no_sound_is_refused_in_words(source: Any) -> None:
+    with pytest.raises(UsageError, match="a sound is a path, bytes, an open file or an array"):
+        stemsplit.separate(source, model=FAKE)
+
+
+def test_what_is_no_model_is_refused_in_words(sound: Sound) -> None:
+    with pytest.raises(UsageError, match="a model is a name, a path or a network, not 42"):
+        stemsplit.separate(sound(2, 100), 44100, model=42)  # type: ignore[arg-type]
+
+
+def test_a_missing_file_is_a_missing_file() -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        stemsplit.separate("nope.wav", model=FAKE)
+
+
+def test_results_are_shown_in_a_line(sound: Sound) -> None:
+    result = stemsplit.separate(sound(2, 66150), 44100, model=FAKE)
+    assert repr(result) == "Separation(drums, bass, other, vocals: 1.5 s, 44100 Hz, 2 channels, by FakeNetwork)"
+    page = result._repr_html_()
+    sounds = re.findall(r"base64,([^']+)'", page)
+    assert len(sounds) == 4
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(sounds[0])))
+    assert (heard.shape, rate) == ((66150, 2), 44100)
+
+
+def test_what_is_saved_has_tags_and_says_how_it_was_made(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.flac", sound(2, 20000), 44100)
+    tags = mutagen.File(song)
+    tags["title"], tags["artist"] = "Song", "Somebody"
+    tags.save()
+    saved = stemsplit.separate(song, model=FAKE, stems="vocals").save(tmp_path / "out", format="flac")
+    assert mutagen.File(saved["vocals"])["title"] == ["Song (vocals)"]
+    manifest = json.loads((tmp_path / "out" / "stemsplit.json").read_text(encoding="utf-8"))
+    assert manifest["input"]["path"] == str(song)
+    assert manifest["outputs"]["vocals"]["path"] == "vocals.flac"
+    assert (manifest["samples"], manifest["bit_depth"], manifest["gain"]) == (20000, "16", 1.0)
+
+
+def test_a_folder_is_separated_once(tmp_path: Path, sound: Sound) -> None:
+    for name in ("one.wav", "two.flac"):
+        write_song(tmp_path / "album" / name, sound(2, 9000))
+    (tmp_path / "album" / "bad.mp3").write_bytes(b"no sound")
+    asked: dict[str, Any] = {"model": FAKE, "device": "cpu", "stems": "vocals"}
+    first = {
+        outcome.track: outcome.status for outcome in stemsplit.separate_files(tmp_path / "album", tmp_path, **asked)
+    }
+    assert first == {"one": "done", "two": "done", "bad": "failed"}
+    again = list(stemsplit.separate_files([tmp_path / "album"], tmp_path, **asked))
+    assert [outcome.status for outcome in again] == ["failed", "skipped", "skipped"]
+    assert isinstance(again[0].error, stemsplit.DecodeError)
+    assert again[1].outputs == {"vocals": tmp_path / "one" / "vocals.wav"}
+    with pytest.raises(UsageError, match="no such file"):
+        stemsplit.separate_files(tmp_path / "nope", tmp_path, **asked)
+
+
+def test_the_package_shows_what_it_has() -> None:
+    assert dir(stemsplit) == sorted(stemsplit.__all__)
+    for name in stemsplit.__all__:
+        assert getattr(stemsplit, name) is not None
+
+
+def test_a_melody_can_be_saved(tmp_path: Path) -> None:
+    from tiny_melody import FakeMelodyConfig, FakeMelodyNetwork, voice
+
+    network = FakeMelodyNetwork(FakeMelodyConfig())
+    melody = stemsplit.extract_melody(voice(2.0, 220.0), 16000, vocals=True, model=network, spectrogram=True)
+    assert re.fullmatch(r"Melody\(2\.0 s, \d+ % sung, \d+ notes, A4 = \d+\.\d Hz\)", repr(melody))
+    assert repr(melody.contour).startswith("Contour(201 frames, every 10 ms, ")
+    names = ("m.csv", "m.notes.csv", "m.mid", "m.png")
+    csv, notes, midi, plot = (tmp_path / name for name in names)
+    melody.save(csv, notes=notes, midi=midi, plot=plot)
+    assert csv.read_text().startswith("time,frequency,confidence")
+    assert all((tmp_path / name).stat().st_size > 20 for name in names)
+    with pytest.raises(UsageError, match="20 to 400"):
+        melody.save(midi=midi, tempo=1.0)
+    with pytest.raises(UsageError, match="spectrogram=True"):
+        stemsplit.extract_melody(voice(1.0, 220.0), 16000, vocals=True, model=network).save(plot=plot)

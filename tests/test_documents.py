@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import re
 import shlex
 import shutil
@@ -133,3 +134,15 @@ def test_a_document_points_at_what_is_there(document: Path) -> None:
     roots = (document.parent, ROOT, ROOT / "src" / "stemsplit")
     missing = [place for place in (*links, *places) if not any((root / place).exists() for root in roots)]
     assert missing == []
+
+
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((ROOT / "docs" / "python.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) > 5
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec(compile(cell, "docs/python.ipynb", "exec"), names)
+    assert (tmp_path / "melody.mid").is_file()
+    assert (tmp_path / "stems" / "stemsplit.json").is_file()

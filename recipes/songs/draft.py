@@ -19,6 +19,7 @@ from songs.instruments.soundfont import Playable
 from songs.mix import mixdown
 from songs.mix.effects import RATE
 from songs.voices import recorded
+from songs.voices.people.person import Person
 from songs.voices.voicebank import AnalysisStore, Bank
 
 Synth = Callable[[Sequence[Playable], Path, float], list[np.ndarray]]
@@ -63,6 +64,12 @@ class Sources:
     """Drum loops of various songs."""
     recorded: Mapping[str, tuple[SampleBank, ...]] = field(default_factory=dict)
     """Instrument, a key of `samplebanks.BANKS` → its recordings, for various songs."""
+    people: tuple[Person, ...] = ()
+    """Those who were recorded speaking, for the vocals of various songs."""
+    people_share: float = 1.0
+    """Probability that the vocals are theirs, if there are any."""
+    people_kinds: tuple[str, ...] = ()
+    """The kinds of vocals to draw from, in songs that all have vocals then; none: those that fit the style."""
 
 
 @dataclass

@@ -46,7 +46,7 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
     if sources.various and sources.soundfonts:
         fonts = (sources.soundfont, *sources.soundfonts)
         sources = replace(sources, soundfont=fonts[int(rng.integers(len(fonts)))])
-    draft = _draft(rng, sources, draw_cast(rng) if sources.various else FULL)
+    draft = _draft(rng, sources, draw_cast(rng) if sources.various and not sources.people_kinds else FULL)
     hits = drum_hits(draft)
     parts = (compose_various if sources.various else compose_parts)(draft, hits)
     played = play_parts(draft, parts)
@@ -81,6 +81,7 @@ def _draft(rng: np.random.Generator, sources: Sources, cast: Cast) -> Draft:
     """Draw a song's style, form and accompanying parts."""
     style = sources.styles[int(rng.integers(len(sources.styles)))]
     absent = _absent(rng) if cast == FULL else cast.absent
+    absent = absent - {"vocals"} if sources.people_kinds else absent
     count = int(rng.integers(2, min(4, len(style.roles)) + 1))
     order = sorted(map(int, rng.permutation(len(style.roles))[:count]))
     roles = [] if "other" in absent else [style.roles[i] for i in order]

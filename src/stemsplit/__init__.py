@@ -3,6 +3,7 @@
     separation = stemsplit.separate("song.mp3")
     separation.stems["vocals"]          # float32 (channels, samples)
     separation.save("stems")
+    for outcome in stemsplit.separate_files(["album"], "stems"): ...
     stemsplit.extract_melody("song.mp3").contour.frequency      # Hz, every 10 ms
 
 The names below are bound when they are first used: importing this package loads nothing.
@@ -14,15 +15,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stemsplit.api import Melody, Separation, extract_melody, load_melody_network, load_network, separate
+    from stemsplit.api.files import separate_files
+    from stemsplit.api.melody import Melody, extract_melody, load_melody_network
+    from stemsplit.api.separation import Separation, load_network, separate
     from stemsplit.errors import (
         AudioError,
+        CheckpointError,
+        DamagedError,
+        DecodeError,
+        DeviceError,
+        DownloadError,
+        EmptyAudioError,
+        HashError,
+        MissingFileError,
         ModelError,
         OutOfMemoryError,
         OutputError,
         StemsplitError,
+        TargetCollisionError,
+        UnknownModelError,
+        UnknownStemError,
         UsageError,
     )
+    from stemsplit.runs.jobs import Outcome
     from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, list_models
 
 __version__ = "0.1.0"
@@ -31,12 +46,24 @@ __all__ = [
     "DEFAULT_MELODY_MODEL",
     "DEFAULT_MODEL",
     "AudioError",
+    "CheckpointError",
+    "DamagedError",
+    "DecodeError",
+    "DeviceError",
+    "DownloadError",
+    "EmptyAudioError",
+    "HashError",
     "Melody",
+    "MissingFileError",
     "ModelError",
     "OutOfMemoryError",
+    "Outcome",
     "OutputError",
     "Separation",
     "StemsplitError",
+    "TargetCollisionError",
+    "UnknownModelError",
+    "UnknownStemError",
     "UsageError",
     "__version__",
     "extract_melody",
@@ -44,24 +71,38 @@ __all__ = [
     "load_melody_network",
     "load_network",
     "separate",
+    "separate_files",
 ]
 
 _HOMES = {
-    "Separation": "api",
-    "load_network": "api",
-    "separate": "api",
-    "Melody": "api",
-    "extract_melody": "api",
-    "load_melody_network": "api",
-    "DEFAULT_MELODY_MODEL": "weights.catalog",
-    "DEFAULT_MODEL": "weights.catalog",
-    "list_models": "weights.catalog",
+    "separate_files": "api.files",
+    "Melody": "api.melody",
+    "extract_melody": "api.melody",
+    "load_melody_network": "api.melody",
+    "Separation": "api.separation",
+    "load_network": "api.separation",
+    "separate": "api.separation",
     "AudioError": "errors",
+    "CheckpointError": "errors",
+    "DamagedError": "errors",
+    "DecodeError": "errors",
+    "DeviceError": "errors",
+    "DownloadError": "errors",
+    "EmptyAudioError": "errors",
+    "HashError": "errors",
+    "MissingFileError": "errors",
     "ModelError": "errors",
     "OutOfMemoryError": "errors",
     "OutputError": "errors",
     "StemsplitError": "errors",
+    "TargetCollisionError": "errors",
+    "UnknownModelError": "errors",
+    "UnknownStemError": "errors",
     "UsageError": "errors",
+    "Outcome": "runs.jobs",
+    "DEFAULT_MELODY_MODEL": "weights.catalog",
+    "DEFAULT_MODEL": "weights.catalog",
+    "list_models": "weights.catalog",
 }
 
 
@@ -72,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -8,6 +8,7 @@
     │   └── DeviceError             a device or precision that is not available here
     ├── AudioError          exit 1  a file that cannot be read, or that holds nothing to separate
     │   ├── DecodeError             corrupt, or of an unknown format
+    │   │   ├── MissingFileError    there is no such file; a FileNotFoundError too
     │   │   └── DamagedError        a part of it is missing; `salvage` reads the rest
     │   └── EmptyAudioError         no samples
     ├── OutputError         exit 1  a target that cannot be written (folder, disk, format limits)
@@ -57,6 +58,10 @@ class AudioError(StemsplitError):
 
 class DecodeError(AudioError):
     """Audio that no decoder understands."""
+
+
+class MissingFileError(DecodeError, FileNotFoundError):
+    """A file that is not there."""
 
 
 class DamagedError(DecodeError):

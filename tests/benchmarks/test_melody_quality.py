@@ -163,7 +163,7 @@ def test_separated_vocals_are_kept_for_another_run(
     first = quality.separated(str(model), tmp_path / "cache")(clip)
     assert first.shape == clip.voice.shape
     assert len(list(tmp_path.glob("cache/*/*"))) == 1
-    monkeypatch.setattr("stemsplit.api.separate", lambda *a, **k: pytest.fail("separated again"))
+    monkeypatch.setattr("stemsplit.api.separation.separate", lambda *a, **k: pytest.fail("separated again"))
     assert (quality.separated(str(model), tmp_path / "cache")(clip) == first).all()
 
 

@@ -90,7 +90,7 @@ def test_rendered_songs_become_voice_accompaniment_and_pitch(tmp_path: Path) -> 
 
 
 def test_what_a_separator_made_is_added(mir1k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stemsplit import api
+    from stemsplit.api import separation as api
 
     def halve(mixture: np.ndarray, rate: int, **_: object) -> api.Separation:
         assert rate == 44100

@@ -16,12 +16,15 @@ import render_songs as recipe
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
 
-from song_sources import small_sources, write_bank, write_clips, write_drums, write_groove, write_loop
+from song_sources import small_sources, write_bank, write_clips, write_drums, write_groove, write_loop, write_speech
 
 from songs.composition.styles import STYLES
+from songs.draft import Sources
 from songs.folder import bytes_in
 from songs.instruments.samplebanks import BANKS
 from songs.mix.mixdown import STEMS
+from songs.render import Song
+from songs.stems.people_vocals import KINDS
 
 
 def data(folder: Path) -> list[str]:
@@ -221,3 +224,48 @@ def test_development_songs_name_their_styles(tmp_path: Path, monkeypatch: pytest
     found = {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["style"]
              for path in (tmp_path / "out" / "heldout").glob("*/song.json")}  # fmt: skip
     assert found == {"pop-00": "pop", "ballad-00": "ballad"}
+
+
+def test_train_and_heldout_share_nobody_who_speaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_speech(tmp_path / "speech", ["librispeech/89", "librispeech/19", "asterisk/allison"], 1)
+    made = data(tmp_path)
+    options = [*made, "--songs", "1", "--various", "--skip-missing", "--speech", str(tmp_path / "speech")]
+    train = recipe.train_sources(recipe._parse([*options, "--split", "train"]))
+    heldout = recipe.heldout_sources(recipe._parse([*options, "--split", "heldout"]))
+    assert [person.name for person in train.people] == ["asterisk/allison", "librispeech/19"]
+    assert [person.name for person in heldout.people] == ["librispeech/89"]
+    assert heldout.people_share == 1
+    shutil.rmtree(tmp_path / "speech" / "librispeech" / "89")
+    assert recipe.main([*options, "--split", "heldout"]) == 1
+    assert "no SOURCE/SPEAKER" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "speech")
+    assert recipe.main([*options, "--split", "train"]) == 1
+    assert f"not there: {tmp_path / 'speech'}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        recipe._parse([*made, "--songs", "1", "--split", "train", "--speech", str(tmp_path)])
+    assert "--various" in capsys.readouterr().err
+
+
+def test_people_are_credited_and_development_songs_say_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_speech(tmp_path / "speech", ["librispeech/89"], 1)
+    small = small_sources(tmp_path / "small")
+    monkeypatch.setattr(recipe, "heldout_sources", lambda options: small)
+    song = recipe.render_song(np.random.default_rng(0), small)
+    meta = {**song.meta, "vocals": {"people": ["librispeech/89", "asterisk/allison"], "kind": "choir"}}
+    kinds: list[tuple[str, ...]] = []
+
+    def render(rng: np.random.Generator, sources: Sources) -> Song:
+        kinds.append(sources.people_kinds)
+        return dataclasses.replace(song, meta=meta)
+
+    monkeypatch.setattr(recipe, "render_song", render)
+    command = [*data(tmp_path), "--various", "--skip-missing", "--speech", str(tmp_path / "speech"), "--split"]
+    assert recipe.main([*command, "heldout", "--per-style", "1"]) == 0
+    assert sorted(kinds) == sorted((kind,) for kind in KINDS)
+    folder = tmp_path / "out" / "heldout"
+    assert len(list(folder.iterdir())) == len(KINDS)
+    about = json.loads((folder / "speech-few-words-00" / "song.json").read_text(encoding="utf-8"))
+    assert about["style"] == "speech"
+    assert about["drawn_style"] == song.meta["style"]
+    assert any("LibriSpeech" in line for line in about["credits"]["vocals"])
+    assert any("Allison" in line for line in about["credits"]["vocals"])

@@ -30,17 +30,29 @@ def filtered(audio: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
     """Multiply the spectrum of each frame by `magnitude` (frames, bins); the frames are those of `frame_samples`."""
     from scipy import fft
 
-    samples = len(audio)
-    padded = np.zeros((frames_of(samples) - 1) * HOP + SIZE, np.float32)
-    first = SIZE - HOP
-    padded[first : first + samples] = audio
-    frames = np.lib.stride_tricks.sliding_window_view(padded, SIZE)[::HOP]
+    samples, first = len(audio), SIZE - HOP
+    frames = _framed(audio)
     shaped = fft.irfft(fft.rfft(frames * _WINDOW, axis=1) * magnitude, SIZE, axis=1) * (_WINDOW / 1.5)
-    out = np.zeros_like(padded)
+    out = np.zeros((len(frames) - 1) * HOP + SIZE, np.float32)
     rows = out.reshape(-1, HOP)
     for part in range(SIZE // HOP):  # each quarter of all frames at once
         rows[part : part + len(frames)] += shaped[:, part * HOP : (part + 1) * HOP]
     return out[first : first + samples]
+
+
+def magnitudes(audio: np.ndarray) -> np.ndarray:
+    """Return the magnitude (frames, bins) of the spectrum of each frame; the frames are those of `frame_samples`."""
+    from scipy import fft
+
+    size: np.ndarray = np.abs(fft.rfft(_framed(audio) * _WINDOW, axis=1)).astype(np.float32)
+    return size
+
+
+def _framed(audio: np.ndarray) -> np.ndarray:
+    """Return the samples of every frame, (frames, SIZE)."""
+    padded = np.zeros((frames_of(len(audio)) - 1) * HOP + SIZE, np.float32)
+    padded[SIZE - HOP : SIZE - HOP + len(audio)] = audio
+    return np.lib.stride_tricks.sliding_window_view(padded, SIZE)[::HOP]
 
 
 def lowpass_magnitude(cutoff: np.ndarray, resonance: float, poles: int = 4) -> np.ndarray:

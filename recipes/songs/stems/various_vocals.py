@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from songs.composition import compose
 from songs.composition.score import Note
 from songs.draft import Draft
 from songs.mix import effects
+from songs.stems.people_vocals import called_out_alone, people_vocals
+from songs.stems.vocal_melody import lead_place, vocal_melody
 from songs.voices import recorded, sing, vocal_chain
 from songs.voices.characters import choose_character
 from songs.voices.line import Backing, Manner, Sung, choose_manner, set_text, sung_again
@@ -17,25 +18,24 @@ from songs.voices.recast import recast
 from songs.voices.voicebank import Bank
 
 _SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}  # probabilities
+_CALLED_OUT = 0.3  # how often words are called out in a song in which nobody sings
 _BACKINGS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
 
 
 def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the vocal stem (2, samples), and f0 (frames,) of a synthetic lead in Hz every 5 ms."""
     if not draft.form.active("vocals"):
-        return draft.silence(), None
-    if draft.sources.clips.songs and (draft.chance(draft.sources.clip_share) or not draft.sources.banks):
+        called = bool(draft.sources.people) and draft.chance(_CALLED_OUT)
+        return (called_out_alone(draft) if called else draft.silence()), None
+    if draft.sources.people and draft.chance(draft.sources.people_share):
+        audio, f0 = people_vocals(draft)
+    elif draft.sources.clips.songs and (draft.chance(draft.sources.clip_share) or not draft.sources.banks):
         audio, f0 = _recorded(draft), None
     else:
         audio, f0 = _sung(draft)
     audio, used = vocal_chain.treat_voice(draft.rng, audio, draft.form.seconds(1.0))
     draft.meta["vocals"]["treatments"] = used
     return draft.treat(audio, wet=(0.0, 0.6), drive=0.3), f0
-
-
-def _place(draft: Draft) -> float:
-    """Draw a lead's place between left and right: nearly always the middle."""
-    return float(draft.rng.normal(0, 0.05)) if draft.chance(0.92) else draft.between(-0.6, 0.6)
 
 
 def _recorded(draft: Draft) -> np.ndarray:
@@ -47,7 +47,7 @@ def _recorded(draft: Draft) -> np.ndarray:
     semitones, formant = _recasting(draft)
     change = None if semitones is None else lambda voice, rate: recast(voice, rate, semitones, formant)
     placed = recorded.plan_clips(rng, draft.form, song, lambda path: recorded.read_clip(path, shift, change))
-    audio = effects.pan(recorded.extend(rng, recorded.lay_clips(placed, draft.seconds)), _place(draft))
+    audio = effects.pan(recorded.extend(rng, recorded.lay_clips(placed, draft.seconds)), lead_place(draft))
     voices = draft.pick((0, 0, 0, 0, 2, 2, 3, 5))
     for index in range(voices):
         more = recorded.lay_clips(placed, draft.seconds, draft.between(0.008, 0.045), float(rng.normal(0, 14)))
@@ -83,10 +83,10 @@ def _sung(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
     bank: Bank = sources.banks[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
     name, formant, centre = choose_character(rng, bank.tract, bank.centre)
     manner, kind = _manner(draft, formant)
-    notes = _melody(draft, float(np.clip(centre, 38.0, 74.0)), kind)
+    notes = vocal_melody(draft, float(np.clip(centre, 38.0, 74.0)), kind)
     sung = set_text(rng, draft.form, notes, bank, manner)
     lead, f0 = sing.voice(rng, sung, sources.store, manner, draft.seconds)
-    audio = effects.pan(lead, _place(draft))
+    audio = effects.pan(lead, lead_place(draft))
     backing = str(rng.choice(list(_BACKINGS), p=list(_BACKINGS.values())))
     for behind in _backing(draft, backing, notes, manner):
         again = sung_again(rng, sung, behind.shift)
@@ -114,16 +114,6 @@ def _manner(draft: Draft, formant: float) -> tuple[Manner, str]:
     if kind < 0.34:
         return replace(manner, vibrato=draft.between(0.5, 1.2), glide=draft.between(0.06, 0.2)), "wide"
     return manner, "sung"
-
-
-def _melody(draft: Draft, centre: float, kind: str) -> list[Note]:
-    """Compose a melody around `centre` (MIDI) for a kind of manner, in all vocal sections."""
-    sung = draft.between(0.5, 1.6), draft.between(4, 9)
-    density, span = {"rapped": (3.0, 2.0), "spoken": (2.2, 2.0)}.get(kind, sung)
-    if draft.chance(0.1):
-        density *= 2
-    return [note for section in draft.form.active("vocals")
-            for note in compose.melody(draft.rng, draft.form, section, centre, density, span)]  # fmt: skip
 
 
 def _voice(draft: Draft, sung: list[Sung], manner: Manner) -> np.ndarray:
@@ -155,7 +145,7 @@ def _backing(draft: Draft, kind: str, notes: list[Note], manner: Manner) -> list
 def _calls(draft: Draft, bank: Bank, centre: float, manner: Manner) -> np.ndarray:
     """Sing a few short phrases with a second voice, to a side and with echoes: (2, samples)."""
     high = float(np.clip(centre + draft.between(3, 9), 40.0, 76.0))
-    notes = _melody(draft, high, "sung")
+    notes = vocal_melody(draft, high, "sung")
     starts = sorted({int(note.start // 4) for note in notes})
     kept = {start for start in starts if draft.chance(0.25)}
     few = [note for note in notes if int(note.start // 4) in kept]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,17 +148,30 @@ class AnalysisStore:
             self._recent.popitem(last=False)
         return self._recent[syllable]
 
-    def _load(self, syllable: Syllable) -> Frames:
+    def arrays(self, key: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the arrays that are kept under `key`, made now if there are none. They are kept on disk only.
+
+        Raises:
+            OutputError: The disk refuses them.
+        """
         if self._folder is None:
-            return self._analyse(syllable)
-        path = self._folder / f"{hashlib.sha256(repr(syllable).encode()).hexdigest()[:24]}.npz"
+            return dict(make())
+        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
         if path.exists():
             with np.load(path) as saved:
-                return Frames(saved["envelope"], saved["aperiodicity"], saved["voiced"])
-        frames = self._analyse(syllable)
+                return dict(saved)
+        made = dict(make())
         with written_aside(path) as partial, partial.open("wb") as file:
-            np.savez(file, envelope=frames.log_envelope, aperiodicity=frames.aperiodicity, voiced=frames.voiced)
-        return frames
+            np.savez(file, **made)  # type: ignore[arg-type]
+        return made
+
+    def _load(self, syllable: Syllable) -> Frames:
+        kept = self.arrays(repr(syllable), lambda: _named(self._analyse(syllable)))
+        return Frames(kept["envelope"], kept["aperiodicity"], kept["voiced"])
+
+
+def _named(frames: Frames) -> dict[str, np.ndarray]:
+    return {"envelope": frames.log_envelope, "aperiodicity": frames.aperiodicity, "voiced": frames.voiced}
 
 
 def world() -> ModuleType:
@@ -167,7 +181,9 @@ def world() -> ModuleType:
         StemsplitError: It cannot be imported.
     """
     try:
-        return importlib.import_module("pyworld")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+            return importlib.import_module("pyworld")
     except ImportError as error:  # pyworld 0.3.5 imports pkg_resources, which setuptools 81 dropped
         hint = "install pyworld and 'setuptools<81' to synthesize singing"
         raise StemsplitError(f"the WORLD vocoder cannot be imported ({error}); {hint}") from error

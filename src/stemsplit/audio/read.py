@@ -26,7 +26,7 @@ from stemsplit.audio.findings import Findings
 from stemsplit.audio.info import LOSSY, AudioInfo, Warn
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.audio.resample import resample
-from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, reason
+from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, MissingFileError, reason
 
 BLOCK_SAMPLES = 65536
 _BLOCK_VALUES = 1 << 22  # at most 16 MiB in a block: with hundreds of channels blocks get shorter
@@ -54,6 +54,8 @@ def probe(path: Path, *, track: int | None = None, salvage: bool = False) -> Aud
     try:
         _require_file(path)
         info = _identify(path, track, findings)
+    except MissingFileError:
+        raise
     except OSError as error:
         raise DecodeError(f"{path}: {reason(error)}") from error
     if info.frames == 0:
@@ -105,7 +107,7 @@ def _require_file(path: Path) -> None:
     if path.is_dir():
         raise DecodeError(f"{path}: is a folder, not an audio file")
     if not path.exists():
-        raise DecodeError(f"{path}: no such file")
+        raise MissingFileError(f"{path}: no such file")
     if not path.is_file():
         raise DecodeError(f"{path}: is a pipe or device; give it on standard input instead of its name: -")
     if path.stat().st_size == 0:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Contour:
     """The pitch contour of a melody, with one entry per frame. Frame i is centred at i · `hop` seconds.
 
@@ -20,9 +21,9 @@ class Contour:
     """
 
     hop: float
-    frequency: np.ndarray
-    confidence: np.ndarray
-    voiced: np.ndarray
+    frequency: NDArray[np.float64]
+    confidence: NDArray[np.float32]
+    voiced: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         if not 0 < self.hop < np.inf:
@@ -35,11 +36,15 @@ class Contour:
         if not (np.isfinite(self.frequency) & (self.frequency >= 0)).all() or not self.frequency[self.voiced].all():
             raise ValueError("a contour's frequencies are above 0 Hz; 0 is for unvoiced frames without a guess")
 
+    def __repr__(self) -> str:
+        """Return one line instead of the arrays."""
+        return f"Contour({len(self)} frames, every {1000 * self.hop:g} ms, {int(self.voiced.sum())} of them sung)"
+
     def __len__(self) -> int:
         """Return the number of frames."""
         return len(self.frequency)
 
     @property
-    def times(self) -> np.ndarray:
+    def times(self) -> NDArray[np.float64]:
         """Centres of the frames in seconds, from 0: (n,) float64."""
-        return np.arange(len(self)) * self.hop
+        return np.arange(len(self), dtype=np.float64) * self.hop

@@ -42,7 +42,7 @@ KINDS = {
     "melody": Kind(MelodyRecipe, MelodyMixing, "melody", "melody-cnn"),
 }
 
-SEVERAL = ("songs", "backing", "solo", "loose", "dev_folder")
+SEVERAL = ("songs", "backing", "solo", "loose", "dev_folder", "dev_backing")
 """Keys that name a folder or a list of folders."""
 PLAN_NAME = "decay.json"
 PATHS = (*SEVERAL, "clips", "output")

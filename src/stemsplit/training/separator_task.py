@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -55,6 +55,8 @@ class Recipe:
     """The model whose weights the run starts from, as a name or a path; "" for random ones."""
     dev_folder: tuple[Path, ...] = ()
     """Folders of the songs for the development score in the log."""
+    dev_backing: tuple[Path, ...] = ()
+    """Folders of accompaniments, for a score of their own: the voices of development songs sing over them."""
     dev_songs: int = 4
     """Where there is no `dev_folder`: so many songs at the head of the list are kept from training for it."""
     rescan_minutes: float = 0.0
@@ -126,6 +128,7 @@ class Recipe:
         """Each stem's loss (dB, lower is better) on fixed crops of songs that are not trained on.
 
         `loss` is the stems' mean. Where songs name a style, `STYLE/STEM` is the loss of that style's songs.
+        `backing/vocals` and `backing/accompaniment` are those of voices over the accompaniments of `dev_backing`.
         """
         scores: dict[str, list[float]] = {stem: [] for stem in self.network.stems}
         for index, song in enumerate(self._dev_songs):
@@ -135,6 +138,9 @@ class Recipe:
                     scores[stem].append(value)
                     if style:
                         scores.setdefault(f"{style}/{stem}", []).append(value)
+        for index, folder in enumerate(self._dev_backing):
+            for part, value in self._backing_losses(average, folder, index, device):
+                scores.setdefault(f"backing/{part}", []).append(value)
         figures = {name: round(float(np.mean(values)), 3) for name, values in scores.items() if values}
         if whole := [figures[stem] for stem in self.network.stems if stem in figures]:
             figures["loss"] = round(float(np.mean(whole)), 4)
@@ -148,11 +154,21 @@ class Recipe:
         batch = draw_batch(Library([song]), self.network.stems, 1, self._still, self.network.sample_rate, rng)
         reference = torch.from_numpy(batch.stems).to(device)
         mixture = reference.sum(1)
-        estimate = average(mixture)
-        for k, stem in enumerate(self.network.stems):
-            if reference[:, k].abs().max() > 0:
-                one = slice(k, k + 1)
-                yield stem, float(snr_loss(estimate[:, one], reference[:, one], mixture))
+        yield from _losses(self.network.stems, average(mixture), reference, mixture)
+
+    def _backing_losses(
+        self, average: nn.Module, folder: Path, index: int, device: torch.device
+    ) -> Iterator[tuple[str, float]]:
+        """Yield the loss of vocals and accompaniment, in a crop of a development song's voice over an accompaniment."""
+        rng = np.random.default_rng((self.schedule.seed, 2 * 10**9 + index))
+        over = replace(self._still, backing=1.0, own_voice=0.0)
+        library = Library(self._dev_songs, [folder])
+        batch = draw_batch(library, self.network.stems, 1, over, self.network.sample_rate, rng)
+        stems = torch.from_numpy(batch.stems).to(device)
+        mixture, voice = stems.sum(1), self.network.stems.index(VOCALS)
+        voices = [part[:, voice] for part in (average(mixture), stems)]
+        estimate, reference = (torch.stack([sung, mixture - sung], dim=1) for sung in voices)
+        yield from _losses((VOCALS, ACCOMPANIMENT), estimate, reference, mixture)
 
     @property
     def _still(self) -> Mixing:
@@ -173,6 +189,11 @@ class Recipe:
         if self.dev_folder:
             return list(chain.from_iterable(find_songs(folder, self.network.stems) for folder in self.dev_folder))
         return self._songs[: self.dev_songs]
+
+    @cached_property
+    def _dev_backing(self) -> list[Path]:
+        """Folders that are not there yet are left out."""
+        return [song for folder in self.dev_backing for song in find_finished(folder, (ACCOMPANIMENT,))]
 
     @cached_property
     def _shelf(self) -> Shelf:
@@ -222,3 +243,11 @@ def fold_of(merged: Tensor | None, stems: tuple[str, ...]) -> Tensor | None:
     fold[rest] = 0
     fold[rest[0], rest] = 1
     return torch.where(merged.view(-1, 1, 1), fold, each)
+
+
+def _losses(names: Sequence[str], estimate: Tensor, reference: Tensor, mixture: Tensor) -> Iterator[tuple[str, float]]:
+    """Yield the loss of every part that sounds; (1, parts, C, samples) and their mixture."""
+    for k, name in enumerate(names):
+        if reference[:, k].abs().max() > 0:
+            one = slice(k, k + 1)
+            yield name, float(snr_loss(estimate[:, one], reference[:, one], mixture))

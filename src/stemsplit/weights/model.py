@@ -49,4 +49,6 @@ def as_model(model: str | Path | N, task: Task) -> Model[Any]:
     """Return the model that a reference names, see `load_model`; or a network that the caller has, as a model."""
     if isinstance(model, (str, Path)):
         return load_model(model, task)
+    if not callable(model):
+        raise UsageError(f"a model is a name, a path or a network, not {model!r:.60}")
     return Model(type(model).__name__, "", model)

@@ -1,0 +1,1 @@
+"""Singers and rappers made of people who were recorded speaking."""

@@ -1,0 +1,1 @@
+"""What a Python program calls; `stemsplit` itself has all of it."""

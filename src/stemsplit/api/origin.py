@@ -1,0 +1,65 @@
+"""What a separation was made of, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from stemsplit.audio import Tags, probe, read_tags
+from stemsplit.audio.info import Warn
+from stemsplit.machine.disk import sha256_of
+from stemsplit.options import SeparateOptions
+from stemsplit.runs.separate import track_settings
+from stemsplit.separation.separator import Separator
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where stems come from. Of an array, there is no `input`."""
+
+    input: Mapping[str, Any] | None = None
+    model: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = ""
+    precision: str = ""
+    tags: Tags = field(default_factory=Tags)
+    track: str = ""
+
+    @classmethod
+    def of(
+        cls, source: str | Path | NDArray[Any], separator: Separator, options: SeparateOptions, warn: Warn
+    ) -> Origin:
+        """Note what a separation is made of, before it begins."""
+        made = {
+            "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
+            "settings": track_settings(separator, options),
+            "device": str(separator.device),
+            "precision": separator.precision_name,
+        }
+        if not isinstance(source, (str, Path)):
+            return cls(None, **made)  # type: ignore[arg-type]
+        path = Path(source)
+        return cls(_input(path), **made, tags=read_tags(path, warn), track=path.stem)  # type: ignore[arg-type]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the part of a manifest that is known before anything is written."""
+        return {
+            "input": self.input, "model": self.model, "settings": self.settings, "device": self.device,
+            "precision": self.precision,
+        }  # fmt: skip
+
+
+def _input(path: Path) -> dict[str, Any]:
+    info = probe(path)
+    return {
+        "path": str(path),
+        "sha256": sha256_of(path),
+        "bytes": path.stat().st_size,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "codec": info.subtype,
+    }
