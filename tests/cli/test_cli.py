@@ -310,7 +310,9 @@ def test_a_person_sees_progress_and_a_table(song: Path, tiny: str, terminal: Ter
 
 
 def test_what_is_said_is_one_harmless_line() -> None:
-    assert screen.one_line("a\nb\x1b[31m\r\udce9é") == "a b?[31m??é"
+    assert screen.one_line("a\nb\x1b[31m\r\udce9é") == "a\\nb\\x1b[31m\\r\\udce9é"
+    assert screen.one_line("\x9b1m \u202egpj.wav \u2066 \x7f") == "\\x9b1m \\u202egpj.wav \\u2066 \\x7f"
+    assert screen.one_line("歌\u3000曲 👩\u200d🎤 n\u0303") == "歌\u3000曲 👩\u200d🎤 n\u0303"
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,13 @@ from stemsplit.cli.flags import (
     OverlapOption,
     PrecisionOption,
     Quiet,
+    as_path,
     model_names,
 )
 from stemsplit.cli.run import watching
 from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
+from stemsplit.machine.streams import require_output
 from stemsplit.options import SeparateOptions
 
 if TYPE_CHECKING:
@@ -56,11 +58,14 @@ class Scored:
 
 
 ReferenceArgument = Annotated[
-    Path, typer.Argument(metavar="REFERENCE", help="Folder of true stems, of such folders, or MUSDB18-HQ.")
+    Path,
+    typer.Argument(metavar="REFERENCE", parser=as_path, help="Folder of true stems, of such folders, or MUSDB18-HQ."),
 ]
 EstimateArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[ESTIMATE]", help="Folder of estimated stems of the same names; or -m instead."),
+    typer.Argument(
+        metavar="[ESTIMATE]", parser=as_path, help="Folder of estimated stems of the same names; or -m instead."
+    ),
 ]
 ModelOption = Annotated[
     str | None,
@@ -77,6 +82,7 @@ ScoresOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
+        parser=as_path,
         help="Keep each song's scores in a file of JSON lines; songs that are in it are not scored again.",
         show_default=f"with -m {DEFAULT_SHEET}",
     ),
@@ -111,6 +117,7 @@ def evaluate(
     Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs.
     With --melody, pitch contours, in percent: overall, raw pitch and chroma accuracy, voicing recall, false alarm.
     """
+    require_output()
     screen = Screen(quiet=quiet)
     if (estimate is None) == (model is None):
         raise UsageError("name a folder of estimates, or a model to separate with: -m ts-bsmamba2-mini")

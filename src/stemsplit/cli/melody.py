@@ -26,13 +26,14 @@ from stemsplit.cli.flags import (
     Raw,
     Salvage,
     Verbose,
+    as_path,
     model_names,
-    named,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
-from stemsplit.cli.screen import Screen, put
+from stemsplit.cli.screen import Screen, put_exactly
 from stemsplit.cli.separate import ready as separator_ready
 from stemsplit.errors import UsageError
+from stemsplit.machine.streams import require_output
 from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOptions, SeparateOptions, Smoothing
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
-        parser=named,
+        parser=as_path,
         help="Folder for the melodies; - writes one contour to standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
@@ -60,6 +61,7 @@ VocalsOption = Annotated[
 FormatOption = Annotated[
     ContourFormat,
     typer.Option(
+        case_sensitive=False,
         help="Of the contour: csv (time,frequency,confidence with a header), mirex (tabs; below 0 Hz is a guess), "
         "or sv (voiced points, for Sonic Visualiser).",
         rich_help_panel=OUTPUT_PANEL,
@@ -123,6 +125,7 @@ VoicingThresholdOption = Annotated[
 SmoothOption = Annotated[
     Smoothing,
     typer.Option(
+        case_sensitive=False,
         help="viterbi follows the likeliest path, median calms it, none takes every frame by itself.",
         rich_help_panel=RUN_PANEL,
     ),
@@ -245,6 +248,7 @@ def _to_pipe(
         from stemsplit.separation.source import file_source
 
     check_melody_options(options)
+    require_output()
     found = find_one(paths)
     reader = _ready(options, models, screen)
     with one_job(found, raw, screen) as (job, on_progress, on_warning):
@@ -257,7 +261,7 @@ def _to_pipe(
 def _put_lines(lines: Iterable[str]) -> None:
     lines = iter(lines)
     while some := list(islice(lines, LINES_AT_ONCE)):
-        put("\n".join(some))
+        put_exactly("\n".join(some))
 
 
 def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> Reader:

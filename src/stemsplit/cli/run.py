@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed
+from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed, trace
 from stemsplit.errors import StemsplitError, UsageError
+from stemsplit.machine.streams import input_bytes, is_terminal, require_input, require_output
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -41,8 +41,8 @@ def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
             raise UsageError("--raw describes standard input: add - as an input")
     if paths.count(STREAM) > 1:
         raise UsageError("standard input can be read only once: leave out one -")
-    if STREAM in paths and sys.stdin.isatty():
-        raise UsageError("standard input is a terminal: pipe audio into it, or name a file")
+    if STREAM in paths:
+        require_input()
 
 
 def find(paths: Sequence[Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
@@ -96,13 +96,15 @@ def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> i
     from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
 
     refuse_if_none_is_left(jobs)
+    if talk.json:
+        require_output()
     check_writable(work.options.output)
     clear_below(work.options.output)
     outcomes: list[Outcome] = []
     told: set[int] = set()
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
-        watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())))
+        watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and is_terminal(sys.stdout))))
         for outcome in run(jobs, work, watcher):
             watcher.on_outcome(outcome)
             _report(outcome, talk, told)
@@ -161,8 +163,8 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
         return job
     from stemsplit.audio import parse_raw, spool_stdin
 
-    spooled = spool_stdin(sys.stdin.buffer, parse_raw(raw) if raw else None)
     try:
+        spooled = spool_stdin(input_bytes(), parse_raw(raw) if raw else None)
         return replace(job, source=stack.enter_context(spooled))
     except StemsplitError as error:
         return replace(job, error=error)
@@ -206,7 +208,7 @@ def tell(outcome: Outcome, screen: Screen) -> None:
 def tell_failure(outcome: Outcome, screen: Screen, debug: bool) -> None:
     """One line on what went wrong; with `debug` how the program got there."""
     if debug and outcome.error is not None:
-        traceback.print_exception(outcome.error)
+        trace(outcome.error)
     screen.error(outcome.message)
 
 

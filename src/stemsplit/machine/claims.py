@@ -15,7 +15,7 @@ from stemsplit.errors import OutputError, reason
 from stemsplit.machine.disk import missing_folders, remove_empty, try_lock
 from stemsplit.machine.signals import signals_wait
 
-ATTEMPTS = 20
+ATTEMPTS = 200
 """How often a file is made anew that another process removes at that very moment."""
 
 
@@ -76,9 +76,9 @@ def claimed(path: Path) -> Iterator[bool]:
     Raises:
         OutputError: the folder cannot be made, or takes no file.
     """
-    missing = missing_folders(path.parent)
+    missing: set[Path] = set()
     try:
-        claim = _claim_in_new_folder(path)
+        claim = _claim_in_new_folder(path, missing)
     except OSError as error:
         remove_empty(missing)
         raise OutputError(f"cannot write to {path.parent}: {reason(error)}") from error
@@ -91,8 +91,10 @@ def claimed(path: Path) -> Iterator[bool]:
             remove_empty(missing)
 
 
-def _claim_in_new_folder(path: Path) -> Claim | None:
+def _claim_in_new_folder(path: Path, made: set[Path]) -> Claim | None:
+    """Claim `path`; the folders that were missing at some time are added to `made`."""
     for attempt in range(ATTEMPTS):
+        made |= set(missing_folders(path.parent))
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return try_claim(path)

@@ -48,6 +48,10 @@ def channel_groups(channels: int, *, widest: int = 2) -> tuple[tuple[int, ...], 
     return LAYOUTS.get(channels, alone) if widest >= 2 else alone
 
 
+MOST_CHUNK_SECONDS = 3600
+"""What memory could ever hold; memory that is short before shows when it is asked for."""
+
+
 def chunking_for(
     config: SeparatorConfig,
     *,
@@ -62,6 +66,8 @@ def chunking_for(
     """
     if chunk_seconds is not None and not math.isfinite(chunk_seconds):
         raise UsageError(f"chunks of {chunk_seconds} s have no length: choose a few seconds")
+    if chunk_seconds is not None and chunk_seconds > MOST_CHUNK_SECONDS:
+        raise UsageError(f"chunks of {chunk_seconds:g} s are too long: choose at most {MOST_CHUNK_SECONDS} s")
     samples = config.chunk_samples if chunk_seconds is None else round(chunk_seconds * config.sample_rate)
     if samples < config.shortest_samples:
         seconds = config.shortest_samples / config.sample_rate

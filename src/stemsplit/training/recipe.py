@@ -54,7 +54,7 @@ def load_recipe(path: Path) -> Recipe | MelodyRecipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; recipes are in recipes/") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of tomllib, or no text at all
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     try:
         return _recipe(values)

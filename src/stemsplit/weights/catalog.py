@@ -16,13 +16,14 @@ import difflib
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
-from stemsplit.errors import HashError, ModelError, UnknownModelError, reason
+from stemsplit.errors import CheckpointError, HashError, ModelError, UnknownModelError, reason
 from stemsplit.machine.disk import sha256_of
 from stemsplit.weights.cache import cache_dir
 from stemsplit.weights.card import (
@@ -63,31 +64,49 @@ class ModelFiles:
         return self.weights.suffix.lower() in CHECKPOINT_SUFFIXES
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a model is fetched: see `locate`."""
+
+    offline: bool
+    check: bool
+    progress: Progress | None
+    endpoint: str | None
+
+
 def locate(
     reference: str | Path,
     *,
     offline: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
     endpoint: str | None = None,
 ) -> ModelFiles:
     """Find or fetch the model that `reference` names, check its weights' hash, and read its config.
 
-    `endpoint` replaces the Hub's address for `hf:` references. `offline` takes what is on disk.
+    `endpoint` replaces the Hub's address for `hf:` references. `offline` takes what is on disk. With `check` everything
+    that was fetched earlier is compared with its hash, and fetched again if it is damaged.
     Raises: UnknownModelError, DownloadError, HashError, CheckpointError, OutputError (cache not writable), ModelError.
     """
-    reference = str(reference)
+    reference, way = str(reference), _Way(offline, check, progress, endpoint)
     if reference.startswith("hf:"):
-        return _from_hub(reference, offline, progress, endpoint)
+        return _from_hub(reference, way)
     if "://" in reference:
-        return _from_url(reference, offline, progress)
-    if (folder := models_dir() / reference).is_dir() and reference in model_names():
-        return _from_described(reference, folder, offline, progress)
+        return _from_url(reference, way)
+    if reference in model_names():
+        return _from_described(reference, models_dir() / reference, way)
     if not reference.strip():
         raise UnknownModelError("The model reference is empty. `stemsplit models list` shows the names.")
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        return _from_folder(reference, path, offline, progress)
-    if path.is_file():
+    try:
+        path = Path(reference).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except RuntimeError as error:
+        raise UnknownModelError(f"There is no model {reference}: there is no such user.") from error
+    except OSError as error:
+        raise UnknownModelError(f"There is no model {reference}: {reason(error)}.") from error
+    if is_folder:
+        return _from_folder(reference, path, way)
+    if is_file:
         return _from_file(reference, path)
     raise _unknown(reference)
 
@@ -133,32 +152,52 @@ def converted_folder(files: ModelFiles) -> Path:
     return cache_dir() / "converted" / f"{files.weights.stem}-{digest[:16]}"
 
 
-def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint: str | None) -> ModelFiles:
+def _from_hub(reference: str, way: _Way) -> ModelFiles:
     from stemsplit.weights import hub  # here: huggingface_hub is for those who ask for it
 
-    snapshot = hub.fetch(reference, offline=offline, progress=progress, endpoint=endpoint)
+    snapshot = hub.fetch(reference, offline=way.offline, check=way.check, progress=way.progress, endpoint=way.endpoint)
     path, weights, config = snapshot.path, snapshot.path, None
     if path.is_dir():
-        config = read_config(path / CONFIG_NAME)
+        config = _read_cached(reference, path / CONFIG_NAME, snapshot.fetched)
         weights = path / weights_name(config, reference)
         path = _named_path(path, weights)
     if snapshot.fetched:  # and hashed on arrival
         found = ModelFiles(reference, path, weights, snapshot.sha256, config)
     else:
-        found = _verified(reference, path, weights, config, snapshot.sha256)
+        found = _verified(reference, path, weights, config, snapshot.sha256, _renew(reference))
     return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
 
 
-def _from_described(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
+def _renew(reference: str) -> str:
+    """Return the advice for damaged files of the cache."""
+    return f"Fetch it again with: stemsplit models download {shlex.quote(reference)}"
+
+
+def _read_cached(reference: str, path: Path, fetched: bool) -> dict[str, Any]:
+    """Read a config.json in the cache, which was fetched and compared just now or earlier. Raises: CheckpointError."""
+    try:
+        return read_config(path)
+    except CheckpointError as error:
+        raise CheckpointError(str(error) if fetched else f"{error} {_renew(reference)}") from error
+
+
+def _from_described(reference: str, folder: Path, way: _Way) -> ModelFiles:
     """Locate a folder with a config.json: its weights lie there, or the config says where they come from."""
     config = read_config(folder / CONFIG_NAME)
     weights = folder / weights_name(config, str(folder))
-    if weights.is_file():
-        return _verified(reference, _named_path(folder, weights), weights, config, _pin_of(config, weights.name))
     told = config.get("weights", {})
-    if not (url := told.get("url")):
+    url = told.get("url")
+    if weights.is_file():
+        advice = "Copy it again from where it came."
+        if folder.parent == models_dir():
+            advice = "Install stemsplit again."
+        elif url:
+            advice = f"Delete it and run: stemsplit models download {shlex.quote(reference)}"
+        pin = _pin_of(config, weights.name)
+        return _verified(reference, _named_path(folder, weights), weights, config, pin, advice)
+    if not url:
         raise ModelError(f"{reference}: {weights} is missing, and {folder / CONFIG_NAME} states no URL for it.")
-    return _fetched(reference, url, told.get("sha256"), config, offline, progress)
+    return _fetched(reference, url, told.get("sha256"), config, way)
 
 
 def _named_path(folder: Path, weights: Path) -> Path:
@@ -171,28 +210,25 @@ def _fetched(
     url: str,
     pin: str | None,
     config: Mapping[str, Any] | None,
-    offline: bool,
-    progress: Progress | None,
+    way: _Way,
 ) -> ModelFiles:
-    found = download(url, _url_target(url), sha256=pin, offline=offline, progress=progress)
+    target = _url_target(url)
+    found = download(url, target, sha256=pin, offline=way.offline, check=way.check, progress=way.progress)
     if found.fetched:  # and hashed on arrival
         return ModelFiles(reference, found.path, found.path, found.sha256, config, source=url)
-    return replace(_verified(reference, found.path, found.path, config, found.sha256), source=url)
+    return replace(_verified(reference, found.path, found.path, config, found.sha256, _renew(reference)), source=url)
 
 
 def _verified(
-    reference: str, path: Path, weights: Path, config: Mapping[str, Any] | None, expected: str | None
+    reference: str, path: Path, weights: Path, config: Mapping[str, Any] | None, expected: str | None, advice: str
 ) -> ModelFiles:
-    """Hash the weights on disk and compare. Raises: HashError, ModelError (they cannot be read)."""
+    """Hash the weights on disk and compare. Raises: HashError with advice, ModelError (they cannot be read)."""
     try:
         found = sha256_of(weights)
     except OSError as error:
         raise ModelError(f"{weights} cannot be read: {reason(error)}.") from error
     if expected and found != expected:
-        raise HashError(
-            f"{weights} has SHA-256 {found}, but {expected} is expected: damaged or changed. "
-            f"Delete it and run: stemsplit models download {reference}"
-        )
+        raise HashError(f"{weights} has SHA-256 {found}, but {expected} is expected: damaged or changed. {advice}")
     return ModelFiles(reference, path, weights, found, config)
 
 
@@ -200,14 +236,14 @@ def _url_target(url: str) -> Path:
     """Where the cache keeps the file of a URL. Siblings of one remote folder share one folder here."""
     parts = urlsplit(url)
     remote_name = unquote(PurePosixPath(parts.path).name)
-    name = re.sub(r"[^\w.+-]", "_", remote_name)[-100:].lstrip(".")
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", remote_name)[-100:].lstrip(".")
     if name != remote_name:  # two names must not become one
         name = f"{hashlib.sha256(remote_name.encode()).hexdigest()[:8]}-{name}"
     remote_folder = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).parent), fragment=""))
     return cache_dir() / "downloads" / hashlib.sha256(remote_folder.encode()).hexdigest()[:16] / name
 
 
-def _from_url(reference: str, offline: bool, progress: Progress | None) -> ModelFiles:
+def _from_url(reference: str, way: _Way) -> ModelFiles:
     url, fragment = urldefrag(reference)
     require_safe(url)
     pin = _pin(reference, fragment)
@@ -220,9 +256,9 @@ def _from_url(reference: str, offline: bool, progress: Progress | None) -> Model
         )
     config = None
     if suffix == ".safetensors":
-        config = _download_config(url, offline)
+        config = _download_config(reference, url, way)
         pin = pin or _pin_of(config, name)
-    return _fetched(reference, url, pin, config, offline, progress)
+    return _fetched(reference, url, pin, config, way)
 
 
 def _pin(reference: str, fragment: str) -> str | None:
@@ -234,10 +270,11 @@ def _pin(reference: str, fragment: str) -> str | None:
     return match[1].lower()
 
 
-def _download_config(url: str, offline: bool) -> dict[str, Any]:
+def _download_config(reference: str, url: str, way: _Way) -> dict[str, Any]:
     parts = urlsplit(url)
     sibling = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_name(CONFIG_NAME))))
-    return read_config(download(sibling, _url_target(sibling), offline=offline).path)
+    found = download(sibling, _url_target(sibling), offline=way.offline, check=way.check)
+    return _read_cached(reference, found.path, found.fetched)
 
 
 def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
@@ -246,9 +283,9 @@ def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
     return weights.get("sha256") if weights.get("file", WEIGHTS_NAME) == file_name else None
 
 
-def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
+def _from_folder(reference: str, folder: Path, way: _Way) -> ModelFiles:
     if (folder / CONFIG_NAME).is_file():
-        return _from_described(reference, folder, offline, progress)
+        return _from_described(reference, folder, way)
     lone = sorted(path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES)
     if len(lone) == 1:
         return _from_file(reference, lone[0])
@@ -267,12 +304,12 @@ def _from_file(reference: str, path: Path) -> ModelFiles:
     if config is None and suffix == ".safetensors":
         raise UnknownModelError(f"{path} needs its {CONFIG_NAME} beside it, which is missing.")
     pin = _pin_of(config, path.name) if config is not None and suffix == ".safetensors" else None
-    return _verified(reference, path, path, config, pin)
+    return _verified(reference, path, path, config, pin, "Copy it again from where it came.")
 
 
 def _unknown(reference: str) -> UnknownModelError:
     if re.search(r"[/\\]|^~", reference) or reference.lower().endswith((*CHECKPOINT_SUFFIXES, ".safetensors")):
-        hint = f" Did you mean hf:{reference}?" if re.fullmatch(r"[\w.-]+/[\w.-]+", reference) else ""
+        hint = f" Did you mean hf:{reference}?" if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", reference) else ""
         return UnknownModelError(f"There is no file or folder {reference}.{hint}")
     near = difflib.get_close_matches(reference, model_names(), n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -28,11 +28,16 @@ from stemsplit.machine.disk import partial_path, sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
 from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME, read_config, weights_name
 from stemsplit.weights.download import Download, discard, fetch_file
-from stemsplit.weights.hub_client import endpoint_of, translated, within
-from stemsplit.weights.transfer import Progress
+from stemsplit.weights.hub_client import endpoint_of, translated
+from stemsplit.weights.transfer import Progress, within
 
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
+
+LONGEST_NAME = 200
+"""Bytes of a file's name: room is needed for what is appended to it."""
+LONGEST_PATH = 500
+"""Letters of a path inside a repository."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +66,21 @@ class Snapshot:
     fetched: bool = field(default=True, compare=False)  # now, and so hashed just now
 
 
+class _Entry(NamedTuple):
+    """What a listing says of a file. Large files have a SHA-256, small ones git's name for their content."""
+
+    size: int
+    sha256: str | None
+    blob_id: str | None
+
+
 class _Listing(NamedTuple):
     """What the commit behind a reference holds."""
 
     wanted: HubReference
     endpoint: str
     revision: str
-    entries: dict[str, Any]  # path inside the repository → huggingface_hub's RepoSibling (size, blob_id, lfs)
+    entries: dict[str, _Entry]  # by path inside the repository
 
 
 _REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:@\s]+))?(?::(?P<subfolder>.+))?")
@@ -85,18 +98,24 @@ def parse(reference: str) -> HubReference:
 
 
 def fetch(
-    reference: str, *, offline: bool = False, progress: Progress | None = None, endpoint: str | None = None
+    reference: str,
+    *,
+    offline: bool = False,
+    check: bool = False,
+    progress: Progress | None = None,
+    endpoint: str | None = None,
 ) -> Snapshot:
     """Bring the model that `reference` names onto the disk and check it.
 
     A commit that is on disk already costs no request; a branch is asked for its newest commit, and if the Hub
     cannot be reached the one fetched last serves. HF_HUB_OFFLINE counts as `offline`; `endpoint` replaces
-    HF_ENDPOINT, which replaces huggingface.co.
+    HF_ENDPOINT, which replaces huggingface.co. With `check` every file on disk is compared with the Hub's hash, and
+    fetched again if it is damaged.
     Raises: UnknownModelError (no such repository, revision or folder), DownloadError, HashError, ModelError.
     """
     wanted = parse(reference)
     kept, offline = _kept(wanted), offline or _hub_is_off()
-    if kept and (offline or kept.revision == wanted.revision):
+    if kept and (offline or (kept.revision == wanted.revision and not check)):
         return kept
     if offline:
         raise DownloadError(
@@ -110,7 +129,7 @@ def fetch(
             raise
         logger.info("%s Using commit %s, which is on disk.", error, kept.revision)
         return kept
-    if kept and kept.revision == listing.revision:
+    if kept and kept.revision == listing.revision and not check:
         return kept
     return _fetch(listing, progress)
 
@@ -141,7 +160,7 @@ def _kept(wanted: HubReference) -> Snapshot | None:
         if any((root / name).stat().st_size != size for name, size in sizes.items()):
             return None
         return Snapshot(path, wanted.repository, record["revision"], record["sha256"], fetched=False)
-    except (KeyError, TypeError, AttributeError, OSError):
+    except (KeyError, TypeError, AttributeError, OSError, ValueError):
         return None
 
 
@@ -176,10 +195,10 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
             info = within(patience, ask)
             if not re.fullmatch("[0-9a-f]{40}", info.sha or ""):
                 raise ValueError("no commit")
-            entries = {file.rfilename: file for file in info.siblings or [] if not _OUTSIDE.search(file.rfilename)}
+            entries = {file.rfilename: _entry(file) for file in info.siblings or [] if _is_name(file.rfilename)}
         except HFValidationError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise DownloadError(
                 f"{wanted}: {api.endpoint} does not answer like a Hub. "
                 "Check HF_ENDPOINT; on an open wireless network, log in first."
@@ -187,8 +206,19 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
     return _Listing(wanted, api.endpoint, str(info.sha), entries)
 
 
-_OUTSIDE = re.compile(r"^/|[\\:]|(^|/)\.\.(/|$)")
-"""A path that could lead out of a folder, on Windows too."""
+def _is_name(path: Any) -> bool:
+    """Return whether a path can be one inside a folder, on Windows too: it leads nowhere else, and is plain text."""
+    if not isinstance(path, str) or not path.isprintable() or re.search(r"[\\:]", path) or len(path) > LONGEST_PATH:
+        return False
+    return all(part not in ("", ".", "..") and len(part.encode()) <= LONGEST_NAME for part in path.split("/"))
+
+
+def _entry(file: Any) -> _Entry:
+    """Read huggingface_hub's RepoSibling. Raises: ValueError, TypeError."""
+    size, sha256, blob_id = file.size or 0, file.lfs["sha256"] if file.lfs else None, file.blob_id
+    if not isinstance(size, int) or size < 0 or not re.fullmatch("[0-9a-f]{64}", sha256 or "0" * 64):
+        raise ValueError("a size or hash that is none")
+    return _Entry(size, sha256, blob_id if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob_id or "") else None)
 
 
 def _patience() -> float:
@@ -227,7 +257,7 @@ def _bring(
 ) -> tuple[Path, str]:
     """Return (path, SHA-256) of one file of the commit, on disk and checked. Raises: HashError, DownloadError."""
     entry, wanted = listing.entries[name], listing.wanted
-    listed = entry.lfs["sha256"] if entry.lfs else None  # of a large file; small ones are listed as git objects
+    listed = entry.sha256
     if pin and listed and pin != listed:
         raise HashError(
             f"{wanted}: the repository lists {name} with SHA-256 {listed}, but {CONFIG_NAME} says {pin}. "
@@ -235,8 +265,8 @@ def _bring(
         )
     folder = hub_folder() / f"models--{wanted.repository.replace('/', '--')}"
     place = folder / "snapshots" / listing.revision / name
-    key = str(listed or entry.blob_id)
-    blob = folder / "blobs" / key if re.fullmatch("[0-9a-f]{40,64}", key) else place  # some mirrors list no hashes
+    key = listed or entry.blob_id
+    blob = folder / "blobs" / key if key else place  # some mirrors list no hashes
     if blob.is_file() and _differs(blob, entry):
         discard(blob)  # damaged since, and so fetched again
     found = _download(listing, name, blob, pin or listed, progress)
@@ -258,15 +288,15 @@ def _download(listing: _Listing, name: str, blob: Path, sha256: str | None, prog
     url = hf_hub_url(repository, name, revision=listing.revision, endpoint=listing.endpoint)
     headers = build_hf_headers(library_name="stemsplit", library_version=__version__)  # with the user's token
     if not blob.is_file():
-        require_space(make_folder(blob.parent), listing.entries[name].size or 0)
+        require_space(make_folder(blob.parent), listing.entries[name].size)
     with translated(f"{listing.wanted}: {name}", repository, listing.endpoint):
-        return fetch_file(url, blob, sha256=sha256, headers=headers, progress=progress)
+        return fetch_file(url, blob, sha256=sha256, check=True, headers=headers, progress=progress)
 
 
-def _differs(path: Path, entry: Any) -> bool:
+def _differs(path: Path, entry: _Entry) -> bool:
     """Return whether a file has another hash than the repository lists: a SHA-256, or git's name for its content."""
-    if entry.lfs:
-        return sha256_of(path) != str(entry.lfs["sha256"])
+    if entry.sha256:
+        return sha256_of(path) != entry.sha256
     data = path.read_bytes()
     git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     return entry.blob_id not in (None, git)
