@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stemsplit.errors import OutputError, reason
-from stemsplit.machine.disk import missing_folders, remove_empty, try_lock
+from stemsplit.machine.disk import remove_empty, try_lock
 from stemsplit.machine.signals import signals_wait
 
 ATTEMPTS = 200
@@ -92,13 +92,20 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def _claim_in_new_folder(path: Path, made: set[Path]) -> Claim | None:
-    """Claim `path`; the folders that were missing at some time are added to `made`."""
+    """Claim `path`; the folders that had to be made are added to `made`."""
     for attempt in range(ATTEMPTS):
-        made |= set(missing_folders(path.parent))
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            _make(path.parent, made)
             return try_claim(path)
         except FileNotFoundError:  # another process has removed the folder, which was empty
             if attempt == ATTEMPTS - 1:
                 raise
     return None
+
+
+def _make(folder: Path, made: set[Path]) -> None:
+    for one in (*reversed(folder.parents), folder):
+        if not one.is_dir():
+            with suppress(FileExistsError):  # another process was faster
+                one.mkdir()
+                made.add(one)
