@@ -10,7 +10,7 @@ from songs.composition.score import Note
 from songs.draft import Draft
 from songs.mix import effects
 from songs.stems.people_vocals import called_out_alone, people_vocals
-from songs.stems.vocal_melody import lead_place, vocal_melody
+from songs.stems.vocal_melody import lead_place, varied, vocal_melody
 from songs.voices import recorded, sing, vocal_chain
 from songs.voices.characters import choose_character
 from songs.voices.line import Backing, Manner, Sung, choose_manner, set_text, sung_again
@@ -106,14 +106,7 @@ def _manner(draft: Draft, formant: float) -> tuple[Manner, str]:
         flat = draft.chance(0.5)
         spoken = draft.between(0.4, 1.2) if flat else draft.between(1.5, 4.0)
         return replace(manner, spoken=spoken, vibrato=0.0, melisma=0.0), "rapped" if flat else "spoken"
-    kind = draft.rng.random()
-    if kind < 0.12:
-        return replace(manner, vibrato=0.0, glide=0.012, scoop=0.0, drift=0.0), "tuned"
-    if kind < 0.24:
-        return replace(manner, breath=draft.between(0.3, 0.7)), "breathy"
-    if kind < 0.34:
-        return replace(manner, vibrato=draft.between(0.5, 1.2), glide=draft.between(0.06, 0.2)), "wide"
-    return manner, "sung"
+    return varied(draft, manner)
 
 
 def _voice(draft: Draft, sung: list[Sung], manner: Manner) -> np.ndarray:

@@ -16,9 +16,10 @@ from song_sources import small_sources, vocal_form, write_speech
 from songs.composition.more_styles import VARIOUS_STYLES
 from songs.composition.score import QUALITIES, Chord
 from songs.draft import Draft, Sources
-from songs.render import render_song
+from songs.render import render_song, render_vocals
 from songs.stems import people_vocals
 from songs.stems.various_vocals import various_vocals
+from songs.voices.line import choose_manner
 from songs.voices.people.person import list_people
 from songs.voices.voicebank import AnalysisStore
 from stemsplit.errors import StemsplitError
@@ -107,6 +108,21 @@ def test_songs_of_one_kind_have_vocals_of_that_kind(sources: Sources) -> None:
         song = render_song(np.random.default_rng(seed), one)
         assert song.meta["vocals"]["kind"] == "spoken"
         assert song.stems["vocals"].any()
+
+
+def test_samples_are_played_too_fast_or_too_slowly(sources: Sources) -> None:
+    for seed in range(4):
+        manner, moved = people_vocals._pitched(draft(sources, seed), choose_manner(np.random.default_rng(seed)))
+        assert moved != 0
+        assert 12 * np.log2(manner.formant) == pytest.approx(moved)
+
+
+def test_vocals_alone_are_there_in_any_case(sources: Sources) -> None:
+    for seed in range(3):
+        song = render_vocals(np.random.default_rng(seed), sources)
+        assert set(song.stems) == {"vocals"}
+        assert np.abs(song.stems["vocals"]).max() == pytest.approx(0.7, abs=1e-3)
+        assert song.meta["vocals"]["people"]
 
 
 def test_people_who_say_too_little_are_an_error(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> None:
