@@ -170,8 +170,7 @@ def _chopped(draft: Draft) -> Vocals:
     if draft.chance(0.5):
         audio = effects.echo(audio, draft.form.seconds(0.75), draft.between(0.1, 0.4))
     if draft.chance(0.4):
-        lead, f0 = _sung(draft)
-        return lead + draft.between(0.3, 0.8) * audio, f0
+        audio = _sung(draft)[0] + draft.between(0.3, 0.8) * audio
     return audio, None
 
 

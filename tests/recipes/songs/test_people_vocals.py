@@ -54,7 +54,7 @@ def test_every_kind_sounds_in_its_sections_only_and_says_who_it_was(sources: Sou
     assert not np.abs(audio[:, : round(1.5 * RATE)]).max() > 1e-3
     assert np.sqrt(np.mean(audio[:, 2 * RATE : 6 * RATE] ** 2)) > 1e-3
     assert song.meta["vocals"]["people"]
-    assert (f0 is not None) == (kind in ("sung", "few words")) or kind == "chopped"
+    assert (f0 is not None) == (kind in ("sung", "few words"))
 
 
 @pytest.mark.parametrize("backing", people_vocals._BACKINGS)
