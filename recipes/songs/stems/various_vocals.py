@@ -19,6 +19,7 @@ from songs.voices.voicebank import Bank
 
 _SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}  # probabilities
 _CALLED_OUT = 0.3  # how often words are called out in a song in which nobody sings
+_CUT = 0.08  # how often a voice is cut up, where people sing who were recorded speaking
 _BACKINGS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
 
 
@@ -33,8 +34,12 @@ def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
         audio, f0 = _recorded(draft), None
     else:
         audio, f0 = _sung(draft)
-    audio, used = vocal_chain.treat_voice(draft.rng, audio, draft.form.seconds(1.0))
-    draft.meta["vocals"]["treatments"] = used
+    beat, cut = draft.form.seconds(1.0), bool(draft.sources.people) and draft.chance(_CUT)
+    if cut:
+        cutting = draft.pick(vocal_chain.CUTTING)
+        audio, f0 = cutting(draft.rng, audio, beat), None
+    audio, used = vocal_chain.treat_voice(draft.rng, audio, beat)
+    draft.meta["vocals"]["treatments"] = [cutting.__name__, *used] if cut else used
     return draft.treat(audio, wet=(0.0, 0.6), drive=0.3), f0
 
 
