@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from stemsplit.audio.bounded_tags import bounded, check_text
 from stemsplit.audio.info import Warn
 
 _ID3 = {
@@ -59,8 +60,10 @@ def read_tags(source: Path, warn: Warn | None = None) -> Tags:
     import mutagen
 
     try:
-        file = mutagen.File(source)
-        found = {} if file is None or not file.tags else dict(_fields(file.tags))
+        with bounded(source) as opened:
+            file = mutagen.File(opened)
+            found = {} if file is None or not file.tags else dict(_fields(file.tags))
+        check_text(found)
     except Exception as error:  # damaged tags of any kind must not stop the separation
         if warn is not None:
             warn(f"{source.name}: its tags could not be read ({_reason(error)})")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+
+from stemsplit.audio.containers.view import most_steps
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -26,7 +29,7 @@ def missing_bytes(path: Path) -> int:
         if head[4:8] in _MP4_BOXES:
             end = _mp4_end(file, size)
         elif head[:4] == _EBML:
-            end = _matroska_end(file)
+            end = _matroska_end(file, size)
         elif head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             end = _avi_end(file, size)
         elif head == _ASF_HEADER:
@@ -44,14 +47,14 @@ def strange_bytes(path: Path) -> int:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         end, fragmented = 0, False
-        for at, name, box in _mp4_boxes(file, size):
+        for at, name, box in islice(_mp4_boxes(file, size), most_steps(size)):
             end, fragmented = at + box, fragmented or name == b"moof"
     return max(0, size - end) if fragmented else 0
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
     """Return where the last known box ends. What follows the boxes may be anything."""
-    return max((at + box for at, _, box in _mp4_boxes(file, size)), default=0)
+    return max((at + box for at, _, box in islice(_mp4_boxes(file, size), most_steps(size))), default=0)
 
 
 def _mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
@@ -70,7 +73,7 @@ def _mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
         at += box
 
 
-def _matroska_end(file: BinaryIO) -> int:
+def _matroska_end(file: BinaryIO, file_size: int) -> int:
     """Return where the segment ends; 0 if that is unknown, as in a live stream."""
     file.seek(4)
     header = _ebml_number(file)
@@ -80,13 +83,13 @@ def _matroska_end(file: BinaryIO) -> int:
     if file.read(4) != _SEGMENT:
         return 0
     size = _ebml_number(file)
-    return _last_element_end(file) if size is None else file.tell() + size
+    return _last_element_end(file, most_steps(file_size)) if size is None else file.tell() + size
 
 
-def _last_element_end(file: BinaryIO) -> int:
-    """Return where the last element of a live stream ends; 0 if something else follows its elements."""
+def _last_element_end(file: BinaryIO, most: int) -> int:
+    """Return where the last element of a live stream ends; 0 if something else follows its elements, or `most` do."""
     at = end = file.tell()
-    while True:
+    for _ in range(most):
         file.seek(at)
         first = file.read(1)
         if not first:
@@ -99,6 +102,7 @@ def _last_element_end(file: BinaryIO) -> int:
         if first < b"\x10" or size is None:
             return 0
         at = end = at + size
+    return 0
 
 
 def _ebml_number(file: BinaryIO) -> int | None:
