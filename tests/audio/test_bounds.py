@@ -174,7 +174,7 @@ def test_integers_that_nobody_divided_are_read(tmp_path: Path) -> None:
 
 
 def test_conversions_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stemsplit.audio.resample._PIECE_VALUES", 1 << 14)
+    monkeypatch.setattr(sys.modules[Resampler.__module__], "_PIECE_VALUES", 1 << 14)
     samples = np.random.default_rng(0).normal(size=(2, 2000)).astype(np.float32)
     whole = Resampler(1000, 44100, 2)
     expected = np.concatenate([whole.push(samples), whole.finish()], axis=1)
@@ -251,6 +251,17 @@ def test_texts_that_no_stem_should_hold_are_left_out(tmp_path: Path, mp3: bytes)
     assert f"more than {MOST_TEXT} characters" in said[0]
 
 
+def test_a_picture_in_a_comment_is_no_text(tmp_path: Path) -> None:
+    from mutagen.oggvorbis import OggVorbis
+
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, np.zeros((4000, 1)), 44100)
+    tagged = OggVorbis(path)
+    tagged["title"], tagged["metadata_block_picture"] = "Lied", "A" * (MOST_TEXT + 1)
+    tagged.save()
+    assert read_tags(path).fields == {"title": ("Lied",)}
+
+
 def test_a_packed_tag_of_the_usual_size_is_read(tmp_path: Path, mp3: bytes) -> None:
     (tmp_path / "a.mp3").write_bytes(id3(text_frame(b"Lied" * 1000, packed=True)) + mp3)
     assert read_tags(tmp_path / "a.mp3").fields["title"] == ("Lied" * 1000,)
@@ -288,6 +299,8 @@ def test_thousands_of_empty_parts_are_not_walked_over(tmp_path: Path) -> None:
     path.write_bytes(head + b"\xec\x80" * 500_000)
     assert missing_bytes(path) == 0
     path.write_bytes(wav(44100, 2) + b"JUNK\x08\0\0\0\0\0\0\0\0\0\0\0" * 20_000 + b"\1" * 5000)
+    assert read_chunks(path) is not None
+    path.write_bytes(wav(44100, 2) + b"note\0\0\0\0" * 250_000)
     assert read_chunks(path) is not None
     assert time.process_time() - started < 2
 

@@ -63,12 +63,12 @@ def read_tags(source: Path, warn: Warn | None = None) -> Tags:
         with bounded(source) as opened:
             file = mutagen.File(opened)
             found = {} if file is None or not file.tags else dict(_fields(file.tags))
-        check_text(found)
+        kept = {name: values for name, values in found.items() if values and not name.startswith(_OF_THE_MIX)}
+        check_text(kept)
     except Exception as error:  # damaged tags of any kind must not stop the separation
         if warn is not None:
             warn(f"{source.name}: its tags could not be read ({_reason(error)})")
         return Tags()
-    kept = {name: values for name, values in found.items() if values and not name.startswith(_OF_THE_MIX)}
     return Tags(MappingProxyType(kept))
 
 

@@ -199,7 +199,7 @@ def _caf_samples(file: BinaryIO, at: int) -> Samples | None:
 def _following(file: BinaryIO, samples: Samples, end: int) -> int | None:
     """Return where another WAV or AIFF begins behind this one; None if nowhere."""
     at = _aligned(end, samples)
-    while samples.kind in ("riff", "aiff"):
+    for _ in range(most_steps(end) if samples.kind in ("riff", "aiff") else 0):
         file.seek(at)
         head = file.read(24)
         name, size = _chunk_head(samples.kind, head)
@@ -265,7 +265,9 @@ def _is_rest(file: BinaryIO, kind: str, at: int, limit: int, tried: set[int] | N
     `tried` collects the positions from which they do not, so that no way is gone twice.
     """
     align, tried = _ALIGN.get(kind, 1), set() if tried is None else tried
-    while limit - at > _SLOPPY_BYTES:
+    for _ in range(most_steps(limit)):
+        if limit - at <= _SLOPPY_BYTES:
+            break
         if at in tried:
             return False
         tried.add(at)
