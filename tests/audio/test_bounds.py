@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import zlib
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from stemsplit.audio.bounds import LOUDEST, form_problem
 from stemsplit.audio.containers.boxes import missing_bytes
 from stemsplit.audio.containers.chunks import read_chunks
 from stemsplit.audio.containers.tags import hiding_tags
-from stemsplit.errors import DecodeError, UsageError
+from stemsplit.errors import DamagedError, DecodeError, UsageError
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.separate import check_options
 
@@ -175,11 +177,11 @@ def test_integers_that_nobody_divided_are_read(tmp_path: Path) -> None:
 
 def test_conversions_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[Resampler.__module__], "_PIECE_VALUES", 1 << 14)
-    samples = np.random.default_rng(0).normal(size=(2, 2000)).astype(np.float32)
+    samples = np.random.default_rng(0).normal(size=(2, 8000)).astype(np.float32)
     whole = Resampler(1000, 44100, 2)
     expected = np.concatenate([whole.push(samples), whole.finish()], axis=1)
     pieces = list(resample([samples], 1000, 44100, 2))
-    assert max(piece.size for piece in pieces[:-1]) < 1 << 15 < expected.size
+    assert max(piece.size for piece in pieces[:-1]) < 1 << 17 < expected.size / 4
     np.testing.assert_array_equal(np.concatenate(pieces, axis=1), expected)
 
 
@@ -312,6 +314,45 @@ def test_thousands_of_joined_files_are_refused(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "a.wav").write_bytes(wav(44100, 2) * 5)
     with pytest.raises(DecodeError, match=r"a\.wav: more than 3 files were joined"):
         probe(tmp_path / "a.wav")
+
+
+# --- silence that nobody recorded
+
+
+def with_packets_at(path: Path, seconds: list[int]) -> Path:
+    """Write a Matroska file whose packets of 1000 samples at 8 kHz begin at these times."""
+    with av.open(str(path), "w") as out:
+        sound = out.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for at in seconds:
+            frame = av.AudioFrame.from_ndarray(np.full((1, 1000), 99, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 8000, at * 8000, Fraction(1, 8000)
+            out.mux(sound.encode(frame))
+    return path
+
+
+def test_a_clock_that_jumps_often_makes_no_hours_of_silence(tmp_path: Path) -> None:
+    path = with_packets_at(tmp_path / "a.mkv", [500 * n for n in range(100)])
+    with pytest.raises(DamagedError, match="s of sound are missing on the way"):
+        list(islice(blocks(path), 8000 * 1000 // 65536))
+    salvaged = list(blocks(probe(path, salvage=True)))
+    assert sum(block.shape[1] for block in salvaged) < 8000 * 1000
+
+
+def test_a_hole_is_filled_as_before(tmp_path: Path) -> None:
+    path = with_packets_at(tmp_path / "a.mkv", [*range(40), *range(42, 80)])
+    assert abs(sum(block.shape[1] for block in blocks(probe(path, salvage=True))) - 79.1 * 8000) < 2000
+
+
+def test_the_last_packet_of_another_track_is_no_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.flv"
+    with av.open(str(path), "w") as out:
+        sound = out.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"onMetaData", b"onTextData"))  # which is a track of its own
+    assert sum(block.shape[1] for block in blocks(path)) >= 1024
 
 
 # --- the memory itself, in a process of its own
