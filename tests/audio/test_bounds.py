@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ from stemsplit.audio.bounds import LOUDEST, form_problem
 from stemsplit.audio.containers.boxes import missing_bytes
 from stemsplit.audio.containers.chunks import read_chunks
 from stemsplit.audio.containers.tags import hiding_tags
-from stemsplit.errors import DamagedError, DecodeError, UsageError
+from stemsplit.errors import AudioError, DamagedError, DecodeError, UsageError
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.separate import check_options
 
@@ -287,6 +288,32 @@ def test_ffmpeg_sees_no_tags_inside(tmp_path: Path) -> None:
     assert hiding_tags(path, 0) == ((path.read_bytes().index(b"ID3 "), b"JUNK"),)
     path.write_bytes(b"DSD " + struct.pack("<QQQ", 28, 1000, 500) + bytes(972))
     assert hiding_tags(path, 0) == ((20, bytes(8)),)
+
+
+# --- sizes that no file has
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_chunks_of_exabytes(tmp_path: Path, size: int) -> None:
+    little, big = (size.to_bytes(8, order) for order in ("little", "big"))
+    asf = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+    files = {
+        "a.caf": b"caff\0\1\0\0" + b"free" + big + bytes(5000),
+        "b.caf": b"caff\0\1\0\0" + b"data" + big + bytes(5000),
+        "a.w64": b"riff" + bytes(36) + b"junk" + bytes(12) + little + bytes(5000),
+        "a.wma": asf + little + b"\x05\0\0\0\1\2" + bytes(16) + little + bytes(5000),
+        "a.mp4": (1).to_bytes(4, "big") + b"ftyp" + big + bytes(5000),
+        "a.mkv": bytes.fromhex("1A45DFA380") + bytes.fromhex("18538067") + b"\x01" + big[1:] + bytes(5000),
+        "a.avi": b"RIFF" + little[:4] + b"AVI " + bytes(5000),
+        "a.aiff": b"FORM" + big[4:] + b"AIFFSSND" + big[4:] + bytes(5000),
+        "a.dsf": b"DSD " + little * 3 + bytes(5000),
+        "a.rf64": b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + little * 3 + bytes(4) + wav(44100, 2)[12:36]
+        + b"data\xff\xff\xff\xff" + bytes(5000),
+    }  # fmt: skip
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        with suppress(AudioError):
+            list(blocks(tmp_path / name))
 
 
 # --- very many parts

@@ -33,7 +33,7 @@ def missing_bytes(path: Path) -> int:
         elif head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             end = _avi_end(file, size)
         elif head == _ASF_HEADER:
-            end = _asf_end(file)
+            end = _asf_end(file, size)
         else:
             end = 0
     return max(0, end - size)
@@ -131,12 +131,14 @@ def _avi_end(file: BinaryIO, size: int) -> int:
     return end
 
 
-def _asf_end(file: BinaryIO) -> int:
+def _asf_end(file: BinaryIO, file_size: int) -> int:
     """Return the size of the file by its properties; 0 if it is a live stream, which does not say."""
     file.seek(16)
     header = file.read(14)
     count, at = int.from_bytes(header[8:12], "little"), 30
     for _ in range(min(count, 100)):
+        if at >= file_size:
+            break
         file.seek(at)
         head = file.read(24)
         if head[:16] == _ASF_FILE_PROPERTIES:

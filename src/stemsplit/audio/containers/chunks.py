@@ -187,7 +187,7 @@ def _caf_samples(file: BinaryIO, at: int) -> Samples | None:
         size, here = int.from_bytes(head[4:], "big", signed=True), file.tell()  # -1: until the end of the file
         if head[:4] == b"data":  # four bytes that count edits stand before the samples
             return Samples("caf", here + 4, size - 4 if size > 4 else None, Field(here - 8, 8, "big", 4))
-        if size < 0:
+        if not 0 <= size < 1 << 62:
             return None
         file.seek(here + size)
     return None

@@ -53,8 +53,10 @@ class _Viewed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._at >= self._end:
+            return 0
         self._file.seek(self._at)
-        data = bytearray(self._file.read(max(0, min(len(buffer), self._end - self._at))))
+        data = bytearray(self._file.read(min(len(buffer), self._end - self._at)))
         for position, patch in self._view.patches:
             self._overlay(data, position, patch)
         buffer[: len(data)] = data
