@@ -18,12 +18,13 @@ import soundfile
 
 import stemsplit
 from stemsplit.audio import Resampler, blocks, parse_raw, probe, read_tags, resample
-from stemsplit.audio.bounded_tags import MOST_TEXT, TagsTooLargeError, bounded
-from stemsplit.audio.bounds import LOUDEST, form_problem
 from stemsplit.audio.containers.boxes import missing_bytes
 from stemsplit.audio.containers.chunks import read_chunks
 from stemsplit.audio.containers.tags import hiding_tags
+from stemsplit.audio.info import LOUDEST, form_problem
+from stemsplit.audio.tags import MOST_TEXT
 from stemsplit.errors import AudioError, DamagedError, DecodeError, UsageError
+from stemsplit.machine.bounded import BeyondBoundsError, bounded
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.separate import check_options
 
@@ -226,32 +227,32 @@ def test_tags_that_inflate_are_left_out(tmp_path: Path, mp3: bytes, container: s
     path.write_bytes(tag + mp3 if container == "mp3" else wav(44100, 2, more=chunk))
     started = time.process_time()
     assert not read_tags(path, said.append).fields
-    assert said == [f"a.{container}: its tags could not be read (a part of them inflates to more than 4 MiB)"]
+    assert said == [f"a.{container}: its tags could not be read (a part inflates to more than 4 MiB)"]
     assert sum(block.shape[1] for block in blocks(path)) > 1000
     assert time.process_time() - started < 2
 
 
 def test_tags_that_take_long_are_left_out(tmp_path: Path, mp3: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stemsplit.audio.bounded_tags.MOST_SECONDS", 0.05)
+    monkeypatch.setattr("stemsplit.machine.bounded.MOST_SECONDS", 0.05)
     path, said = tmp_path / "a.mp3", list[str]()
     path.write_bytes(id3(text_frame(bytes(2_000_000))) + mp3)
     assert not read_tags(path, said.append).fields
-    assert said == ["a.mp3: its tags could not be read (they take more than 0.05 s)"]
+    assert said == ["a.mp3: its tags could not be read (reading takes more than 0.05 s)"]
 
 
 def test_tags_of_very_many_bytes_are_left_out(tmp_path: Path, mp3: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stemsplit.audio.bounded_tags._Metered.left", 50_000)
+    monkeypatch.setattr("stemsplit.machine.bounded._Metered.left", 50_000)
     path, said = tmp_path / "a.mp3", list[str]()
     path.write_bytes(id3(text_frame(b"x" * 60_000)) + mp3)
     assert not read_tags(path, said.append).fields
-    assert "they take more than 64 MiB" in said[0]
+    assert "reading takes more than 64 MiB" in said[0]
 
 
 def test_texts_that_no_stem_should_hold_are_left_out(tmp_path: Path, mp3: bytes) -> None:
     path, said = tmp_path / "a.mp3", list[str]()
     path.write_bytes(id3(text_frame(b"x" * (MOST_TEXT + 1))) + mp3)
     assert not read_tags(path, said.append).fields
-    assert f"more than {MOST_TEXT} characters" in said[0]
+    assert f"more than {MOST_TEXT}" in said[0]
 
 
 def test_a_picture_in_a_comment_is_no_text(tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_who_watches_calls_watches_on_afterwards(tmp_path: Path, mp3: bytes) -> 
     (tmp_path / "a.mp3").write_bytes(mp3)
     before = sys.getprofile()
     data = zlib.compress(bytes(BOMB))
-    with pytest.raises(TagsTooLargeError, match="inflates"), bounded(tmp_path / "a.mp3"):
+    with pytest.raises(BeyondBoundsError, match="inflates"), bounded(tmp_path / "a.mp3"):
         zlib.decompress(data)
     assert sys.getprofile() is before
 

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from stemsplit.audio.bounds import form_problem
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.mpeg import read_mpeg_header
 from stemsplit.audio.containers.tags import hiding_tags
 from stemsplit.audio.containers.view import WHOLE, View
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo
+from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.audio.packets import Pass
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.errors import DecodeError, UsageError

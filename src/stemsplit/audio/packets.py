@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from stemsplit.audio.bounds import form_problem
 from stemsplit.audio.containers.frames import frame_bytes
 from stemsplit.audio.containers.speakers import fit_channels, to_wav_order
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo
+from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.audio.resample import Resampler
 from stemsplit.errors import DecodeError
 

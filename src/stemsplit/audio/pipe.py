@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stemsplit.audio.bounds import form_problem
+from stemsplit.audio.info import form_problem
 from stemsplit.audio.wav import SAMPLE_TYPES, odd_size, wav_bytes, wav_header
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError, reason
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from stemsplit.audio import ffmpeg, sndfile
-from stemsplit.audio.bounds import level_problem
 from stemsplit.audio.containers import boxes
 from stemsplit.audio.containers.chunks import Chunked, read_chunks
 from stemsplit.audio.containers.flac import FlacLength, flac_parts, read_flac_length
@@ -24,7 +23,7 @@ from stemsplit.audio.containers.tags import sound_start
 from stemsplit.audio.containers.transport import ends_inside
 from stemsplit.audio.containers.view import View
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo, Warn
+from stemsplit.audio.info import LOSSY, AudioInfo, Warn, level_problem
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.audio.resample import resample
 from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, reason

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from stemsplit.audio.bounds import form_problem
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.speakers import from_vorbis, names_speakers
 from stemsplit.audio.containers.tags import sound_end
 from stemsplit.audio.containers.view import WHOLE, View
-from stemsplit.audio.info import LOSSY, AudioInfo
+from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.errors import DamagedError, DecodeError
 
 _DEPTHS = {

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from stemsplit.audio.bounded_tags import bounded, check_text
 from stemsplit.audio.info import Warn
+from stemsplit.machine.bounded import bounded
 
 _ID3 = {
     "title": "TIT2", "artist": "TPE1", "album": "TALB", "albumartist": "TPE2", "tracknumber": "TRCK",
@@ -33,6 +33,8 @@ _OF_THE_MIX = (
     "length", "metadata_block_picture", "coverart", "wavexformatextensible_channel_mask", "md5", "rating",
     "fingerprint",
 )  # fmt: skip
+MOST_TEXT = 1 << 20
+"""Characters of tags that a stem gets."""
 _ID3_LIMIT = 2**32 - 2**24  # WAV and AIFF can state sizes up to 4 GiB; this leaves room for the tag
 
 
@@ -64,7 +66,8 @@ def read_tags(source: Path, warn: Warn | None = None) -> Tags:
             file = mutagen.File(opened)
             found = {} if file is None or not file.tags else dict(_fields(file.tags))
         kept = {name: values for name, values in found.items() if values and not name.startswith(_OF_THE_MIX)}
-        check_text(kept)
+        if (characters := sum(len(text) for values in kept.values() for text in values)) > MOST_TEXT:
+            raise ValueError(f"they have {characters} characters, more than {MOST_TEXT}")
     except Exception as error:  # damaged tags of any kind must not stop the separation
         if warn is not None:
             warn(f"{source.name}: its tags could not be read ({_reason(error)})")

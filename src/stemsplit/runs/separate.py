@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
-from stemsplit.audio.bounds import rate_problem
-from stemsplit.audio.info import Warn
+from stemsplit.audio.info import Warn, rate_problem
 from stemsplit.errors import TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stemsplit.audio import AudioInfo, blocks, probe
-from stemsplit.audio.bounds import MOST_CHANNELS, form_problem, level_problem
-from stemsplit.audio.info import Warn
+from stemsplit.audio.info import MOST_CHANNELS, Warn, form_problem, level_problem
 from stemsplit.errors import DecodeError, EmptyAudioError, UsageError
 
 BLOCK_SAMPLES = 65536

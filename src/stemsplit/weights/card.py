@@ -32,7 +32,6 @@ ABOUT: Mapping[str, Rule] = {
     "parameters": Maybe(Whole(0, 10**13)),
 }
 WEIGHTS: Mapping[str, Rule] = {
-    "file": Maybe(Text(255)),
     "size": Maybe(Whole(0, 1 << 50)),
     "sha256": Maybe(_SHA256),
     "dtype": Maybe(Text(40)),
@@ -169,8 +168,14 @@ def weights_file(folder: Path) -> Path:
 def weights_name(config: dict[str, Any], where: str) -> str:
     """Return the file name of the weights. `where` is for the message."""
     name = config.get("weights", {}).get("file") or WEIGHTS_NAME
-    if not isinstance(name, str) or Path(name).name != name or set(name) & {"\\", "\0"} or name in (".", ".."):
-        raise CheckpointError(f"{where}: the weights' file must be a name in the same folder, not {name!r}.")
+    if (
+        not isinstance(name, str)
+        or len(name.encode()) > 255
+        or Path(name).name != name
+        or set(name) & {"\\", "\0"}
+        or name in (".", "..")
+    ):
+        raise CheckpointError(f"{where}: the weights' file must be a name in the same folder, not {shown(name)}.")
     return name
 
 
