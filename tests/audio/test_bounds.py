@@ -277,6 +277,10 @@ def test_who_watches_calls_watches_on_afterwards(tmp_path: Path, mp3: bytes) -> 
     data = zlib.compress(bytes(BOMB))
     with pytest.raises(BeyondBoundsError, match="inflates"), bounded(tmp_path / "a.mp3"):
         zlib.decompress(data)
+    packed = data
+    del data
+    with pytest.raises(BeyondBoundsError, match="not known here"), bounded(tmp_path / "a.mp3"):
+        zlib.decompress(packed)
     assert sys.getprofile() is before
 
 

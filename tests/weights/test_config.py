@@ -19,7 +19,7 @@ from stemsplit.networks.bsmamba import BSMambaConfig
 from stemsplit.networks.contract import Config
 from stemsplit.networks.melody_cnn import MelodyCNNConfig
 from stemsplit.networks.registry import ARCHITECTURES
-from stemsplit.networks.rules import Several, Whole, shown
+from stemsplit.networks.rules import OneOf, Several, Whole, shown
 from stemsplit.weights.card import MOST_BYTES, read_card, read_config
 from stemsplit.weights.checkpoint import load_network
 
@@ -185,6 +185,12 @@ def test_a_config_made_by_hand_is_checked_too() -> None:
 )  # fmt: skip
 def test_values_are_shown_in_a_few_words(value: Any, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.parametrize("value", ["c", 3, None, ["a"], {}])
+def test_one_of_a_few_texts(value: Any) -> None:
+    assert OneOf(("a", "b")).problem("a") is None
+    assert (OneOf(("a", "b")).problem(value) or "").startswith("must be a or b, not ")
 
 
 def test_a_list_in_a_list_is_not_hashed() -> None:

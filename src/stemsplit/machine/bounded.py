@@ -44,7 +44,7 @@ def bounded(path: Path) -> Iterator[Any]:
         if time.thread_time() > end:
             raise _Stop(f"reading takes more than {MOST_SECONDS:g} s")
         if event == "c_call" and called is zlib.decompress:
-            _check_inflated(frame.f_locals.get("data", b""))
+            _check_inflated(frame.f_locals.get("data"))
 
     try:
         with _Metered(io.FileIO(str(path))) as file:
@@ -71,8 +71,10 @@ class _Metered(io.BufferedReader):
         return data
 
 
-def _check_inflated(data: bytes) -> None:
-    """Stop before data is inflated beyond the bound. Damaged data is left to the library."""
+def _check_inflated(data: object) -> None:
+    """Stop before data is inflated beyond the bound, or unseen. Damaged data is left to the library."""
+    if not isinstance(data, bytes):
+        raise _Stop("a part is packed in a way that is not known here")
     try:
         inflating = zlib.decompressobj()
         inflating.decompress(data, MOST_INFLATED)

@@ -73,6 +73,19 @@ class Text:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """One of a few texts."""
+
+    choices: tuple[str, ...]
+
+    def problem(self, value: Any) -> str | None:
+        """See `Rule`."""
+        if isinstance(value, str) and value in self.choices:
+            return None
+        return f"must be {' or '.join(self.choices)}, not {shown(value)}"
+
+
+@dataclass(frozen=True)
 class Several:
     """A list of `low` to `high` values, each by one rule; with `distinct` no two are equal."""
 
