@@ -39,7 +39,7 @@ def check_options(options: SeparateOptions) -> None:
         raise UsageError(f"--exact-sum needs wav, flac or aiff: {row.name} changes samples")
     rate = options.sample_rate
     if rate is not None and (problem := rate_problem(rate)):
-        raise UsageError(f"--sample-rate: {problem}")
+        raise UsageError(f"--sample-rate {rate}: {problem}")
     if rate is not None and output_rate(options.format, rate) != rate:
         best = output_rate(options.format, rate)
         raise UsageError(f"{row.name} cannot hold {rate} Hz: use --sample-rate {best}, or --format wav")
