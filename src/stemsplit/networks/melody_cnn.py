@@ -91,7 +91,7 @@ class MelodyCNNConfig(Config):
         if max(self.positions) > self.hop_samples:
             yield f"positions {self.positions} do not fit a hop of {self.hop_samples} samples"
         if self.time_kernel % 2 == 0:
-            yield f"time_kernel {self.time_kernel} must be odd"
+            yield f"time_kernel {self.time_kernel} is even, and must be odd"
         if self.kernels % 2 ** len(self.module_channels):
             yield f"{self.kernels} kernels cannot be halved {len(self.module_channels)} times"
         if self.hop_samples > self.sample_rate:
