@@ -126,9 +126,9 @@ def test_any_block_size_gives_the_same_samples(
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), samples)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 8, 255, 1024])
+@pytest.mark.parametrize("channels", [1, 3, 8, 64])
 def test_many_channels_keep_their_order_and_shorten_the_blocks(tmp_path: Path, channels: int) -> None:
-    samples = np.repeat(np.arange(channels, dtype=np.float32)[:, None] / 1024, 4500, axis=1)
+    samples = np.repeat(np.arange(channels, dtype=np.float32)[:, None] / 64, 66000, axis=1)
     path = store(tmp_path / "a.wav", samples, "WAV", "FLOAT")
     parts = list(blocks(path))
     assert max(part.nbytes for part in parts) <= 1 << 24
@@ -165,7 +165,7 @@ def test_not_a_number_becomes_silence_and_is_reported(tmp_path: Path, sound: Sou
 
 
 def test_floats_beyond_full_scale_are_kept(tmp_path: Path) -> None:
-    loud = np.array([[3.5, -1e30, 2.0**-140]], dtype=np.float32)
+    loud = np.array([[3.5, -1e12, 2.0**-140]], dtype=np.float32)
     np.testing.assert_array_equal(read(store(tmp_path / "a.wav", loud, "WAV", "FLOAT")), loud)
 
 

@@ -1,4 +1,4 @@
-"""What is known about an audio file before it is decoded."""
+"""What is known about an audio file before it is decoded, and what no music is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from stemsplit.audio.containers.view import WHOLE, View
 
 Warn = Callable[[str], None]
 """Is called with one sentence for the user about each problem that was corrected."""
 
 LOSSY = "lossy"
+
+# Headers beyond these bounds cost gigabytes. Within them a song takes about as much memory as ever.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # Hz
+MOST_CHANNELS = 64
+LOUDEST = 2.0**40
+"""A larger sample is no sound. Full scale is 1, but integers of 32 bits that nobody divided are heard, too."""
 
 # libsndfile reads those of the first line, FFmpeg the others, which include video files with a sound track.
 _SUFFIXES = """
@@ -49,3 +57,23 @@ class AudioInfo:
 def is_audio(path: Path) -> bool:
     """Return whether a file found in a folder is audio, judged by its suffix. Hidden files are not."""
     return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+
+
+def rate_problem(sample_rate: float) -> str | None:
+    """Return why a sample rate in Hz is refused, or None."""
+    if LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        return None
+    return f"a sample rate of {sample_rate} Hz: stemsplit knows {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+
+
+def form_problem(sample_rate: float, channels: int) -> str | None:
+    """Return why a sample rate in Hz or a number of channels is refused, or None."""
+    if 1 <= channels <= MOST_CHANNELS:
+        return rate_problem(sample_rate)
+    return f"{channels} channels: stemsplit knows 1 to {MOST_CHANNELS}"
+
+
+def level_problem(block: np.ndarray) -> str | None:
+    """Return why samples (channels, n) are refused, or None. NaN and infinity are not judged here."""
+    peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+    return f"not audio: it holds samples of {peak:.1e}, where full scale is 1" if LOUDEST < peak < np.inf else None

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from stemsplit.audio.info import form_problem
 from stemsplit.audio.wav import SAMPLE_TYPES, odd_size, wav_bytes, wav_header
 from stemsplit.errors import DecodeError, EmptyAudioError, OutputError, UsageError, reason
 from stemsplit.machine.disk import spare_bytes
@@ -21,8 +22,6 @@ RAW_TYPES = ("u8", "s16le", "s24le", "s32le", "f32le", "f64le")
 """Types of samples without a header. A WAV can hold them all, so a WAV header makes them readable."""
 
 BLOCK_BYTES = 1 << 20
-MOST_DIGITS = 10
-"""Of the numbers in --raw."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ class RawFormat:
 def parse_raw(spec: str) -> RawFormat:
     """Parse ``RATE:CHANNELS:FORMAT``, as in "44100:2:s16le". Raises: UsageError."""
     parts = spec.split(":")
-    if len(parts) != 3 or not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in parts[:2]):
-        raise UsageError(f"--raw {spec!r} is not RATE:CHANNELS:FORMAT, as in 44100:2:s16le")
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 20 for part in parts[:2]):
+        raise UsageError(f"--raw {spec[:80]!r} is not RATE:CHANNELS:FORMAT, as in 44100:2:s16le")
     rate, channels, sample_type = int(parts[0]), int(parts[1]), parts[2].lower()
-    if not 1 <= rate < 2**31 or not 1 <= channels <= 1024:
-        raise UsageError(f"--raw {spec!r}: needs a sample rate from 1 Hz and from 1 to 1024 channels")
+    if problem := form_problem(rate, channels):
+        raise UsageError(f"--raw {spec!r}: {problem}")
     if sample_type not in RAW_TYPES:
         raise UsageError(f"--raw {spec!r}: unknown sample type; choose one of {', '.join(RAW_TYPES)}")
     return RawFormat(rate, channels, sample_type)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from stemsplit.audio.info import Warn
+from stemsplit.machine.bounded import bounded
 
 _ID3 = {
     "title": "TIT2", "artist": "TPE1", "album": "TALB", "albumartist": "TPE2", "tracknumber": "TRCK",
@@ -32,6 +33,8 @@ _OF_THE_MIX = (
     "length", "metadata_block_picture", "coverart", "wavexformatextensible_channel_mask", "md5", "rating",
     "fingerprint",
 )  # fmt: skip
+MOST_TEXT = 1 << 20
+"""Characters of tags that a stem gets."""
 _ID3_LIMIT = 2**32 - 2**24  # WAV and AIFF can state sizes up to 4 GiB; this leaves room for the tag
 
 
@@ -59,13 +62,16 @@ def read_tags(source: Path, warn: Warn | None = None) -> Tags:
     import mutagen
 
     try:
-        file = mutagen.File(source)
-        found = {} if file is None or not file.tags else dict(_fields(file.tags))
+        with bounded(source) as opened:
+            file = mutagen.File(opened)
+            found = {} if file is None or not file.tags else dict(_fields(file.tags))
+        kept = {name: values for name, values in found.items() if values and not name.startswith(_OF_THE_MIX)}
+        if (characters := sum(len(text) for values in kept.values() for text in values)) > MOST_TEXT:
+            raise ValueError(f"they have {characters} characters, more than {MOST_TEXT}")
     except Exception as error:  # damaged tags of any kind must not stop the separation
         if warn is not None:
             warn(f"{source.name}: its tags could not be read ({_reason(error)})")
         return Tags()
-    kept = {name: values for name, values in found.items() if values and not name.startswith(_OF_THE_MIX)}
     return Tags(MappingProxyType(kept))
 
 

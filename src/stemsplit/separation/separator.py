@@ -155,7 +155,8 @@ class _Finish:
 
     def push(self, stems: np.ndarray) -> Iterator[Rendered]:
         """Take stems (K, channels, n) at the network's rate."""
-        yield from self._mixed(self._settling.push(self._resampler.push(stems.reshape(self._rows, -1))))
+        for piece in self._resampler.pieces(stems.reshape(self._rows, -1)):
+            yield from self._mixed(self._settling.push(piece))
 
     def end(self, samples: int) -> Iterator[Rendered]:
         """Yield what is left of so many samples at the wanted rate."""

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from stemsplit.audio import AudioInfo, blocks, probe
-from stemsplit.audio.info import Warn
-from stemsplit.errors import EmptyAudioError, UsageError
+from stemsplit.audio.info import MOST_CHANNELS, Warn, form_problem, level_problem
+from stemsplit.errors import DecodeError, EmptyAudioError, UsageError
 
-MOST_CHANNELS = 64  # more rows than this and fewer columns: the array is (samples, channels)
 BLOCK_SAMPLES = 65536
 
 
@@ -57,9 +56,14 @@ def _array_source(samples: np.ndarray, sample_rate: int | None) -> Source:
         raise UsageError(f"an array of shape {samples.shape}: (channels, samples) is needed")
     if not samples.size:
         raise EmptyAudioError(f"an array of shape {samples.shape} holds no samples")
+    if problem := form_problem(sample_rate, samples.shape[0]):
+        raise UsageError(f"an array with {problem}")
 
     def read(warn: Warn | None) -> Iterator[np.ndarray]:
         for start in range(0, samples.shape[1], BLOCK_SAMPLES):
-            yield samples[:, start : start + BLOCK_SAMPLES].astype(np.float32)
+            block = samples[:, start : start + BLOCK_SAMPLES].astype(np.float32)
+            if problem := level_problem(block):
+                raise DecodeError(f"the array is {problem}")
+            yield block
 
     return Source(read, sample_rate, samples.shape[0])
