@@ -88,7 +88,7 @@ def separated(tree: Path, folder: Path) -> float:
 
 def python(tree: Path, *arguments: str) -> str:
     """Run Python with a checkout's package, and return what it prints."""
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": ""}  # as if installed
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=True)
     return done.stdout
 

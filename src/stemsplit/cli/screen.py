@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli import interrupts
 from stemsplit.cli.interrupts import ReaderGone
+from stemsplit.machine.memory import to_stay
 
 if TYPE_CHECKING:
     from stemsplit.runs.jobs import Job, Outcome
@@ -73,6 +74,15 @@ class Screen:
         from rich.console import Console
 
         with Console(stderr=True).status(text):
+            yield
+
+    @contextmanager
+    def starting_pytorch(self) -> Iterator[None]:
+        """Show a person a sign of life while PyTorch is imported, which goes faster in here."""
+        if "torch" in sys.modules:
+            yield
+            return
+        with self.busy("starting PyTorch"), to_stay():
             yield
 
     @contextmanager
