@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 2**31 - 1
+_FEWEST_PAGES = 16
+_HELD_BY_FILE = {0b000, 0b001, 0b101}
+"""The first bits of a page's entry in pagemap (in memory, swapped, of a file) with which nothing is lost."""
 
 
 def keep_freed_memory() -> bool:
@@ -19,13 +27,43 @@ def keep_freed_memory() -> bool:
     a large part of a forward pass on a CPU. With this setting the peak of memory stays the same, but the memory is not
     returned to the system between passes. Without glibc nothing is done.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    mallopt = _system_function("mallopt")
+    if mallopt is None:
         return False
     return bool(mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)) and bool(mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES))
+
+
+@cache
+def _system_function(name: str) -> Any:
+    """Return a function of the C library on Linux; None if there is none of that name."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
+
+
+def give_back_file_pages(address: int, size: int) -> int:
+    """Give the memory of a range back to the system where a file holds the same, and return how many bytes.
+
+    What is read of the range later, the system reads from the file again. Ranges that are not mapped from a file or
+    have been written to stay as they are. So do small ones, and everything on systems other than Linux.
+    """
+    first, end = -(-address // mmap.PAGESIZE), (address + size) // mmap.PAGESIZE
+    madvise = _system_function("madvise")
+    if end - first < _FEWEST_PAGES or madvise is None:
+        return 0
+    try:
+        with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
+            states = os.pread(pagemap.fileno(), 8 * (end - first), 8 * first)
+    except OSError:
+        return 0
+    if len(states) < 8 * (end - first) or not {state >> 61 for state in memoryview(states).cast("Q")} <= _HELD_BY_FILE:
+        return 0
+    size = (end - first) * mmap.PAGESIZE
+    where = ctypes.c_void_p(first * mmap.PAGESIZE), ctypes.c_size_t(size)
+    return 0 if madvise(*where, mmap.MADV_DONTNEED) else size
 
 
 @contextmanager

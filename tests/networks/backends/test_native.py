@@ -7,6 +7,7 @@ import importlib.util
 import os
 import random
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from stemsplit.errors import DeviceError
+from stemsplit.machine.memory import give_back_file_pages
 from stemsplit.networks.backends import choose as backends
-from stemsplit.networks.backends import native
+from stemsplit.networks.backends import native, native_packing
 from stemsplit.networks.backends.choose import bind
 from stemsplit.networks.backends.native import NativeBackend
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig, bimamba_of
@@ -23,7 +25,7 @@ from stemsplit.networks.kernels import native_library
 from stemsplit.networks.kernels.native import build
 from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
-from stemsplit.weights.checkpoint import load_network
+from stemsplit.weights.checkpoint import load_network, save
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()
@@ -359,3 +361,27 @@ def _shipped() -> BSMamba:
 
 def _db(found: Tensor, truth: Tensor) -> float:
     return float(10 * torch.log10(truth.square().sum() / (found.double() - truth).square().sum()))
+
+
+@pytest.mark.skipif("avx512bf16" not in HERE, reason=f"no avx512bf16 here: {LIBRARY}")
+def test_weights_of_a_file_are_given_back_and_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What overflows in bfloat16 is computed in fp32, whose weights are packed only then."""
+    given: list[int] = []
+
+    def give_back(address: int, size: int) -> int:
+        given.append(give_back_file_pages(address, size))
+        return given[-1]
+
+    monkeypatch.setattr(native_packing, "give_back_file_pages", give_back)
+    torch.manual_seed(0)
+    network = BSMamba(config(dim=64, d_state=32, expand=4, headdim=32)).eval()
+    loaded = load_network(save(network, tmp_path / "model"))
+    for one in (network, loaded):
+        bind(one, NativeBackend())
+    mixture = torch.randn(1, 2, 2000)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            loaded(mixture)
+        if sys.platform.startswith("linux"):
+            assert sum(given) > 0.5 * sum(weight.nbytes for weight in loaded.parameters())
+        assert torch.equal(loaded(mixture), network(mixture))

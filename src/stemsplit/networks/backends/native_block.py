@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -21,7 +19,7 @@ class BoundBlock:
 
     def __init__(self, block: ResidualBiMamba, library: Library, instructions: str | None) -> None:
         self.block, self.library = block, library
-        self._weights = ByPrecision(library, instructions, partial(pack_block, block))
+        self._weights = ByPrecision(library, instructions, block, pack_block)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Compute the block with as many threads as PyTorch would use.
@@ -53,7 +51,7 @@ class BoundBlock:
 def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
     """Pack the weights of a block."""
     mamba = block.forward_mamba2
-    outward = [part.detach().double() for part in block.proj.weight.chunk(2, dim=1)]
+    outward = [part.detach() for part in block.proj.weight.chunk(2, dim=1)]
     weights = BlockWeights(
         shape=Shape(
             features=block.norm_weight.numel(),
@@ -77,8 +75,8 @@ def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
 
 def _pack_direction(mamba: Mamba2, outward: Tensor, packer: Packer) -> Direction:
     inner, state, heads = mamba.d_inner, mamba.d_state, mamba.heads
-    gate, x, b, c, dt = mamba.in_proj.weight.double().split([inner, inner, state, state, heads])
-    folded = outward @ (mamba.out_proj.weight * mamba.norm.weight).double()
+    gate, x, b, c, dt = mamba.in_proj.weight.split([inner, inner, state, state, heads])
+    folded = outward.double() @ (mamba.out_proj.weight * mamba.norm.weight).double()
     kernel = torch.cat([mamba.conv1d.weight.squeeze(1), _bias(mamba).unsqueeze(1)], dim=1)  # (channels, taps + 1)
     kernel = torch.cat([_heads(kernel[:inner], mamba, packer), *map(packer.pad, kernel[inner:].split(state))])
     mixed = torch.cat([_heads(x, mamba, packer), *map(packer.pad, (b, c, dt))])
