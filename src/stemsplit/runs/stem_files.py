@@ -231,7 +231,8 @@ class Final:
 
 def _interleaved(samples: np.ndarray) -> np.ndarray:
     """Return samples (outputs, channels, n) whose memory is in the order of files, (outputs, n, channels)."""
-    return np.ascontiguousarray(samples.swapaxes(1, 2)).swapaxes(1, 2)
+    laid_out: np.ndarray = np.ascontiguousarray(samples.swapaxes(1, 2)).swapaxes(1, 2)
+    return laid_out
 
 
 class _Kept:
