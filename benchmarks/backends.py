@@ -32,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -137,7 +138,7 @@ def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any
     except Exception as error:  # a peer may fail to be imported in any way
         return {"missing": f"{type(error).__name__}: {error}".splitlines()[0]}
     mixture = 0.1 * torch.randn(1, 2, round(seconds * 44100), device=device)
-    with torch.inference_mode(), autocast(device, options.precision):
+    with torch.inference_mode(), autocast(network, name, device, options.precision):
         wall, cpu = timed(network, mixture)
         if wall < TOO_LONG:
             wall, cpu = timed(network, mixture)
@@ -182,15 +183,19 @@ def our_network(model: str, backend: str, device: Any, options: argparse.Namespa
     return network, options.seconds or config.chunk_samples / config.sample_rate
 
 
-def autocast(device: Any, precision: str) -> Any:
-    """The context that the command would run in."""
+def autocast(network: Any, name: str, device: Any, precision: str) -> Any:
+    """The context that the command would run a backend in, or the peer's own script the peer."""
     from contextlib import nullcontext
 
     import torch
 
     from stemsplit.machine.device import choose_precision
+    from stemsplit.networks.backends.choose import precision_for
 
-    dtype = choose_precision(precision, device)
+    if name in PEERS:
+        return nullcontext()
+    choose = choose_precision if device.type == "cpu" and name != "native" else partial(precision_for, network)
+    dtype = choose(precision, device)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 

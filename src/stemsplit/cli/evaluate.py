@@ -194,7 +194,7 @@ def _separated(
     screen: Screen,
 ) -> Scored:
     """Separate and score."""
-    with screen.busy("starting PyTorch"):
+    with screen.starting_pytorch():
         from stemsplit.cli.separate import ready
         from stemsplit.evaluation.folders import find_songs
         from stemsplit.evaluation.separator import about, published_sdr, score_separator

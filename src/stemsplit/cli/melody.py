@@ -221,7 +221,7 @@ def _to_files(
     paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, dry_run: bool, talk: Talk
 ) -> int:
     """Plan, then read every input's melody into files; 1 if one of them failed."""
-    with talk.screen.busy("starting PyTorch"):
+    with talk.screen.starting_pytorch():
         from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
@@ -240,7 +240,7 @@ def _to_pipe(
     paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, screen: Screen
 ) -> int:
     """One file's contour, to standard output."""
-    with screen.busy("starting PyTorch"):
+    with screen.starting_pytorch():
         from stemsplit.audio import probe
         from stemsplit.melody.formats import format_named
         from stemsplit.melody.reader import listen

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli import interrupts
+from stemsplit.machine.memory import to_stay
 from stemsplit.machine.streams import is_terminal, one_line
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ class Screen:
         from rich.text import Text
 
         with Console(stderr=True).status(Text(one_line(text))):
+            yield
+
+    @contextmanager
+    def starting_pytorch(self) -> Iterator[None]:
+        """Show a person a sign of life while PyTorch is imported, which goes faster in here."""
+        if "torch" in sys.modules:
+            yield
+            return
+        with self.busy("starting PyTorch"), to_stay():
             yield
 
     @contextmanager

@@ -299,7 +299,9 @@ class BSMamba(nn.Module):
             return spectrum, None
         # The RMS of the bins, and not of the samples: stage 2 outputs bins, and these should be of the order of 1.
         scale = torch.view_as_real(spectrum).square().mean(dim=(1, 2, 3, 4)).sqrt().view(-1, 1, 1, 1)
-        return spectrum / scale.clamp_min(QUIETEST), scale
+        # as real numbers, because torch is slow at quotients of complex and real numbers
+        parts = torch.view_as_real(spectrum) / scale.clamp_min(QUIETEST).unsqueeze(-1)
+        return torch.view_as_complex(parts), scale
 
     def transform(self, waves: Tensor) -> Tensor:
         """Return the STFT (…, F, T) of waveforms (…, samples)."""
@@ -314,7 +316,9 @@ class BSMamba(nn.Module):
         """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T), multiplied by `scale` if it is given."""
         padded = max(length, self.config.n_fft // 2 + 1)
         waves = inverse_stft(spectra, self.config.n_fft, self.config.hop_length, padded)[..., :length]
-        return waves if scale is None else waves * scale
+        if scale is None:
+            return waves
+        return waves * scale if waves.requires_grad else waves.mul_(scale)
 
 
 def _narrow(stems: Tensor, mixture: Tensor) -> Tensor:
