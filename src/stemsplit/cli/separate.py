@@ -108,6 +108,10 @@ ClipOption = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+NoCoverOption = Annotated[
+    bool,
+    typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
+]
 TemplateOption = Annotated[
     str,
     typer.Option(help="Where a stem goes inside the output folder.", rich_help_panel=OUTPUT_PANEL),
@@ -135,6 +139,7 @@ def separate(
     bit_depth: BitDepthOption = "auto",
     sample_rate: SampleRateOption = "source",
     clip: ClipOption = "rescale",
+    no_cover: NoCoverOption = False,
     template: TemplateOption = DEFAULT_TEMPLATE,
     raw: Raw = None,
     audio_track: AudioTrack = None,
@@ -166,6 +171,7 @@ def separate(
         bit_depth=bit_depth,
         sample_rate=_rate(sample_rate),
         clip=clip,
+        cover=not no_cover,
         chunk_seconds=chunk_seconds,
         overlap=overlap,
         batch_size=batch_size,
