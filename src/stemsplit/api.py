@@ -85,6 +85,8 @@ def separate(
     batch_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    audio_track: int | None = None,
+    salvage: bool = False,
     on_progress: Callable[[float], object] | None = None,
 ) -> Separation:
     """Separate a song into its stems, in memory.
@@ -102,6 +104,8 @@ def separate(
         batch_size: chunks at once: speed and memory only. By default 8 on CUDA, otherwise 1.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
+        audio_track: which of a file's sound tracks, from 1; by default the one that the file marks, or the first.
+        salvage: take what is there of a file that is cut off or damaged; `warnings` says what is missing.
         on_progress: told the seconds of audio that are done.
 
     Raises:
@@ -118,7 +122,7 @@ def separate(
         device=device,
         precision=precision,
     )
-    audio, bit_depth = open_source(source, sample_rate)
+    audio, bit_depth = open_source(source, sample_rate, track=audio_track, salvage=salvage)
     separator = make_separator(as_model(model, "separate"), options)
     warnings: list[str] = []
     rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
@@ -164,6 +168,8 @@ def extract_melody(
     smooth: Smoothing = "viterbi",
     tuning: float | None = None,
     device: str = "auto",
+    audio_track: int | None = None,
+    salvage: bool = False,
     on_progress: Callable[[float], object] | None = None,
 ) -> Melody:
     """Read the melody that is sung in a song.
@@ -181,6 +187,8 @@ def extract_melody(
         smooth: viterbi, median or none.
         tuning: A4 in Hz for the notes; estimated by default.
         device: auto, cpu, cuda, cuda:N or mps.
+        audio_track: which of a file's sound tracks, from 1; by default the one that the file marks, or the first.
+        salvage: take what is there of a file that is cut off or damaged; `warnings` says what is missing.
         on_progress: told the seconds of audio that are done.
 
     Raises:
@@ -190,7 +198,7 @@ def extract_melody(
         vocals=vocals, hop_ms=hop_ms, fmin=fmin, fmax=fmax, voicing_threshold=voicing_threshold, smooth=smooth,
         tuning=None if tuning is None else checked_tuning(tuning), device=device,
     )  # fmt: skip
-    audio, _ = open_source(source, sample_rate)
+    audio, _ = open_source(source, sample_rate, track=audio_track, salvage=salvage)
     melody_model = as_model(model, "melody")
     decoding_for(melody_model, options)  # refused before the separator is loaded
     chosen = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed
-from stemsplit.errors import UsageError
+from stemsplit.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -120,14 +120,20 @@ def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Itera
 def one_job(
     found: Input, raw: str | None, screen: Screen
 ) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
-    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings."""
-    from stemsplit.runs.jobs import Job
+    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings.
+
+    Errors of its input name it as the user does, and the way on.
+    """
+    from stemsplit.runs.jobs import Job, message_of
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
         watcher = stack.enter_context(watching(screen, [job]))
         watcher.on_start(job, None)
-        yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+        try:
+            yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+        except AudioError as error:
+            raise type(error)(message_of(error, job)) from error
 
 
 def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:

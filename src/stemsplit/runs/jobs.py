@@ -126,7 +126,7 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
             manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
         except Exception as error:
             took, said = time.monotonic() - started, tuple(told.warnings)
-            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
+            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=message_of(error, job))
             continue
         yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
 
@@ -152,8 +152,8 @@ class _Told:
             self._watcher.on_warning(self._job, text)
 
 
-def _message(error: Exception, job: Job) -> str:
-    """One line that names the input as the user knows it."""
+def message_of(error: Exception, job: Job) -> str:
+    """Return one line about an error that names the input as the user knows it, and the way on."""
     text = str(error).replace(str(job.source), STDIN_NAME if job.name == "-" else job.name)
     if isinstance(error, DamagedError):
         text += "; --salvage takes what is there"
