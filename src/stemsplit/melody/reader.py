@@ -20,6 +20,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
+from stemsplit.melody.octaves import Octaves
 from stemsplit.melody.posterior import grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
@@ -98,10 +99,14 @@ def listen(
     config = network.config
     with closing(_voice(reader, source, on_progress, on_warning)) as blocks:  # it may have a thread that must end
         voice = _Heard(blocks, on_voice)
-        rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
+        octaves = Octaves(grid_of(config), config.sample_rate, config.hop_samples)
+        rows = posteriors(network, voice, device=reader.device, correct=octaves.of_the_voice, on_warning=on_warning)
         if reader.separator is not None:  # the song is decoded a second time, since keeping it would cost memory
             mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
-            rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
+            heard = posteriors(
+                network, mixture, device=reader.device, correct=octaves.of_the_song, on_warning=on_warning
+            )
+            rows = together(rows, heard)
         contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
     if not contour.voiced.any():
         on_warning(_why_nothing(reader, voice.peak))
