@@ -109,6 +109,18 @@ def test_only_the_most_different_loud_pieces_are_tried() -> None:
     assert len(differing_pieces(iter([broken[:, :7000], broken[:, 7000:]]), RATE)) == TRIED
 
 
+@pytest.mark.parametrize(
+    ("gains", "words"), [((1, 0), "right channel is silent"), ((0, 1), "left channel is silent"), ((1, -1), "polarity")]
+)
+@pytest.mark.parametrize("seconds", [1.0, 7.0])
+def test_what_is_odd_about_the_channels_is_said(gains: tuple[float, float], words: str, seconds: float) -> None:
+    mixture, _ = song(1, 1, seconds)
+    _, calls, said = separated(mixture * np.array(gains, np.float32)[:, None])
+    assert len(said) == 1
+    assert words in said[0]
+    assert set(calls) == {2}
+
+
 @pytest.mark.parametrize("channels", [1, 6])
 def test_other_counts_of_channels_have_no_sides(channels: int) -> None:
     mixture, _ = song(0, 1)

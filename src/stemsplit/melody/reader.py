@@ -24,7 +24,7 @@ from stemsplit.melody.octaves import Octaves
 from stemsplit.melody.posterior import grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
-from stemsplit.separation.placement import to_mono
+from stemsplit.separation.placement import Channels, to_mono
 from stemsplit.separation.separator import Separator, render
 from stemsplit.separation.source import Source
 from stemsplit.weights.model import Model
@@ -144,12 +144,20 @@ def _voice(
         for (samples,) in to_mono(block.outputs[0] for block in rendered):
             yield samples
         return
-    done = 0
-    for samples in _at_rate(source.blocks(on_warning), source.sample_rate, rate):
+    done, channels = 0, Channels()
+    for samples in _at_rate(_seen(source.blocks(on_warning), channels), source.sample_rate, rate):
         done += len(samples)
         yield samples
         if on_progress is not None:
             on_progress(done / rate)
+    if (text := channels.found()) is not None:
+        on_warning(text)
+
+
+def _seen(blocks: Iterable[np.ndarray], channels: Channels) -> Iterator[np.ndarray]:
+    for block in blocks:
+        channels.look(block)
+        yield block
 
 
 def _at_rate(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:

@@ -131,9 +131,9 @@ def render(
 
 
 def _is_apart(separator: Separator, source: Source, on_warning: Warn) -> bool:
-    """Return whether the channels of a source are separated one by one, and say so. See `sides`."""
+    """Return whether the channels of a source are separated one by one, and say what is odd about them. See `sides`."""
     config = separator.model.network.config
-    if VOICE not in config.stems or config.channels < 2 or source.channels != 2:
+    if config.channels < 2 or source.channels != 2:
         return False
 
     def infer(mixture: np.ndarray) -> np.ndarray:
@@ -147,11 +147,8 @@ def _is_apart(separator: Separator, source: Source, on_warning: Warn) -> bool:
             on_warning=lambda text: None,
         )[None]
 
-    voice = config.stems.index(VOICE)
-    apart = voice_is_aside(source, infer, voice=voice, sample_rate=config.sample_rate)
-    if apart:
-        on_warning("the voice is at one side or turned over: each channel is separated by itself, which takes longer")
-    return apart
+    voice = config.stems.index(VOICE) if VOICE in config.stems else None
+    return voice_is_aside(source, infer, voice=voice, sample_rate=config.sample_rate, on_warning=on_warning)
 
 
 class _Passed:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from stemsplit.audio import Rechunker, resample
-from stemsplit.separation.placement import OPPOSITE, SILENT, correlation, placed, placement
+from stemsplit.audio.info import Warn
+from stemsplit.separation.placement import OPPOSITE, Channels, channel_gains, correlation, placed, placement
 from stemsplit.separation.source import Source
 
 Infer = Callable[[np.ndarray], np.ndarray]
@@ -42,40 +43,55 @@ ASIDE_DB = 10.0
 """By so much a voice at one side is louder there than at the other."""
 
 
-def voice_is_aside(source: Source, infer: Infer, *, voice: int, sample_rate: int) -> bool:
-    """Return whether a song should be separated channel by channel.
+def voice_is_aside(source: Source, infer: Infer, *, voice: int | None, sample_rate: int, on_warning: Warn) -> bool:
+    """Return whether a song should be separated channel by channel, and tell what is odd about its channels.
 
     Args:
-        source: the song, which is read once; only songs with two channels can need it.
+        source: the song with two channels, which is read once.
         infer: the network.
-        voice: which of its stems holds the voice.
+        voice: which of its stems holds the voice, if one does.
         sample_rate: of the network, in Hz.
+        on_warning: called with one sentence.
 
     Raises:
         AudioError: or one of its kinds; the source cannot be read.
     """
-    if source.channels != 2:
+    channels, agreed = Channels(), 0
+    pieces = differing_pieces(source.blocks(None), source.sample_rate, channels.look)
+    if (text := channels.found()) is not None:
+        on_warning(text)
+    if voice is None:
         return False
-    agreed = 0
-    pieces = differing_pieces(source.blocks(None), source.sample_rate)
     for tried, piece in enumerate(pieces if len(pieces) >= NEEDED else [], 1):
         mixture = np.concatenate(list(resample([piece], source.sample_rate, sample_rate, 2)), axis=1)
         agreed += _hears_more_alone(mixture, infer, voice)
         if agreed == NEEDED or tried - agreed > TRIED - NEEDED:
             break
-    return agreed >= NEEDED
+    if agreed < NEEDED:
+        return False
+    on_warning("the voice is at one side or turned over: each channel is separated by itself, which takes longer")
+    return True
 
 
-def differing_pieces(blocks: Iterator[np.ndarray], sample_rate: int) -> list[np.ndarray]:
-    """Return the pieces (2, n) of a song whose channels differ most, `TRIED` at most, the most different first."""
+def differing_pieces(
+    blocks: Iterator[np.ndarray], sample_rate: int, look: Callable[[np.ndarray], object] = lambda piece: None
+) -> list[np.ndarray]:
+    """Return the pieces (2, n) of a song whose channels differ most, `TRIED` at most, the most different first.
+
+    `look` is called with every piece. A last one that is shorter is not returned.
+    """
     source, length = Rechunker(blocks), round(PIECE_S * sample_rate)
     found, loudest, count = list[tuple[float, int, np.ndarray]](), 0.0, 0
-    while (piece := source.take(length)) is not None and piece.shape[1] == length:
+    while (piece := source.take(length)) is not None and piece.shape[1]:
+        piece = np.nan_to_num(piece, posinf=0, neginf=0)  # such samples are refused later
+        look(piece)
+        if piece.shape[1] < length:
+            break
         count += 1
         difference, power = _difference(piece, sample_rate)
         loudest = max(loudest, power)
         if difference > 1 and power > loudest * 10 ** (-QUIET_DB / 10):
-            heapq.heappush(found, (difference, -count, piece.copy()))
+            heapq.heappush(found, (difference, -count, piece))
             if len(found) > TRIED:
                 heapq.heappop(found)
     return [piece for _, _, piece in sorted(found, key=lambda entry: entry[:2], reverse=True)]
@@ -84,12 +100,12 @@ def differing_pieces(blocks: Iterator[np.ndarray], sample_rate: int) -> list[np.
 def _difference(piece: np.ndarray, sample_rate: int) -> tuple[float, float]:
     """Return how different the channels of (2, n) are in the band of the voice, above 1 if much; and their power there.
 
-    A silent channel is not different: `placement` sees to that.
+    A silent channel, and one that is turned over as a whole, are not different: `placement` sees to them.
     """
     first, last = (round(hz * PIECE_S) for hz in VOICE_HZ)
-    left, right = np.fft.rfft(np.nan_to_num(piece, posinf=0, neginf=0).astype(np.float64), axis=1)[:, first:last]
+    left, right = np.fft.rfft(piece.astype(np.float64), axis=1)[:, first:last]
     one, other = (float(np.vdot(side, side).real) for side in (left, right))
-    if min(one, other) <= SILENT * max(one, other):
+    if not min(one, other) or (channel_gains(piece) != 1).any():
         return 0.0, max(one, other)
     apart_db = abs(10 * np.log10(one / other))
     alike = float(np.vdot(left, right).real) / np.sqrt(one * other)
