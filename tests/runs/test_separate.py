@@ -340,7 +340,7 @@ def test_a_disk_that_fills_while_the_network_works_says_so_once(
             raise OutputError("cannot keep stems in /there: no space left on device")
         written(self, block)
 
-    song = write_song(tmp_path / "song.wav", sound(2, 400000))
+    song = write_song(tmp_path / "song.wav", sound(1, 400000))  # unlike channels would be tried first
     monkeypatch.setattr(Spool, "write", full)
     with pytest.raises(OutputError, match=r"^cannot keep stems in /there: no space left on device$"):
         split(song, on_call=calls.append)
