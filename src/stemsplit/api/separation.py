@@ -118,6 +118,8 @@ def separate(
     chunk_seconds: float | None = None,
     overlap: float | None = None,
     batch_size: int | None = None,
+    audio_track: int | None = None,
+    salvage: bool = False,
     device: str = "auto",
     precision: str = "auto",
     on_progress: Callable[[float], object] | None = None,
@@ -137,6 +139,8 @@ def separate(
         chunk_seconds: how much the network hears at once; its own by default.
         overlap: the fraction of a chunk that the next one repeats; the network's own by default.
         batch_size: chunks at once: speed and memory only. By default 8 on CUDA, otherwise 1.
+        audio_track: which of a file's sound tracks, from 1; by default the one that the file marks, or the first.
+        salvage: take what is there of a file that is cut off or damaged; `warnings` says what is missing.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
         on_progress: told the seconds of audio that are done.
@@ -155,11 +159,13 @@ def separate(
         batch_size=batch_size,
         device=device,
         precision=precision,
+        audio_track=audio_track,
+        salvage=salvage,
     )
-    separator = make_separator(as_model(model, "separate"), options)
     warnings: list[str] = []
     with readable(source) as given:
-        audio, bit_depth = open_source(given, sample_rate)
+        audio, bit_depth = open_source(given, sample_rate, track=audio_track, salvage=salvage)
+        separator = make_separator(as_model(model, "separate"), options)
         origin = Origin.of(given, separator, options, warnings.append)
         rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
         joined = np.concatenate([block.outputs for block in rendered], axis=-1)

@@ -19,18 +19,20 @@ import numpy as np
 
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.mpeg import read_mpeg_header
-from stemsplit.audio.containers.tags import hiding_tags
+from stemsplit.audio.containers.tags import hiding_tags, sound_start
 from stemsplit.audio.containers.view import WHOLE, View
 from stemsplit.audio.findings import Findings
 from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.audio.packets import Pass
 from stemsplit.audio.rechunk import Rechunker, rechunked
+from stemsplit.audio.tagging.covers import Cover, cover_from
+from stemsplit.audio.tagging.names import Fields, fields_of_container
 from stemsplit.errors import DecodeError, UsageError
 
 # The demuxers that may open a file. Playlists (hls, concat, dash) are not among them: they name other files or URLs.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,avi,flv,mpegts,mpeg,mp3,ogg,flac,wav,w64,aiff,caf,au,ac3,eac3,dts,"
-    "ape,wv,tta,tak,mpc,mpc8,amr,dsf,truehd,mlp,rm,loas"
+    "ape,wv,tta,tak,mpc,mpc8,amr,dsf,iff,truehd,mlp,rm,loas"
 )
 # Those that state no length. What FFmpeg gives as their duration is measured or guessed, as is that of MP3 in a WAV.
 _LENGTHLESS = {"mpegts", "mpeg", "mp3", "aac", "ac3", "eac3", "dts", "amr", "truehd", "mlp", "loas"}
@@ -100,14 +102,31 @@ def blocks(info: AudioInfo, block_samples: int, findings: Findings) -> Iterator[
             yield np.ascontiguousarray(block)
 
 
+def read_tags(path: Path) -> tuple[Fields, Cover | None]:
+    """Return the tags and the cover of a file. Raises: DecodeError; OSError."""
+    with path.open("rb") as file:
+        view = View(sound_start(file))
+    with _opened(path, view, metadata_errors="surrogateescape") as container:
+        track: dict[str, str] = next((stream.metadata for stream in container.streams.audio), {})
+        return fields_of_container(container.format.name, container.metadata, track), cover_from(_attached(container))
+
+
+def _attached(container: Any) -> list[tuple[int, bytes]]:
+    """Return the pictures that are attached to a file. Each is a stream of one packet, and comes first."""
+    streams = [s for s in container.streams.video if s.disposition & type(s.disposition).attached_pic]
+    packets = zip(streams, container.demux(streams) if streams else (), strict=False)
+    return [(0, bytes(packet)) for _, packet in packets if packet.size]
+
+
 @contextmanager
-def _opened(path: Path, view: View) -> Iterator[Any]:
+def _opened(path: Path, view: View, *, metadata_errors: str = "replace") -> Iterator[Any]:
+    """Open what a view shows of a file. `metadata_errors`: what Python makes of tags that are not UTF-8."""
     import av
 
     _bound_allocations()
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     # Before 19, PyAV refuses a whole file for one tag that is not UTF-8.
-    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    lenient: dict[str, Any] = {"metadata_errors": metadata_errors} if int(av.__version__.split(".")[0]) < 19 else {}
     with view.open(path) as file:
         source = CallbackFile(file)
         try:

@@ -23,9 +23,11 @@ LOUDEST = 2.0**40
 
 # libsndfile reads those of the first line, FFmpeg the others, which include video files with a sound track.
 _SUFFIXES = """
-    wav wave rf64 bwf w64 flac aif aiff aifc caf au snd ogg oga opus mp3 mp2
-    m4a m4b m4r aac mp4 m4v mov 3gp webm weba mkv mka wma asf ac3 eac3 dts ape wv tta mpc amr avi flv ts mpg
-    mpeg dsf
+    wav wave rf64 bwf w64 flac fla aif aiff aifc caf au snd ogg oga ogx opus mp3 mp2 mp1 mpa mpga m2a
+    8svx avr ircam nist paf pvf sph voc wve
+    m4a m4b m4r m4p aac adts mp4 m4v f4a f4v mov qt 3gp 3gpp 3ga 3g2 3gp2 3gpp2 mj2 webm weba mkv mka mk3d
+    wma asf wmv avi flv ac3 ec3 eac3 dts dtshd thd truehd mlp loas ape mac wv tta tak mpc mpp amr awb
+    ogv ogm spx dsf dff rm ra rmvb ts m2ts m2t mts mpg mpeg mpe m2p vob
 """
 AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 

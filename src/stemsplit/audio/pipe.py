@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -150,7 +153,8 @@ def write_stream(
         channels: how many.
         bit_depth: "16", "24" or "32f".
         frames: samples per channel in all, if known. Then the header states the size (RF64 from 4 GiB). Otherwise it
-            states 0xFFFFFFFF, which programs that read from pipes take for "until the end".
+            states 0xFFFFFFFF, which programs that read from pipes take for "until the end"; but in a file, to which
+            output was redirected, it is put right at the end.
         raw: leave out the header; samples are little-endian.
 
     Returns:
@@ -160,14 +164,18 @@ def write_stream(
         OutputError: writing failed, for example because output is redirected to a full disk; or the blocks do not add
             up to `frames`, so that the header is wrong.
     """
+    total, start = 0, None if raw else _start_in_file(stream)
     try:
-        total = 0
         if not raw:
             _send(stream, wav_header(sample_rate, channels, bit_depth, frames))
         for block in blocks:
             total += block.shape[1]
             _send(stream, wav_bytes(np.ascontiguousarray(block.T), bit_depth)[0])
-        _send(stream, b"\0" if odd_size(total, channels, bit_depth) and not raw and frames is not None else b"")
+        states_its_size = not raw and (frames is not None or start is not None)
+        _send(stream, b"\0" if odd_size(total, channels, bit_depth) and states_its_size else b"")
+        if start is not None and frames != total:
+            _send_at(stream, start, wav_header(sample_rate, channels, bit_depth, total))
+            return True
     except _ReaderGoneError:
         return False
     if frames not in (None, total):
@@ -175,6 +183,29 @@ def write_stream(
             f"standard output: its header states {frames} samples, and {total} came: name a folder instead"
         )
     return True
+
+
+def _start_in_file(stream: BinaryIO) -> int | None:
+    """Return where in a file a stream begins; None if what was written cannot be changed, as in a pipe or by >>."""
+    try:
+        descriptor = stream.fileno()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        if os.name == "posix":
+            posix = importlib.import_module("fcntl")
+            if posix.fcntl(descriptor, posix.F_GETFL) & os.O_APPEND:
+                return None
+        return stream.tell()
+    except (OSError, ValueError):
+        return None
+
+
+def _send_at(stream: BinaryIO, position: int, data: bytes) -> None:
+    """Overwrite bytes of a file, and go back to its end."""
+    end = stream.tell()
+    stream.seek(position)
+    _send(stream, data)
+    stream.seek(end)
 
 
 class _ReaderGoneError(Exception):

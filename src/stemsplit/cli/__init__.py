@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,7 +61,7 @@ def stemsplit(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = [_unlike_a_stream(text) for text in (sys.argv[1:] if arguments is None else arguments)]
     if given[:1] == ["help"]:
         given = [*given[1:], "--help"]
     debug = "--debug" in given
@@ -76,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if came := pending():
             return explain(came, given, debug=False)
     return code if isinstance(code, int) else 0
+
+
+def _unlike_a_stream(argument: str) -> str:
+    """Return an argument; ./- as an absolute path, since as a `Path` it would be -, a pipe."""
+    return str(Path.cwd() / "-") if argument != "-" and Path(argument) == Path("-") else argument
 
 
 def explain(error: BaseException, given: Sequence[str] = (), *, debug: bool) -> int:

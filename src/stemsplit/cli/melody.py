@@ -107,11 +107,15 @@ TuningOption = Annotated[
 ]
 FminOption = Annotated[
     float | None,
-    typer.Option(metavar="HZ", help="No pitch below this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    typer.Option(
+        metavar="HZ", help="No pitch below this.", show_default="the model's: about 80", rich_help_panel=RUN_PANEL
+    ),
 ]
 FmaxOption = Annotated[
     float | None,
-    typer.Option(metavar="HZ", help="No pitch above this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    typer.Option(
+        metavar="HZ", help="No pitch above this.", show_default="the model's: 1412", rich_help_panel=RUN_PANEL
+    ),
 ]
 VoicingThresholdOption = Annotated[
     float | None,

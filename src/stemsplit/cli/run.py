@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed, trace
-from stemsplit.errors import StemsplitError, UsageError
+from stemsplit.errors import AudioError, StemsplitError, UsageError
 from stemsplit.machine.streams import input_bytes, is_terminal, require_input, require_output
 
 if TYPE_CHECKING:
@@ -145,8 +145,11 @@ def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Itera
 def one_job(
     found: Input, raw: str | None, screen: Screen
 ) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
-    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings."""
-    from stemsplit.runs.jobs import Job
+    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings.
+
+    Errors of its input name it as the user does, and the way on.
+    """
+    from stemsplit.runs.jobs import Job, message_of
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
@@ -154,7 +157,10 @@ def one_job(
             raise job.error
         watcher = stack.enter_context(watching(screen, [job]))
         watcher.on_start(job, None)
-        yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+        try:
+            yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+        except AudioError as error:
+            raise type(error)(message_of(error, job)) from error
 
 
 def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:

@@ -130,6 +130,10 @@ ClipOption = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+NoCoverOption = Annotated[
+    bool,
+    typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
+]
 TemplateOption = Annotated[
     str | None,
     typer.Option(
@@ -162,6 +166,7 @@ def separate(
     bit_depth: BitDepthOption = "auto",
     sample_rate: SampleRateOption = "source",
     clip: ClipOption = "rescale",
+    no_cover: NoCoverOption = False,
     template: TemplateOption = None,
     raw: Raw = None,
     audio_track: AudioTrack = None,
@@ -194,6 +199,7 @@ def separate(
         bit_depth=bit_depth,
         sample_rate=_rate(sample_rate),
         clip=clip,
+        cover=not no_cover,
         chunk_seconds=chunk_seconds,
         overlap=overlap,
         batch_size=batch_size,

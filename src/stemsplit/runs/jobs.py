@@ -155,7 +155,7 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
                     manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
         except Exception as error:
             took, said = time.monotonic() - started, tuple(told.warnings)
-            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
+            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=message_of(error, job))
             continue
         if state == "open":
             yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
@@ -224,7 +224,7 @@ def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
         if known:
             check_targets(job, force=work.options.force)
     except Exception as error:
-        return Outcome(job, "failed", error=error, message=_message(error, job))
+        return Outcome(job, "failed", error=error, message=message_of(error, job))
     return Outcome(job, "planned")
 
 
@@ -272,8 +272,8 @@ class _Told:
             self._watcher.on_warning(self._job, text)
 
 
-def _message(error: Exception, job: Job) -> str:
-    """One line that names the input as the user knows it."""
+def message_of(error: Exception, job: Job) -> str:
+    """Return one line about an error that names the input as the user knows it, and the way on."""
     text = in_words(error)
     if job.source != Path("-"):  # standard input, if it could not even be copied
         text = text.replace(str(job.source), job.called)

@@ -95,7 +95,7 @@ class Separating:
         """
         record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
-        tags = read_tags(job.source, record.warn)
+        tags = read_tags(job.source, record.warn, cover=self.options.cover)
         named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
         blocks = render(
             self.separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn

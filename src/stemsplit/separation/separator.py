@@ -21,11 +21,13 @@ from stemsplit.networks.backends.choose import precision_for
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.sides import voice_is_aside
 from stemsplit.separation.source import Source
 from stemsplit.separation.stems import Output, mix_outputs, needs_mixture, select
-from stemsplit.separation.stream import chunking_for, separate_blocks
+from stemsplit.separation.stream import chunking_for, separate_array, separate_blocks
 from stemsplit.weights.model import Model
 
+VOICE = "vocals"  # the stem, where a network has one
 SLACK_SAMPLES = 64  # what two conversions of the rate may add at the end
 
 
@@ -110,6 +112,7 @@ def render(
     def mixture(warn: Warn) -> Iterator[np.ndarray]:
         return resample(passed.counted(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
 
+    apart = _is_apart(separator, source, on_warning)
     finish = _Finish(separator, source, sample_rate)
     with ahead(mixture, on_warning) as blocks:
         for stems in separate_blocks(
@@ -120,11 +123,33 @@ def render(
             device=separator.device,
             precision=separator.precision,
             side_by_side=separator.side_by_side,
+            apart=apart,
             on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
             on_warning=on_warning,
         ):
             yield from finish.push(stems)
         yield from finish.end(resampled_length(passed.samples, source.sample_rate, sample_rate))
+
+
+def _is_apart(separator: Separator, source: Source, on_warning: Warn) -> bool:
+    """Return whether the channels of a source are separated one by one, and say what is odd about them. See `sides`."""
+    config = separator.model.network.config
+    if config.channels < 2 or source.channels != 2:
+        return False
+
+    def infer(mixture: np.ndarray) -> np.ndarray:
+        # Its warnings will come again.
+        return separate_array(
+            separator.model.network,
+            mixture[0],
+            chunking=separator.chunking,
+            device=separator.device,
+            precision=separator.precision,
+            on_warning=lambda text: None,
+        )[None]
+
+    voice = config.stems.index(VOICE) if VOICE in config.stems else None
+    return voice_is_aside(source, infer, voice=voice, sample_rate=config.sample_rate, on_warning=on_warning)
 
 
 class _Passed:

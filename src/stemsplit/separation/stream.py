@@ -84,6 +84,7 @@ def separate_blocks(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
     side_by_side: int = 1,
+    apart: bool = False,
     on_progress: Callable[[int], object] | None = None,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> Generator[np.ndarray]:
@@ -97,6 +98,7 @@ def separate_blocks(
         device: where to start; see `inference` for what happens when its memory runs out.
         precision: dtype of autocast, None for fp32; see `device.choose_precision`.
         side_by_side: calls of the network at once, each on one thread; for small networks on a CPU.
+        apart: separate every channel by itself.
         on_progress: called with the count of samples finished so far.
         on_warning: called with one line when memory runs out or half precision overflows.
 
@@ -111,7 +113,7 @@ def separate_blocks(
     if not network.config.aligned:
         raise ModelError("the network's stems come in another order in every chunk, which cannot be joined yet")
     infer = Inference(network, chunking, torch.device(device), precision, on_warning)
-    groups = [list(group) for group in channel_groups(channels, widest=network.config.channels)]
+    groups = [list(group) for group in channel_groups(channels, widest=1 if apart else network.config.channels)]
     cut = chunks(_checked(blocks, channels, network.config.sample_rate), chunking)
     joined, done = OverlapAdd(chunking), 0
     for batch, stems in _computed(infer, _batched(cut, chunking.batch_size), groups, side_by_side):

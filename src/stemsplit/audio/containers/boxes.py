@@ -1,4 +1,4 @@
-"""Containers of boxes: MP4, Matroska, AVI, ASF. How many bytes they state, against how many there are."""
+"""Containers of boxes: MP4, Matroska, AVI, ASF, DSDIFF, DSF. How many bytes they state, against how many there are."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ _MP4_BOXES = {
 
 
 def missing_bytes(path: Path) -> int:
-    """Return how many bytes are missing at the end of an MP4, Matroska, AVI or ASF file; 0 for others."""
+    """Return how many bytes are missing at the end of an MP4, Matroska, AVI, ASF, DSDIFF or DSF file; else 0."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        head = file.read(16)
+        head = file.read(20)
         if head[4:8] in _MP4_BOXES:
             end = _mp4_end(file, size)
         elif head[:4] == _EBML:
             end = _matroska_end(file, size)
         elif head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             end = _avi_end(file, size)
-        elif head == _ASF_HEADER:
+        elif head[:16] == _ASF_HEADER:
             end = _asf_end(file, size)
+        elif head[:4] == b"FRM8":  # DSDIFF
+            end = 12 + int.from_bytes(head[4:12], "big")
+        elif head[:4] == b"DSD ":  # DSF
+            end = int.from_bytes(head[12:20], "little")
         else:
             end = 0
     return max(0, end - size)
