@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ class Config:
 
     A subclass checks its values in `__post_init__`, and raises ValueError if one is out of range.
     """
+
+    plain_chunks: ClassVar[bool] = False
 
     @classmethod
     def from_dict(cls: type[Self], values: Mapping[str, Any]) -> Self:
@@ -56,6 +58,10 @@ class SeparatorConfig(Protocol):
     @property
     def overlap(self) -> float:
         """How much successive chunks overlap, as a fraction of a chunk, unless the user chooses."""
+
+    @property
+    def plain_chunks(self) -> bool:
+        """Whether chunks are averaged where they overlap, and the ends are left alone, see `separation.chunks`."""
 
     @property
     def shortest_samples(self) -> int:
