@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import safetensors.torch
@@ -27,6 +28,7 @@ from stemsplit.networks.registry import ARCHITECTURES, Architecture, architectur
 from stemsplit.weights.cache import make_folder
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.weights.catalog import ModelFiles, converted_folder, locate
+from stemsplit.weights.trainer_folder import read_settings
 
 FORMAT = 1
 WRAPPERS = ("state", "state_dict", "model_state_dict")
@@ -67,14 +69,15 @@ def save(network: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32
     return folder
 
 
-def convert(model: ModelFiles | Path | str, target: Path) -> Path:
+def convert(model: ModelFiles | Path | str, target: Path, *, raw: bool = False) -> Path:
     """Write a model, a public checkpoint or one in our format, to the folder `target` in our format; return it.
 
-    Where it came from and the source's SHA-256 go into the new config.
+    Of a checkpoint that holds the running average of the weights too, that is taken, unless `raw` is set. Where it came
+    from and the source's SHA-256 go into the new config.
     Raises: CheckpointError naming what does not fit; OutputError.
     """
     files = model if isinstance(model, ModelFiles) else locate(model)
-    network = _read_public(files) if files.needs_conversion else load_network(files)
+    network = _read_public(files, raw=raw) if files.needs_conversion else load_network(files)
     about = dict(files.config or {})
     for written_anew in ("network", "parameters", "format", "architecture"):
         about.pop(written_anew, None)
@@ -93,22 +96,46 @@ def _converted(files: ModelFiles) -> ModelFiles:
     return locate(folder)
 
 
-def _read_public(files: ModelFiles) -> nn.Module:
-    """Return the network of a pickle: of a public layout, or of our own keys where a config describes it."""
-    state = _read_pickle(files.weights)
+def _read_public(files: ModelFiles, *, raw: bool = False) -> nn.Module:
+    """Return the network of pickles: of a public layout, or of our own keys where a config describes it."""
+    states = [_read_pickle(path) for path in (files.weights, *files.more)]
+    state = states[0]
     described = bool((files.config or {}).get("network"))
     for row in [_architecture(files)] if described else ARCHITECTURES.values():
         for layout in map(import_module, row.layouts):
             if layout.matches(state.keys()):
                 with _naming(files.weights):
-                    config = _config_of(files) if described else layout.config(state)
-                    check_fit(state, layout.shapes(config))
-                    return _build(row, config, layout.convert(state, config))
+                    return _build(row, *_converted_state(files, layout, states, raw=raw, described=described))
     if described:
         return _build_described(files, state)
     raise CheckpointError(
         f"{files.weights} is of no layout that is known here: it has keys like {', '.join(list(state)[:3])}"
     )
+
+
+def _converted_state(
+    files: ModelFiles, layout: ModuleType, states: list[dict[str, Tensor]], *, raw: bool, described: bool
+) -> tuple[Config, dict[str, Tensor]]:
+    """Return the config, and the weights under our keys, of state dicts of a layout: the mean of all."""
+    if hasattr(layout, "chosen"):
+        states = [layout.chosen(state, raw=raw) for state in states]
+    if files.settings is not None and hasattr(layout, "configured"):
+        config = layout.configured(read_settings(files.settings))
+    else:
+        config = _config_of(files) if described else layout.config(states[0])
+    for state in states:
+        check_fit(state, layout.shapes(config))
+    return config, layout.convert(mean_of(states), config)
+
+
+def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of state dicts of the same keys and shapes."""
+    if len(states) == 1:
+        return states[0]
+    return {
+        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
+        for key, value in states[0].items()
+    }
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
