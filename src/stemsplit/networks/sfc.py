@@ -130,6 +130,9 @@ CONFIGS = {
 class SFC(nn.Module):
     """The network: mixture (B, C, samples) → stems (B, S, C, samples), in the order of `config.stems`."""
 
+    bfloat16_on_cpu = True
+    """Its authors train and run it in bfloat16."""
+
     def __init__(self, config: SFCConfig) -> None:
         super().__init__()
         self.config = c = config

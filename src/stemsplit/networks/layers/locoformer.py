@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 GROUP_EPS = 1e-5
 """The epsilon of `RMSGroupNorm`, which is added to the RMS and not to the mean square."""
+SHORT_SEQUENCE = 128
+"""Up to so many rows attention is computed by two products."""
 ROWS_AT_ONCE = 4096
 """How many rows are computed at once at inference, about: their tensors fit into the cache."""
 
@@ -63,7 +65,8 @@ class ConvFeedForward(nn.Module):
 
 def convolve_rows(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve rows (N, L, I) with weight (O, I, taps) into (N, L − taps + 1, O), without padding."""
-    return F.conv1d(rows.transpose(1, 2), weight, bias).transpose(1, 2)
+    # As a picture of one line, whose channels come last in memory, rows need not be copied on a CPU.
+    return F.conv2d(rows.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2), bias).squeeze(2).transpose(1, 2)
 
 
 class SelfAttention(nn.Module):
@@ -78,8 +81,16 @@ class SelfAttention(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return rows (N, L, D)."""
         q, k, v = self.qkv(rows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        found = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        found = attend(q, k, v, self.dropout if self.training else 0.0)
         return F.dropout(self.aggregate_heads(found.transpose(1, 2).flatten(2)), self.dropout, self.training)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """Return softmax(q kᵀ / √d) v of (N, H, L, d). On a CPU PyTorch's own version is slow for short sequences."""
+    if q.device.type != "cpu" or torch.is_grad_enabled() or q.shape[-2] > SHORT_SEQUENCE:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+    return torch.matmul(torch.softmax(scores, dim=-1).to(v.dtype), v)
 
 
 class Path(nn.Module):
