@@ -22,6 +22,9 @@ from stemsplit.networks.layers.codecs.mamba import Interleaving
 from stemsplit.networks.layers.codecs.musical import Band, musical_bands
 from stemsplit.networks.sfc import CONFIGS, SFC, SFCConfig
 from stemsplit.separation.stream import separate_array
+from stemsplit.training.loop import run_recipe
+from stemsplit.training.recipe import load_recipe
+from stemsplit.weights.checkpoint import load_network
 from stemsplit.weights.layouts import sfc as layout
 
 DATA = Path(__file__).parents[1] / "data"
@@ -263,3 +266,21 @@ def test_the_authors_chunks_are_met() -> None:
     overlap = 1 - meta["shift"] / meta["segment"]
     stems = separate_array(AsPublished(network.double(), chunk_samples=meta["segment"], overlap=overlap), audio)
     assert relative(torch.from_numpy(stems[..., :: meta["every"]]), arrays["final"]) < 1e-6
+
+
+def test_it_is_trained_from_a_recipe(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        (tmp_path / "songs" / str(number)).mkdir(parents=True)
+        for stem in TINY.stems:
+            np.save(tmp_path / "songs" / str(number) / f"{stem}.npy", rng.integers(-900, 900, (9000, 2)).astype("i2"))
+    recipe = tmp_path / "sfc.toml"
+    recipe.write_text(
+        f'name = "x"\narchitecture = "sfc"\nloss = "spectrum"\nsongs = "{tmp_path.as_posix()}/songs"\ndev_songs = 1\n'
+        f'output = "{tmp_path.as_posix()}/run"\n[mixing]\ncrop_seconds = 0.2\nin_song = 1.0\n[schedule]\nsteps = 2\n'
+        "batch_size = 2\nwarmup_steps = 1\ndecay_steps = 1\n[network]\nn_fft = 128\nhop_length = 32\nbands = 8\n"
+        "sample_rate = 8000\ninner = 8\ndim = 8\nheads = 2\ngroups = 2\ncodec_heads = 2\nblocks = 1\nhidden = 6\n"
+    )
+    network = load_network(run_recipe(load_recipe(recipe)))
+    assert isinstance(network, SFC)
+    assert network.config.hidden == 6

@@ -68,6 +68,7 @@ class BSMamba2Config(Config):
     headdim: int = 64
     hidden: int = 1024
 
+    one_chunk_on_cpu: ClassVar[bool] = True
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
 

@@ -22,6 +22,7 @@ class Config:
     """
 
     plain_chunks: ClassVar[bool] = False
+    one_chunk_on_cpu: ClassVar[bool] = False
 
     @classmethod
     def from_dict(cls: type[Self], values: Mapping[str, Any]) -> Self:
@@ -62,6 +63,10 @@ class SeparatorConfig(Protocol):
     @property
     def plain_chunks(self) -> bool:
         """Whether chunks are averaged where they overlap, and the ends are left alone, see `separation.chunks`."""
+
+    @property
+    def one_chunk_on_cpu(self) -> bool:
+        """Whether on a CPU all threads compute one chunk, because several at once would take too much memory."""
 
     @property
     def shortest_samples(self) -> int:

@@ -81,6 +81,7 @@ class SFCConfig(Config):
     dropout: float = 0.1
 
     plain_chunks: ClassVar[bool] = True
+    one_chunk_on_cpu: ClassVar[bool] = True
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
 
