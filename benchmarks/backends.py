@@ -3,6 +3,7 @@ and the command from file to files, with its memory.
 
     python benchmarks/backends.py                                    every backend that works here, three sizes
     python benchmarks/backends.py --models mini --repeats 5 --threads 1
+    python benchmarks/backends.py --models sfc-ca-small sfc-ca-medium --backends torch --threads 1 --peers FOLDER
     python benchmarks/backends.py --files 30 120 600                 the command on songs of so many seconds, too
     python benchmarks/backends.py --peers FOLDER                     after pip install --no-deps --target FOLDER
                                                                      demucs openunmix julius einops
@@ -42,7 +43,13 @@ from stemsplit.networks.backends.choose import bind
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-MODELS = {"full": "ts-bsmamba2", "L": "l-ts-bsmamba2", "mini": "ts-bsmamba2-mini"}
+SFC_MODELS = ("sfc-ca-small", "sfc-ca-medium", "sfc-mamba-small", "sfc-mamba-medium")
+MODELS = {
+    "full": "ts-bsmamba2",
+    "L": "l-ts-bsmamba2",
+    "mini": "ts-bsmamba2-mini",
+    **{name: name for name in SFC_MODELS},
+}
 OURS = ("native", "triton", "mamba", "torch", "straightforward")
 PEERS = ("HTDemucs", "Open-Unmix")
 TOO_LONG = 20.0  # seconds of one pass: no second one to be warm
@@ -157,8 +164,22 @@ def timed(network: Callable[[Any], Any], mixture: Any) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def sfc_network(model: str, backend: str, options: argparse.Namespace) -> tuple[Any, float]:
+    """An SFC network with random weights, which PyTorch computes, and the seconds of its chunk."""
+    from stemsplit.machine.memory import keep_freed_memory
+    from stemsplit.networks.sfc import CONFIGS, SFC
+
+    if backend != "torch":
+        raise ValueError("only PyTorch computes this network")
+    keep_freed_memory()
+    config = CONFIGS[model]
+    return SFC(config).to(options.device).eval(), options.seconds or config.chunk_samples / config.sample_rate
+
+
 def our_network(model: str, backend: str, device: Any, options: argparse.Namespace) -> tuple[Any, float]:
     """A network with random weights, bound to a backend, and the seconds of its chunk."""
+    if model in SFC_MODELS:
+        return sfc_network(model, backend, options)
     from straightforward import Straightforward
 
     from stemsplit.errors import StemsplitError

@@ -150,7 +150,7 @@ def test_bytes_are_said_to_be_kept_only_if_they_are(tmp_path: Path, how: dict[st
 
 
 def test_nothing_is_kept_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stemsplit.machine.disk._try_lock", lambda _: False)
+    monkeypatch.setattr("stemsplit.machine.disk.try_lock", lambda _: False)
     with FakeServer() as server, pytest.raises(DownloadError) as caught:
         download(server.add("/model.ckpt", BODY, cuts=[100_000, *[0] * 9]), tmp_path / "model.ckpt")
     assert "are kept" not in str(caught.value)

@@ -149,19 +149,10 @@ def separate(
         StemsplitError: see `stemsplit.errors`.
     """
     options = SeparateOptions(
-        stems=stems if stems is None or isinstance(stems, str) else tuple(stems),
-        two_stems=two_stems,
-        without=without if without is None or isinstance(without, str) else tuple(without),
-        mix=tuple(mix),
-        exact_sum=exact_sum,
-        chunk_seconds=chunk_seconds,
-        overlap=overlap,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        audio_track=audio_track,
-        salvage=salvage,
-    )
+        stems=_names(stems), two_stems=two_stems, without=_names(without), mix=tuple(mix), exact_sum=exact_sum,
+        chunk_seconds=chunk_seconds, overlap=overlap, batch_size=batch_size, device=device, precision=precision,
+        audio_track=audio_track, salvage=salvage,
+    )  # fmt: skip
     warnings: list[str] = []
     with readable(source) as given:
         audio, bit_depth = open_source(given, sample_rate, track=audio_track, salvage=salvage)
@@ -171,6 +162,10 @@ def separate(
         joined = np.concatenate([block.outputs for block in rendered], axis=-1)
     named = {output.name: stem for output, stem in zip(separator.outputs, joined, strict=True)}
     return Separation(named, audio.sample_rate, separator.model.reference, bit_depth, tuple(warnings), origin=origin)
+
+
+def _names(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    return names if names is None or isinstance(names, str) else tuple(names)
 
 
 def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") -> SeparatorNetwork:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 FIGURES = ("sdr_db", "csdr_db", "si_sdr_db", "si_sdr_improvement_db", "leakage_db")
 COLUMNS = ("song", "stem", ">SDR dB", ">cSDR dB", ">SI-SDR dB", ">SI-SDRi dB", ">leakage dB")
-SUMMARY_COLUMNS = ("stem", ">uSDR dB", ">cSDR dB", ">published uSDR dB")
+SUMMARY_COLUMNS = ("stem", ">uSDR dB", ">cSDR dB", ">published uSDR dB", ">published cSDR dB")
+PUBLISHED = {"published_usdr_db": "SDR of whole", "published_csdr_db": "cSDR"}
+"""Figure of the summary → how the names of its metric begin on the models' cards."""
 MELODY_FIGURES = (
     "overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy", "voicing_recall", "voicing_false_alarm",
 )  # fmt: skip
@@ -54,7 +56,7 @@ class Scored:
     songs: tuple[SongScore, ...]
     missing: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
-    published: dict[str, float] | None = None
+    published: Mapping[str, Mapping[str, float]] | None = None  # stem → metric → dB
 
 
 ReferenceArgument = Annotated[
@@ -229,8 +231,15 @@ def _separated(
                 screen.error(str(error))
                 failed.append(folder.name)
             watcher.on_outcome(Outcome(job, "failed" if folder.name in failed else "done"))
-    published = published_sdr(model) if folders[0].subset == "test" else {}
-    return Scored(tuple(songs), failed=tuple(failed), published={k: v.value for k, v in published.items()})
+    published: dict[str, dict[str, float]] = {}
+    for name, metric in PUBLISHED.items() if folders[0].subset == "test" else ():
+        for stem, stated in published_sdr(model, metric).items():
+            published.setdefault(stem, {})[name] = stated.value
+    return Scored(tuple(songs), failed=tuple(failed), published=published)
+
+
+def _published(found: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: found.get(name) for name in PUBLISHED}
 
 
 def _job(folder: SongFolder) -> Job:
@@ -264,15 +273,15 @@ def _show(found: Scored, json: bool) -> None:
     print_table(COLUMNS, rows + (_rows("mean", means) + _rows("median", medians) if several else []))
     if several:
         put("")
-        columns = SUMMARY_COLUMNS if found.published else SUMMARY_COLUMNS[:-1]
+        columns = SUMMARY_COLUMNS if found.published else SUMMARY_COLUMNS[:-2]
         table = [(stem, *(_decibels(_float(value)) for value in values.values())) for stem, values in summary.items()]
         print_table(columns, [row[: len(columns)] for row in table])
 
 
 def _summary(
-    means: Sequence[StemScore], medians: Sequence[StemScore], published: dict[str, float]
+    means: Sequence[StemScore], medians: Sequence[StemScore], published: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, Any]]:
-    """Stem, and "mean" of them all → uSDR, cSDR, and the uSDR that the model's card states."""
+    """Stem, and "mean" of them all → uSDR, cSDR, and those that the model's card states."""
     rows = {
         mean.stem: {"usdr_db": mean.sdr_db, "csdr_db": median.csdr_db}
         for mean, median in zip(means, medians, strict=True)
@@ -280,7 +289,7 @@ def _summary(
     if len(rows) > 1:
         rows["mean"] = {name: _mean([row[name] for row in rows.values()]) for name in ("usdr_db", "csdr_db")}
     return {
-        stem: {name: _finite(value) for name, value in {**row, "published_usdr_db": published.get(stem)}.items()}
+        stem: {name: _finite(value) for name, value in {**row, **_published(published.get(stem, {}))}.items()}
         for stem, row in rows.items()
     }
 

@@ -127,16 +127,22 @@ def convert(
         Path, typer.Argument(metavar="DIR", parser=as_path, help="Folder to write config.json and safetensors to.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Write over a model that is there.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Take the weights themselves where their running average is there, too.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a public checkpoint (.ckpt, .pth, .pt) as a folder of our format. Nothing in it is run."""
+    """Write a public checkpoint (.ckpt, .pth, .pt, or a trainer's folder) as a folder of our format.
+
+    Nothing in it is run.
+    """
     from stemsplit.weights.checkpoint import convert as write
 
     if not force and (target / "config.json").exists():
         raise UsageError(f"{target} holds a model already: choose another folder, or --force")
     files = _located(reference, quiet)
-    put(str(write(files, target)))
+    put(str(write(files, target, raw=raw)))
 
 
 @models.command()

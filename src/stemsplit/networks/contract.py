@@ -38,6 +38,9 @@ class Config:
         """Return how many tensors the weights of such a network have, or a lower bound that is not far from it."""
         return 1
 
+    plain_chunks: ClassVar[bool] = False
+    one_chunk_on_cpu: ClassVar[bool] = False
+
     @classmethod
     def from_dict(cls: type[Self], values: Mapping[str, Any]) -> Self:
         """Build a config from JSON values. Raises: ValueError for an unknown name, or values that are not allowed."""
@@ -75,6 +78,14 @@ class SeparatorConfig(Protocol):
     @property
     def overlap(self) -> float:
         """How much successive chunks overlap, as a fraction of a chunk, unless the user chooses."""
+
+    @property
+    def plain_chunks(self) -> bool:
+        """Whether chunks are averaged where they overlap, and the ends are left alone, see `separation.chunks`."""
+
+    @property
+    def one_chunk_on_cpu(self) -> bool:
+        """Whether on a CPU all threads compute one chunk, because several at once would take too much memory."""
 
     @property
     def shortest_samples(self) -> int:

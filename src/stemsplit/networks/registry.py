@@ -65,6 +65,20 @@ ARCHITECTURES = {
             "stemsplit.networks.melody_cnn:MelodyCNN",
             inference_place="stemsplit.networks.melody_cnn:folded",
         ),
+        Architecture(
+            "sfc",
+            "separate",
+            "stemsplit.networks.sfc:SFCConfig",
+            "stemsplit.networks.sfc:SFC",
+            layouts=("stemsplit.weights.layouts.sfc",),
+        ),
+        Architecture(
+            "bsmamba2",
+            "separate",
+            "stemsplit.networks.bsmamba2:BSMamba2Config",
+            "stemsplit.networks.bsmamba2:BSMamba2",
+            layouts=("stemsplit.weights.layouts.bsmamba2",),
+        ),
     )
 }
 

@@ -112,7 +112,7 @@ class Inference:
 
     def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
         """Separate one chunk (C, S) as a stream of its own."""
-        smaller = Chunking(self.most_samples, self.chunking.overlap)
+        smaller = Chunking(self.most_samples, self.chunking.overlap, plain=self.chunking.plain)
         joined = OverlapAdd(smaller)
         blocks = [joined.add(chunk, self(chunk.samples[None])[0]) for chunk in chunks([mixture], smaller)]
         return np.concatenate([block for block in blocks if block is not None], axis=-1)

@@ -71,6 +71,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
     """
     config = model.network.config
     device = choose_device(options.device)
+    alone = device.type == "cpu" and config.one_chunk_on_cpu
     return Separator(
         model,
         select(
@@ -89,7 +90,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
         ),
         device,
         precision_for(model.network, options.precision, device),
-        chunks_side_by_side(device, shareable_parameters(model.network)),
+        1 if alone else chunks_side_by_side(device, shareable_parameters(model.network)),
     )
 
 

@@ -72,7 +72,8 @@ def chunking_for(
     if samples < config.shortest_samples:
         seconds = config.shortest_samples / config.sample_rate
         raise UsageError(f"chunks of {chunk_seconds} s are too short for this model: {seconds:.3f} s or more")
-    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size, config.shortest_samples)
+    plain = config.plain_chunks
+    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size, config.shortest_samples, plain)
 
 
 def separate_blocks(

@@ -67,7 +67,7 @@ class ModelCard:
     parameters: int | None
     size: int | None  # bytes of the weights; before a download, about
     sha256: str | None  # of the weights
-    url: str | None  # where weights that do not ship come from
+    url: str | None  # where weights that do not ship come from: an address, or hf:OWNER/REPO
     source: str | None  # who made the weights, in words
     trained_on: str | None
     scores: tuple[Score, ...]
@@ -195,6 +195,7 @@ def _card(folder: Path, config: dict[str, Any]) -> ModelCard:
     weights, network = config.get("weights", {}), config.get("network", {})
     file = folder / weights_name(config, str(folder))
     present = file.is_file()
+    url = weights.get("url") or (f"hf:{weights['hub']}" if weights.get("hub") else None)
     return ModelCard(
         name=str(config.get("name", folder.name)),
         description=str(config.get("description", "")),
@@ -205,11 +206,11 @@ def _card(folder: Path, config: dict[str, Any]) -> ModelCard:
         parameters=config.get("parameters"),
         size=file.stat().st_size if present else weights.get("size"),
         sha256=weights.get("sha256"),
-        url=weights.get("url"),
+        url=url,
         source=weights.get("source"),
         trained_on=config.get("trained_on"),
         scores=_scores(config.get("scores", [])),
-        local="shipped" if present else "to download" if weights.get("url") else "missing",
+        local="shipped" if present else "to download" if url else "missing",
         path=folder,
     )
 

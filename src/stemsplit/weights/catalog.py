@@ -17,10 +17,10 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
 from stemsplit.errors import CheckpointError, HashError, ModelError, UnknownModelError, reason
@@ -36,7 +36,11 @@ from stemsplit.weights.card import (
     weights_name,
 )
 from stemsplit.weights.download import download, is_cached
+from stemsplit.weights.trainer_folder import CHECKPOINTS, SETTINGS_NAME, checkpoints_in, settings_beside
 from stemsplit.weights.transfer import Progress, require_safe
+
+if TYPE_CHECKING:
+    from stemsplit.weights.hub_place import HubReference
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"
@@ -55,6 +59,8 @@ class ModelFiles:
     weights: Path
     sha256: str
     config: Mapping[str, Any] | None = None  # config.json; None where the tensors themselves have to tell
+    more: tuple[Path, ...] = ()  # other files of weights: the model is the mean of all; `sha256` is of all then
+    settings: Path | None = None  # a trainer's settings, which tell what is in its checkpoints
     revision: str | None = None  # of a Hub repository: the commit
     source: str | None = None  # the URL or repository that the weights came from
 
@@ -138,6 +144,11 @@ def card(name: str) -> ModelCard:
     found = read_card(models_dir() / name)
     if not found.url:
         return found
+    if found.url.startswith("hf:"):
+        from stemsplit.weights import hub
+
+        told = read_config(found.path / CONFIG_NAME)["weights"]
+        return replace(found, local="cached" if hub.is_kept(_on_hub(told)) else "to download")
     return replace(found, local="cached" if is_cached(_url_target(found.url)) else "to download")
 
 
@@ -147,16 +158,22 @@ def converted_folder(files: ModelFiles) -> Path:
     There is one place per content: it depends on the SHA-256 of the weights and on the config that goes with them.
     """
     digest = files.sha256
-    if files.config:
-        digest = hashlib.sha256((digest + json.dumps(files.config, sort_keys=True)).encode()).hexdigest()
+    if files.config or files.settings:
+        told = json.dumps(dict(files.config or {}), sort_keys=True)
+        told += files.settings.read_text(encoding="utf-8", errors="replace") if files.settings else ""
+        digest = hashlib.sha256((digest + told).encode()).hexdigest()
     return cache_dir() / "converted" / f"{files.weights.stem}-{digest[:16]}"
 
 
-def _from_hub(reference: str, way: _Way) -> ModelFiles:
+def _from_hub(asked: str | HubReference, way: _Way) -> ModelFiles:
     from stemsplit.weights import hub  # here: huggingface_hub is for those who ask for it
 
-    snapshot = hub.fetch(reference, offline=way.offline, check=way.check, progress=way.progress, endpoint=way.endpoint)
+    reference = str(asked)
+    snapshot = hub.fetch(asked, offline=way.offline, check=way.check, progress=way.progress, endpoint=way.endpoint)
     path, weights, config = snapshot.path, snapshot.path, None
+    if path.is_dir() and not (path / CONFIG_NAME).is_file():
+        found = _from_trainer(reference, path)
+        return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
     if path.is_dir():
         config = _read_cached(reference, path / CONFIG_NAME, snapshot.fetched)
         weights = path / weights_name(config, reference)
@@ -165,7 +182,8 @@ def _from_hub(reference: str, way: _Way) -> ModelFiles:
         found = ModelFiles(reference, path, weights, snapshot.sha256, config)
     else:
         found = _verified(reference, path, weights, config, snapshot.sha256, _renew(reference))
-    return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
+    settings = None if path.is_dir() else settings_beside(weights)
+    return replace(found, settings=settings, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
 
 
 def _renew(reference: str) -> str:
@@ -195,9 +213,18 @@ def _from_described(reference: str, folder: Path, way: _Way) -> ModelFiles:
             advice = f"Delete it and run: stemsplit models download {shlex.quote(reference)}"
         pin = _pin_of(config, weights.name)
         return _verified(reference, _named_path(folder, weights), weights, config, pin, advice)
+    if told.get("hub"):
+        return replace(_from_hub(_on_hub(told), way), reference=reference, config=config)
     if not url:
         raise ModelError(f"{reference}: {weights} is missing, and {folder / CONFIG_NAME} states no URL for it.")
     return _fetched(reference, url, told.get("sha256"), config, way)
+
+
+def _on_hub(told: Mapping[str, Any]) -> HubReference:
+    """Return where on the Hub the weights of a model of the catalog are; `told` is the weights' part of its config."""
+    from stemsplit.weights.hub_place import HubReference
+
+    return HubReference(str(told["hub"]), "main", str(told.get("folder", "")), str(told.get("like", "")))
 
 
 def _named_path(folder: Path, weights: Path) -> Path:
@@ -286,6 +313,8 @@ def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
 def _from_folder(reference: str, folder: Path, way: _Way) -> ModelFiles:
     if (folder / CONFIG_NAME).is_file():
         return _from_described(reference, folder, way)
+    if (folder / SETTINGS_NAME).is_file() or checkpoints_in(folder):
+        return _from_trainer(reference, folder)
     lone = sorted(path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES)
     if len(lone) == 1:
         return _from_file(reference, lone[0])
@@ -293,6 +322,25 @@ def _from_folder(reference: str, folder: Path, way: _Way) -> ModelFiles:
         names = ", ".join(path.name for path in lone[:5])
         raise UnknownModelError(f"{folder} holds {len(lone)} checkpoints ({names}): name one of them.")
     raise UnknownModelError(f"{folder} holds no model: it has no {CONFIG_NAME} and no checkpoint.")
+
+
+def _from_trainer(reference: str, folder: Path) -> ModelFiles:
+    """Locate the checkpoints of a trainer's folder, whose mean is the model."""
+    paths = checkpoints_in(folder)
+    if not paths:
+        raise UnknownModelError(f"{folder} holds {SETTINGS_NAME}, but no checkpoint in {folder / CHECKPOINTS}.")
+    found = _verified(reference, folder, paths[0], None, None, "Copy it again from where it came.")
+    settings = folder / SETTINGS_NAME
+    return replace(
+        found,
+        sha256=found.sha256 if len(paths) == 1 else _hash_of_all(paths),
+        more=tuple(paths[1:]),
+        settings=settings if settings.is_file() else None,
+    )
+
+
+def _hash_of_all(paths: Iterable[Path]) -> str:
+    return hashlib.sha256("".join(sha256_of(path) for path in paths).encode()).hexdigest()
 
 
 def _from_file(reference: str, path: Path) -> ModelFiles:
@@ -304,7 +352,8 @@ def _from_file(reference: str, path: Path) -> ModelFiles:
     if config is None and suffix == ".safetensors":
         raise UnknownModelError(f"{path} needs its {CONFIG_NAME} beside it, which is missing.")
     pin = _pin_of(config, path.name) if config is not None and suffix == ".safetensors" else None
-    return _verified(reference, path, path, config, pin, "Copy it again from where it came.")
+    found = _verified(reference, path, path, config, pin, "Copy it again from where it came.")
+    return replace(found, settings=settings_beside(path) if found.needs_conversion else None)
 
 
 def _unknown(reference: str) -> UnknownModelError:

@@ -27,6 +27,7 @@ from stemsplit.weights.cache import make_folder
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.weights.catalog import ModelFiles, converted_folder, locate
 from stemsplit.weights.tensors import Spec, check_fit, open_safetensors, read_pickle
+from stemsplit.weights.trainer_folder import read_settings
 
 FORMAT = 1
 _MISFITS = (TypeError, ValueError, ArithmeticError, LookupError)
@@ -70,14 +71,15 @@ def save(network: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32
     return folder
 
 
-def convert(model: ModelFiles | Path | str, target: Path) -> Path:
+def convert(model: ModelFiles | Path | str, target: Path, *, raw: bool = False) -> Path:
     """Write a model, a public checkpoint or one in our format, to the folder `target` in our format; return it.
 
-    Where it came from and the source's SHA-256 go into the new config.
+    Of a checkpoint that holds the running average of the weights too, that is taken, unless `raw` is set. Where it came
+    from and the source's SHA-256 go into the new config.
     Raises: CheckpointError naming what does not fit; OutputError.
     """
     files = model if isinstance(model, ModelFiles) else locate(model)
-    network = _read_public(files) if files.needs_conversion else load_network(files)
+    network = _read_public(files, raw=raw) if files.needs_conversion else load_network(files)
     about = dict(files.config or {})
     for written_anew in ("network", "parameters", "format", "architecture"):
         about.pop(written_anew, None)
@@ -96,35 +98,61 @@ def _converted(files: ModelFiles) -> ModelFiles:
     return locate(folder)
 
 
-def _read_public(files: ModelFiles) -> nn.Module:
-    """Return the network of a pickle: of a public layout, or of our own keys where a config describes it."""
-    state = read_pickle(files.weights)
+def _read_public(files: ModelFiles, *, raw: bool = False) -> nn.Module:
+    """Return the network of pickles: of a public layout, or of our own keys where a config describes it."""
+    states = [read_pickle(path) for path in (files.weights, *files.more)]
+    state = states[0]
     described = bool((files.config or {}).get("network"))
     with _naming(files.weights):
         for row in [_architecture(files)] if described else ARCHITECTURES.values():
             for layout in map(import_module, row.layouts):
                 if layout.matches(state.keys()):
-                    return _converted_state(row, layout, _config_of(files) if described else None, state)
+                    return _converted_state(files, row, layout, states, raw=raw)
         if described:
             return _built(*_described(files), _specs(state), lambda: state)
     keys = ", ".join(shown(key).strip("'") for key in [*state][:3])
     raise CheckpointError(f"{files.weights} is of no layout that is known here: it has keys like {keys}")
 
 
-def _converted_state(row: Architecture, layout: Any, config: Config | None, state: Mapping[str, Tensor]) -> nn.Module:
-    """Return the network of a public state dict; without a config, of what its shapes tell."""
-    if config is None:
-        try:
-            config = layout.config(state)
-        except _MISFITS as error:
-            raise CheckpointError(f"the weights do not fit the network: {error}") from error
-    _check_count(config, len(state))
-    found = _specs(state)
-    whole = {key for key, spec in found.items() if spec.kind == "whole"}  # whole numbers are converted, too
+def _converted_state(
+    files: ModelFiles, row: Architecture, layout: Any, states: list[dict[str, Tensor]], *, raw: bool
+) -> nn.Module:
+    """Return the network of public state dicts of a layout: of the mean of all."""
+    if hasattr(layout, "chosen"):
+        states = [layout.chosen(state, raw=raw) for state in states]
+    config = _public_config(files, layout, states[0])
+    _check_count(config, len(states[0]))
     needed = layout.shapes(config)
-    check_fit(found, {key: Spec(shape, "whole" if key in whole else "float") for key, shape in needed.items()})
-    ours = layout.convert(state, config)
+    for state in states:
+        found = _specs(state)
+        whole = {key for key, spec in found.items() if spec.kind == "whole"}  # whole numbers are converted, too
+        check_fit(found, {key: Spec(shape, "whole" if key in whole else "float") for key, shape in needed.items()})
+    ours = layout.convert(mean_of(states), config)
     return _built(row, config, _specs(ours), lambda: ours)
+
+
+def _public_config(files: ModelFiles, layout: Any, state: Mapping[str, Tensor]) -> Config:
+    """Return the config that the trainer's settings or our config.json tell, or else the shapes."""
+    try:
+        if files.settings is not None and hasattr(layout, "configured"):
+            found: Config = layout.configured(read_settings(files.settings))
+        elif (files.config or {}).get("network"):
+            found = _config_of(files)
+        else:
+            found = layout.config(state)
+    except _MISFITS as error:
+        raise CheckpointError(f"the weights do not fit the network: {error}") from error
+    return found
+
+
+def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of state dicts of the same keys and shapes."""
+    if len(states) == 1:
+        return states[0]
+    return {
+        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
+        for key, value in states[0].items()
+    }
 
 
 def _specs(state: Mapping[str, Tensor]) -> dict[str, Spec]:

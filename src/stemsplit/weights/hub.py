@@ -1,8 +1,8 @@
 """`hf:OWNER/REPO[@REV][:SUBFOLDER]` → a folder on disk.
 
-Only a model's own files are fetched: config.json, its weights and README.md, or one lone checkpoint with the YAML
-beside it. Every file is checked against what the repository's listing and config.json say. What was checked is
-recorded, and serves offline runs.
+Only a model's own files are fetched: config.json, its weights and README.md; or a trainer's checkpoints and settings;
+or one lone checkpoint with the YAML beside it. Every file is checked against what the repository's listing and
+config.json say. What was checked is recorded, and serves offline runs.
 
     <cache>/hub/models--OWNER--REPO/snapshots/COMMIT/…   links to the files, named as in the repository
     <cache>/hub/models--OWNER--REPO/blobs/HASH           the files; commits share those that they have in common
@@ -19,16 +19,17 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stemsplit import __version__
-from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
+from stemsplit.errors import DownloadError, HashError, ModelError
 from stemsplit.machine.disk import partial_path, sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
-from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME, read_config, weights_name
+from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
 from stemsplit.weights.download import Download, discard, fetch_file
 from stemsplit.weights.hub_client import endpoint_of, translated
+from stemsplit.weights.hub_place import HubReference, parse, place
 from stemsplit.weights.transfer import Progress, within
 
 ASK_SECONDS = 5.0
@@ -43,26 +44,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class HubReference:
-    """The parts of an `hf:` reference."""
-
-    repository: str  # OWNER/REPO
-    revision: str  # branch, tag or commit
-    subfolder: str  # "" is the root; may also name one file
-
-    def __str__(self) -> str:
-        revision = "" if self.revision == "main" else f"@{self.revision}"
-        return f"hf:{self.repository}{revision}{':' if self.subfolder else ''}{self.subfolder}"
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """Checked files of one commit of a repository."""
 
-    path: Path  # the folder with config.json, or the lone weights file
+    path: Path  # the folder with config.json or a trainer's settings, or the lone weights file
     repository: str
     revision: str  # commit, 40 hexadecimal digits
-    sha256: str  # of the weights
+    sha256: str  # of the weights; of the first file of several
     fetched: bool = field(default=True, compare=False)  # now, and so hashed just now
 
 
@@ -83,22 +71,8 @@ class _Listing(NamedTuple):
     entries: dict[str, _Entry]  # by path inside the repository
 
 
-_REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:@\s]+))?(?::(?P<subfolder>.+))?")
-
-
-def parse(reference: str) -> HubReference:
-    """Split an `hf:` reference. Raises: UnknownModelError."""
-    match = _REFERENCE.fullmatch(reference)
-    if not match:
-        raise UnknownModelError(f"{reference} is not of the form hf:OWNER/REPO[@REVISION][:SUBFOLDER].")
-    subfolder = (match["subfolder"] or "").strip("/")
-    if "\\" in subfolder or ".." in PurePosixPath(subfolder).parts:
-        raise UnknownModelError(f"{reference}: the subfolder must be a path inside the repository.")
-    return HubReference(match["repo"], match["revision"] or "main", subfolder)
-
-
 def fetch(
-    reference: str,
+    reference: str | HubReference,
     *,
     offline: bool = False,
     check: bool = False,
@@ -113,7 +87,7 @@ def fetch(
     fetched again if it is damaged.
     Raises: UnknownModelError (no such repository, revision or folder), DownloadError, HashError, ModelError.
     """
-    wanted = parse(reference)
+    wanted = parse(reference) if isinstance(reference, str) else reference
     kept, offline = _kept(wanted), offline or _hub_is_off()
     if kept and (offline or (kept.revision == wanted.revision and not check)):
         return kept
@@ -134,6 +108,11 @@ def fetch(
     return _fetch(listing, progress)
 
 
+def is_kept(wanted: HubReference) -> bool:
+    """Return whether the files of a reference are on disk."""
+    return _kept(wanted) is not None
+
+
 def hub_folder() -> Path:
     """Return where the files of repositories lie, in huggingface_hub's layout."""
     return cache_dir() / "hub"
@@ -147,7 +126,7 @@ def _hub_is_off() -> bool:
 
 
 def _record_path(wanted: HubReference) -> Path:
-    key = hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{wanted}{wanted.like}".encode()).hexdigest()[:16]
     return hub_folder() / "checked" / f"{wanted.repository.replace('/', '--')}-{key}.json"
 
 
@@ -165,13 +144,14 @@ def _kept(wanted: HubReference) -> Snapshot | None:
 
 
 def _keep(wanted: HubReference, snapshot: Snapshot, files: list[Path]) -> None:
+    root = snapshot.path if snapshot.path.is_dir() else snapshot.path.parent
     record = {
         "reference": str(wanted),
         "revision": snapshot.revision,
         "path": snapshot.path.relative_to(hub_folder()).as_posix(),
         "is_folder": snapshot.path.is_dir(),
         "sha256": snapshot.sha256,
-        "sizes": {file.name: file.stat().st_size for file in files},
+        "sizes": {os.path.relpath(file, root): file.stat().st_size for file in files},
     }
     write_record(_record_path(wanted), record)
 
@@ -234,19 +214,23 @@ def _patience() -> float:
 
 def _fetch(listing: _Listing, progress: Progress | None) -> Snapshot:
     wanted, entries = listing.wanted, listing.entries
-    folder, lone = _place(listing)
-    if lone:
-        others = [_bring(listing, name)[0] for name in entries if _is_yaml_beside(name, lone)]
-        path, sha256 = _bring(listing, lone, progress=progress)
+    where = place(wanted, entries)
+    if where.checkpoints:
+        others = [_bring(listing, name)[0] for name in where.beside]
+        pickles = [_bring(listing, name, progress=progress) for name in where.checkpoints]
+        path, sha256 = pickles[0]
+        root = others[0].parent if where.together else path
+        others += [other for other, _ in pickles[1:]]
     else:
-        names = [f"{folder}{name}" for name in (CONFIG_NAME, "README.md")]
+        names = [f"{where.folder}{name}" for name in (CONFIG_NAME, "README.md")]
         others = [_bring(listing, name)[0] for name in names if name in entries]
         config = read_config(others[0])
-        name = folder + weights_name(config, str(wanted))
+        name = where.folder + weights_name(config, str(wanted))
         if name not in entries:
             raise ModelError(f"{wanted}: {CONFIG_NAME} names {name}, which the repository does not hold.")
         path, sha256 = _bring(listing, name, pin=config.get("weights", {}).get("sha256"), progress=progress)
-    snapshot = Snapshot(path if lone else path.parent, wanted.repository, listing.revision, sha256)
+        root = path.parent
+    snapshot = Snapshot(root, wanted.repository, listing.revision, sha256)
     for reference in {wanted, replace(wanted, revision=listing.revision)}:
         _keep(reference, snapshot, [*others, path])
     return snapshot
@@ -314,38 +298,3 @@ def _link(place: Path, blob: Path) -> None:
         except OSError:
             shutil.copyfile(blob, partial)
         partial.replace(place)
-
-
-# ---- where in a repository the model lies ----
-
-
-def _is_yaml_beside(name: str, other: str) -> bool:
-    return name.endswith((".yaml", ".yml")) and PurePosixPath(name).parent == PurePosixPath(other).parent
-
-
-def _place(listing: _Listing) -> tuple[str, str | None]:
-    """Return where the model lies: (folder as a prefix, None), or ("", the one checkpoint)."""
-    wanted, names, sub = listing.wanted, listing.entries, listing.wanted.subfolder
-    if sub in names:
-        if sub.lower().endswith(CHECKPOINT_SUFFIXES):
-            return "", sub
-        raise UnknownModelError(f"{wanted}: {sub} is not a checkpoint. Name its folder, or leave it out.")
-    prefix = f"{sub}/" if sub else ""
-    if f"{prefix}{CONFIG_NAME}" in names:
-        return prefix, None
-    here = [name for name in names if name.startswith(prefix)]
-    lone = [name for name in here if name.lower().endswith(CHECKPOINT_SUFFIXES) and "/" not in name[len(prefix) :]]
-    if len(lone) == 1:
-        return "", lone[0]
-    raise UnknownModelError(_no_model(wanted, here, lone))
-
-
-def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
-    base = HubReference(wanted.repository, wanted.revision, "")
-    if not here and wanted.subfolder:
-        return f"{base} has no folder or file {wanted.subfolder}."
-    if lone:
-        return f"{wanted} holds {len(lone)} checkpoints: name one, as in {base}:{sorted(lone)[0]}"
-    inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *CHECKPOINT_SUFFIXES)))
-    hint = f" It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}." if inside else ""
-    return f"{wanted} holds no model: it has no {CONFIG_NAME} and no checkpoint.{hint}"

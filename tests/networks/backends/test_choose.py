@@ -140,7 +140,10 @@ def test_auto_precision_on_a_cpu_is_bf16_where_its_backend_multiplies_so(monkeyp
     network = BSMamba(TINY)
     assert backends.precision_for(network, "auto", CPU) is torch.bfloat16
     assert backends.precision_for(network, "fp32", CPU) is None
-    assert backends.precision_for(torch.nn.Linear(2, 2), "auto", CPU) is None
+    plain = torch.nn.Linear(2, 2)
+    assert backends.precision_for(plain, "auto", CPU) is None
+    plain.bfloat16_on_cpu = True
+    assert backends.precision_for(plain, "auto", CPU) is torch.bfloat16
     assert backends.precision_for(lambda mixture: mixture, "auto", CPU) is None
     assert backends.precision_for(network, "auto", torch.device("mps")) is None
     monkeypatch.setattr(backends, "has_bfloat16", lambda: False)
