@@ -59,6 +59,13 @@ ARCHITECTURES = {
             layouts=("stemsplit.weights.layouts.ts_bsmamba2",),
         ),
         Architecture(
+            "s4m",
+            "separate",
+            "stemsplit.networks.s4m:S4MConfig",
+            "stemsplit.networks.s4m:S4M",
+            layouts=("stemsplit.weights.layouts.s4m",),
+        ),
+        Architecture(
             "melody-cnn",
             "melody",
             "stemsplit.networks.melody_cnn:MelodyCNNConfig",

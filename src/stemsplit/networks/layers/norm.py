@@ -1,4 +1,4 @@
-"""The normalisations of the band-split networks, over rows of features."""
+"""The normalisations of the band-split networks, over rows of features; and one over all features."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 NORM_EPS = torch.finfo(torch.float32).eps
 """The epsilon of `group_norm`, as in the published network."""
+
+GLOBAL_EPS = 1e-8
+"""The epsilon of `GlobalNorm`, as in the published networks."""
 
 RMS_EPS = 1e-5
 """The epsilon of `RMSNorm`."""
@@ -29,3 +32,16 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised x, of the same shape."""
         return F.rms_norm(x, self.weight.shape, self.weight, RMS_EPS)
+
+
+class GlobalNorm(nn.Module):
+    """Features (B, C, T), normalised over C and T together, then scaled and shifted feature by feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised x, of the same shape."""
+        return F.group_norm(x, 1, self.weight, self.bias, GLOBAL_EPS)

@@ -1,0 +1,228 @@
+"""S4M: speech separation with neural state-space models (Chen et al. 2023, arXiv 2305.16932), as released.
+
+waveform → encoder ─┬→ norm → bottleneck → the same block, 16 times → mask ─┐
+                    └──────────────────────────────────────────────────→ · → decoder → a waveform per speaker
+
+The block looks at four time scales. What all of them say together is mixed over time by S4, and is given back to each
+scale as a gate and a bias. Features have the shape (B, C, T) everywhere: batch, feature, frame.
+
+The order of the speakers means nothing. It may differ from call to call, see `separation.stitch`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stemsplit.networks.contract import Config, Pair, Supervision
+from stemsplit.networks.layers.norm import GlobalNorm
+from stemsplit.networks.layers.s4 import S4
+from stemsplit.networks.orders import in_best_order
+
+CLOSE_TAPS, WIDE_TAPS = 1, 5
+"""Lengths of the depthwise convolutions: in a scale's fusion with what all say, and in the way back up the scales."""
+
+
+@dataclass(frozen=True)
+class S4MConfig(Config):
+    """Everything that is needed to build and run a network. The defaults are those of S4M-tiny for 8 kHz.
+
+    Attributes:
+        chunk_samples: the length of a chunk.
+        overlap: how much of a chunk is shared with the next, by which the speakers of both are matched.
+        kernel_size: samples of the encoder's window, k.
+        stride: samples from frame to frame; k is a multiple of it.
+        basis: signals that the encoder makes, E.
+        dim: features of a frame between blocks.
+        hidden: features inside the block.
+        scales: time scales of the block, each half as fine as the one before.
+        passes: how often the block is run.
+        d_state: real states of a channel in S4.
+    """
+
+    stems: tuple[str, ...] = ("speaker1", "speaker2")
+    sample_rate: int = 8000
+    chunk_samples: int = 64000
+    overlap: float = 0.25
+    kernel_size: int = 32
+    stride: int = 8
+    basis: int = 17
+    dim: int = 128
+    hidden: int = 512
+    scales: int = 4
+    passes: int = 16
+    d_state: int = 16
+
+    channels: ClassVar[int] = 1
+    shortest_samples: ClassVar[int] = 1
+    thread_safe: ClassVar[bool] = True
+    aligned: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if len(self.stems) < 2 or len(set(self.stems)) != len(self.stems):
+            raise ValueError(f"stem names must be distinct and at least two: {self.stems}")
+        for name in ("sample_rate", "chunk_samples", "stride", "basis", "dim", "hidden", "passes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.scales < 3:
+            raise ValueError(f"scales must be at least 3, not {self.scales}")
+        if self.kernel_size % 2 or self.kernel_size % self.stride:
+            raise ValueError(f"kernel_size {self.kernel_size} must be even, and a multiple of stride {self.stride}")
+        if self.d_state < 2 or self.d_state % 2:
+            raise ValueError(f"d_state must be even and at least 2, not {self.d_state}")
+        if not 0 < self.overlap < 1:
+            raise ValueError(f"overlap {self.overlap} is not in (0, 1): speakers are matched where chunks overlap")
+
+
+CONFIGS = {
+    "s4m-tiny-8k": S4MConfig(),
+    "s4m-tiny-16k": S4MConfig(sample_rate=16000, chunk_samples=128000, kernel_size=64, stride=16, basis=33),
+}
+"""The published wiring, with 1,828,967 and 1,843,015 parameters."""
+
+
+class S4M(nn.Module):
+    """The network: mixture (B, 1, samples) → speakers (B, K, 1, samples), in any order."""
+
+    def __init__(self, config: S4MConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        speakers = len(c.stems)
+        self.encoder = nn.Conv1d(1, c.basis, c.kernel_size, c.stride, c.kernel_size // 2, bias=False)
+        self.norm = GlobalNorm(c.basis)
+        self.bottleneck = nn.Conv1d(c.basis, c.dim, 1)
+        self.block = Block(c)
+        self.blend = nn.Conv1d(c.dim, c.dim, 1, groups=c.dim)
+        self.blend_act = nn.PReLU()
+        self.mask_act = nn.PReLU()
+        self.mask = nn.Conv1d(c.dim, speakers * c.basis, 1)
+        self.decoder = nn.ConvTranspose1d(
+            speakers * c.basis, speakers, c.kernel_size, c.stride, c.kernel_size // 2, bias=False
+        )
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Return the speakers (B, K, 1, samples) of a mixture (B, 1, samples)."""
+        c, samples = self.config, mixture.shape[-1]
+        before, after = paddings(c, samples)
+        encoded = self.encoder(F.pad(mixture, (before, after)))
+        masks = self.mask(self.mask_act(self.features(self.bottleneck(self.norm(encoded))))).relu()
+        masked = masks.unflatten(1, (len(c.stems), -1)) * encoded.unsqueeze(1)
+        speakers = self.decoder(masked.flatten(1, 2))
+        return speakers[..., before : before + samples].unsqueeze(2).to(mixture.dtype)
+
+    def features(self, first: Tensor) -> Tensor:
+        """Return features (B, C, T) after all passes of the block. Every pass but the first sees `first` again."""
+        spectrum = self.block.s4.spectrum(self.block.frames(first.shape[-1]))
+        x = self.block(first, spectrum)
+        for _ in range(self.config.passes - 1):
+            x = self.block(self.blend_act(self.blend(first + x)), spectrum)
+        return x
+
+    def training_pairs(self, stems: Tensor, supervision: Supervision) -> list[Pair]:
+        """Compare the speakers with the true ones (B, K, 1, samples), each example in the order that fits it best."""
+        mixture = stems.sum(1)
+        estimate = self(mixture)
+        return [Pair.of(1.0, in_best_order(estimate, stems), stems, mixture)]
+
+
+def paddings(config: S4MConfig, samples: int) -> tuple[int, int]:
+    """Return the zeros before and after a waveform with which windows cover it evenly."""
+    k, q = config.kernel_size, config.stride
+    return k - q, k - q + k - (q + samples) % k
+
+
+class Block(nn.Module):
+    """Features (B, C, T) → (B, C, T), added to what came in; `spectrum` is that of S4 for `frames(T)`."""
+
+    def __init__(self, config: S4MConfig) -> None:
+        super().__init__()
+        hidden, scales = config.hidden, config.scales
+        self.enter = nn.Conv1d(config.dim, hidden, 1)
+        self.enter_norm = GlobalNorm(hidden)
+        self.enter_act = nn.PReLU()
+        self.down = nn.ModuleList(Downward(hidden, stride=1 if scale == 0 else 2) for scale in range(scales))
+        self.s4_norm = nn.LayerNorm(hidden)
+        self.s4 = S4(hidden, config.d_state)
+        self.feed_norm = nn.LayerNorm(hidden)
+        self.feed = nn.Sequential(nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
+        # The last scale's is not used, but published weights have it.
+        self.fusions = nn.ModuleList(Fusion(hidden, CLOSE_TAPS) for _ in range(scales))
+        self.up = nn.ModuleList(Fusion(hidden, WIDE_TAPS) for _ in range(scales - 1))
+        self.leave = nn.Conv1d(hidden, config.dim, 1)
+
+    def forward(self, x: Tensor, spectrum: Tensor) -> Tensor:
+        """Return the block's output (B, C, T)."""
+        levels = [self.enter_act(self.enter_norm(self.enter(x)))]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        shared = self.mixed(self.pooled(levels[1:]), spectrum)
+        fused = [fuse(level, shared) for fuse, level in zip(self.fusions, levels[1:-1], strict=False)]
+        out = fused[-2]  # as published: the first step is one down: the last fused scale takes the finer one
+        for up, level in zip(reversed(self.up), reversed(fused), strict=True):
+            out = up(level, out)
+        return self.leave(out) + x
+
+    def pooled(self, levels: list[Tensor]) -> Tensor:
+        """Return the sum of all scales (B, H, T'), at the length of the coarsest."""
+        length = levels[-1].shape[-1]
+        return torch.stack([F.adaptive_avg_pool1d(level, length) for level in levels[:-1]]).sum(0) + levels[-1]
+
+    def mixed(self, shared: Tensor, spectrum: Tensor) -> Tensor:
+        """Return what all scales say (B, H, T'), mixed over time and over features."""
+        shared = shared + self.s4(self.s4_norm(shared.transpose(1, 2)).transpose(1, 2), spectrum)
+        rows = shared.transpose(1, 2)
+        return (rows + self.feed(self.feed_norm(rows))).transpose(1, 2)
+
+    def frames(self, length: int) -> int:
+        """Return the frames of the coarsest scale, of so many of the finest."""
+        for _ in self.down[1:]:
+            length = (length + 1) // 2
+        return length
+
+
+class Downward(nn.Module):
+    """A scale (B, H, T) → the next one, coarser by `stride`."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.filter = nn.Conv1d(width, width, WIDE_TAPS, stride, WIDE_TAPS // 2, groups=width)
+        self.norm = GlobalNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the next scale (B, H, ⌈T / stride⌉)."""
+        return self.norm(self.filter(x))
+
+
+class Fusion(nn.Module):
+    """A scale and what another one says of it → the scale, multiplied by a gate and added to a bias from there."""
+
+    def __init__(self, width: int, taps: int) -> None:
+        super().__init__()
+        self.local, self.shift, self.gate = (Filter(width, taps) for _ in range(3))
+
+    def forward(self, level: Tensor, other: Tensor) -> Tensor:
+        """Return a new level (B, H, T) of a level and another one (B, H, T'), spread over its frames."""
+        gate, shift = _spread(self.gate(other).sigmoid(), level.shape[-1]), _spread(self.shift(other), level.shape[-1])
+        return torch.addcmul(shift, self.local(level), gate)
+
+
+class Filter(nn.Module):
+    """A depthwise convolution of features (B, H, T), normalised."""
+
+    def __init__(self, width: int, taps: int) -> None:
+        super().__init__()
+        self.filter = nn.Conv1d(width, width, taps, padding=taps // 2, groups=width, bias=False)
+        self.norm = GlobalNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of the same shape."""
+        return self.norm(self.filter(x))
+
+
+def _spread(x: Tensor, length: int) -> Tensor:
+    """Return x (B, H, T') at another length: frame j is that of ⌊j T' / T⌋."""
+    return F.interpolate(x, size=length, mode="nearest")
