@@ -53,7 +53,7 @@ def test_the_authors_outputs_are_met(name: str, parameters: int) -> None:
         assert np.abs(found.numpy() - stored["kernel"]).max() < 1e-6
 
 
-def test_a_stored_output_matrix_becomes_the_true_one(tmp_path: Path) -> None:
+def test_a_stored_output_matrix_becomes_the_true_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The authors' trainings keep (I − dAᴸ)ᵀ C in place of C."""
     plain = published_state("s4m-tiny-8k", 1)
     true = layout.convert(plain, CONFIGS["s4m-tiny-8k"])["block.s4.C"]
@@ -71,6 +71,7 @@ def test_a_stored_output_matrix_becomes_the_true_one(tmp_path: Path) -> None:
     changed = {**plain, key: torch.stack([stored[..., :8], -stored[..., 8:]], -1).float()}
     changed[layout.LENGTH] = torch.tensor(STORED_LENGTH)
     assert (changed[key] - plain[key]).abs().max() > 0.1
+    monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path / "cache"))
     torch.save(changed, tmp_path / "public.pth")
     network = load_network(tmp_path / "public.pth")
     torch.testing.assert_close(network.block.s4.C.detach(), true, rtol=1e-4, atol=1e-4)
@@ -106,6 +107,16 @@ def test_the_kernel_is_made_once_for_all_passes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(S4, "kernels", lambda self, length: made.append(length) or kernels(self, length))
     tiny()(torch.randn(1, 1, 500))
     assert len(made) == 1
+
+
+@torch.inference_mode()
+def test_bfloat16_products_are_close_and_what_comes_out_is_float32() -> None:
+    network, mixture = tiny(), torch.randn(1, 1, 2000)
+    expected = network(mixture)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(mixture)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).norm() < 0.02 * expected.norm()
 
 
 def test_every_parameter_learns_but_those_of_the_last_fusion_which_is_not_used() -> None:

@@ -4,7 +4,7 @@ waveform → encoder ─┬→ norm → bottleneck → the same block, 16 times 
                     └──────────────────────────────────────────────────→ · → decoder → a waveform per speaker
 
 The block looks at four time scales. What all of them say together is mixed over time by S4, and is given back to each
-scale as a gate and a bias. Features have the shape (B, C, T) everywhere: batch, feature, frame.
+scale as a gate and a bias. Features have the shape (B, T, C) everywhere: batch, frame, feature.
 
 The order of the speakers means nothing. It may differ from call to call, see `separation.stitch`.
 """
@@ -12,14 +12,15 @@ The order of the speakers means nothing. It may differ from call to call, see `s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stemsplit.networks.contract import Config, Pair, Supervision
-from stemsplit.networks.layers.norm import GlobalNorm
+from stemsplit.networks.kernels.features import affine, depthwise, pool, prelu, spread
+from stemsplit.networks.layers.norm import GlobalNorm, Moments
 from stemsplit.networks.layers.s4 import S4
 from stemsplit.networks.orders import in_best_order
 
@@ -88,18 +89,21 @@ CONFIGS = {
 class S4M(nn.Module):
     """The network: mixture (B, 1, samples) → speakers (B, K, 1, samples), in any order."""
 
+    products_in_half = True
+    """Under autocast only its products are computed in half precision, not its sums, norms and filters."""
+
     def __init__(self, config: S4MConfig) -> None:
         super().__init__()
         self.config = c = config
         speakers = len(c.stems)
         self.encoder = nn.Conv1d(1, c.basis, c.kernel_size, c.stride, c.kernel_size // 2, bias=False)
         self.norm = GlobalNorm(c.basis)
-        self.bottleneck = nn.Conv1d(c.basis, c.dim, 1)
+        self.bottleneck = nn.Linear(c.basis, c.dim)
         self.block = Block(c)
         self.blend = nn.Conv1d(c.dim, c.dim, 1, groups=c.dim)
         self.blend_act = nn.PReLU()
         self.mask_act = nn.PReLU()
-        self.mask = nn.Conv1d(c.dim, speakers * c.basis, 1)
+        self.mask = nn.Linear(c.dim, speakers * c.basis)
         self.decoder = nn.ConvTranspose1d(
             speakers * c.basis, speakers, c.kernel_size, c.stride, c.kernel_size // 2, bias=False
         )
@@ -108,19 +112,29 @@ class S4M(nn.Module):
         """Return the speakers (B, K, 1, samples) of a mixture (B, 1, samples)."""
         c, samples = self.config, mixture.shape[-1]
         before, after = paddings(c, samples)
-        encoded = self.encoder(F.pad(mixture, (before, after)))
-        masks = self.mask(self.mask_act(self.features(self.bottleneck(self.norm(encoded))))).relu()
-        masked = masks.unflatten(1, (len(c.stems), -1)) * encoded.unsqueeze(1)
-        speakers = self.decoder(masked.flatten(1, 2))
-        return speakers[..., before : before + samples].unsqueeze(2).to(mixture.dtype)
+        encoded = in_full(self.encoder, F.pad(mixture, (before, after))).transpose(1, 2)
+        features = self.features(product(self.bottleneck, self.norm(encoded)))
+        masks = product(self.mask, prelu(features, self.mask_act.weight)).relu()
+        masked = masks.unflatten(2, (len(c.stems), -1)) * encoded.unsqueeze(2)
+        speakers = in_full(self.decoder, masked.flatten(2).transpose(1, 2))
+        return speakers[..., before : before + samples].unsqueeze(2)
 
     def features(self, first: Tensor) -> Tensor:
-        """Return features (B, C, T) after all passes of the block. Every pass but the first sees `first` again."""
-        spectrum = self.block.s4.spectrum(self.block.frames(first.shape[-1]))
+        """Return features (B, T, C) after all passes of the block. Every pass but the first sees `first` again."""
+        spectrum = self.block.s4.spectrum(self.block.frames(first.shape[1]))
         x = self.block(first, spectrum)
         for _ in range(self.config.passes - 1):
-            x = self.block(self.blend_act(self.blend(first + x)), spectrum)
+            x = self.block(self.blended(first + x), spectrum)
         return x
+
+    def blended(self, x: Tensor) -> Tensor:
+        """Return features (B, T, C) scaled and shifted one by one, and rectified."""
+        assert self.blend.bias is not None
+        return prelu(affine(x, self.blend.weight[:, 0, 0], self.blend.bias), self.blend_act.weight)
+
+    def matrices(self) -> list[Tensor]:
+        """Return the weights that map hidden features to hidden features, for optimisers made for matrices."""
+        return [part.weight for part in self.block.modules() if isinstance(part, nn.Linear)]
 
     def training_pairs(self, stems: Tensor, supervision: Supervision) -> list[Pair]:
         """Compare the speakers with the true ones (B, K, 1, samples), each example in the order that fits it best."""
@@ -136,12 +150,12 @@ def paddings(config: S4MConfig, samples: int) -> tuple[int, int]:
 
 
 class Block(nn.Module):
-    """Features (B, C, T) → (B, C, T), added to what came in; `spectrum` is that of S4 for `frames(T)`."""
+    """Features (B, T, C) → (B, T, C), added to what came in; `spectrum` is that of S4 for `frames(T)`."""
 
     def __init__(self, config: S4MConfig) -> None:
         super().__init__()
         hidden, scales = config.hidden, config.scales
-        self.enter = nn.Conv1d(config.dim, hidden, 1)
+        self.enter = nn.Linear(config.dim, hidden)
         self.enter_norm = GlobalNorm(hidden)
         self.enter_act = nn.PReLU()
         self.down = nn.ModuleList(Downward(hidden, stride=1 if scale == 0 else 2) for scale in range(scales))
@@ -152,30 +166,33 @@ class Block(nn.Module):
         # The last scale's is not used, but published weights have it.
         self.fusions = nn.ModuleList(Fusion(hidden, CLOSE_TAPS) for _ in range(scales))
         self.up = nn.ModuleList(Fusion(hidden, WIDE_TAPS) for _ in range(scales - 1))
-        self.leave = nn.Conv1d(hidden, config.dim, 1)
+        self.leave = nn.Linear(hidden, config.dim)
 
     def forward(self, x: Tensor, spectrum: Tensor) -> Tensor:
-        """Return the block's output (B, C, T)."""
-        levels = [self.enter_act(self.enter_norm(self.enter(x)))]
+        """Return the block's output (B, T, C)."""
+        levels = []
+        fine = prelu(self.enter_norm(product(self.enter, x)), self.enter_act.weight)
         for down in self.down:
-            levels.append(down(levels[-1]))
-        shared = self.mixed(self.pooled(levels[1:]), spectrum)
-        fused = [fuse(level, shared) for fuse, level in zip(self.fusions, levels[1:-1], strict=False)]
-        out = fused[-2]  # as published: the first step is one down: the last fused scale takes the finer one
+            levels.append(down(fine))
+            fine = levels[-1].x
+        shared = level_of(self.mixed(self.pooled([level.x for level in levels]), spectrum))
+        fused = [fuse(level, shared) for fuse, level in zip(self.fusions, levels[:-1], strict=False)]
+        out = fused[-2]  # the first step is one down: the last fused scale takes the finer one
         for up, level in zip(reversed(self.up), reversed(fused), strict=True):
-            out = up(level, out)
-        return self.leave(out) + x
+            out = up(Level(level), Level(out))
+        return product(self.leave, out) + x
 
     def pooled(self, levels: list[Tensor]) -> Tensor:
-        """Return the sum of all scales (B, H, T'), at the length of the coarsest."""
-        length = levels[-1].shape[-1]
-        return torch.stack([F.adaptive_avg_pool1d(level, length) for level in levels[:-1]]).sum(0) + levels[-1]
+        """Return the sum of all scales (B, T', H), at the length of the coarsest."""
+        shared = levels[-1]
+        for level in levels[:-1]:
+            shared = shared + pool(level, shared.shape[1])
+        return shared
 
     def mixed(self, shared: Tensor, spectrum: Tensor) -> Tensor:
-        """Return what all scales say (B, H, T'), mixed over time and over features."""
-        shared = shared + self.s4(self.s4_norm(shared.transpose(1, 2)).transpose(1, 2), spectrum)
-        rows = shared.transpose(1, 2)
-        return (rows + self.feed(self.feed_norm(rows))).transpose(1, 2)
+        """Return what all scales say (B, T', H), mixed over time and over features."""
+        shared = shared + self.s4(self.s4_norm(shared), spectrum)
+        return shared + self.feed(self.feed_norm(shared)).to(shared.dtype)
 
     def frames(self, length: int) -> int:
         """Return the frames of the coarsest scale, of so many of the finest."""
@@ -184,17 +201,32 @@ class Block(nn.Module):
         return length
 
 
+class Level(NamedTuple):
+    """A scale: features (B, T, H), with their moments if these are known."""
+
+    x: Tensor
+    moments: Moments | None = None
+
+
+def level_of(x: Tensor) -> Level:
+    """Return features with their moments."""
+    return Level(x, Moments.of(x))
+
+
 class Downward(nn.Module):
-    """A scale (B, H, T) → the next one, coarser by `stride`."""
+    """A scale (B, T, H) → the next one, coarser by `stride`."""
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
         self.filter = nn.Conv1d(width, width, WIDE_TAPS, stride, WIDE_TAPS // 2, groups=width)
         self.norm = GlobalNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the next scale (B, H, ⌈T / stride⌉)."""
-        return self.norm(self.filter(x))
+    def forward(self, x: Tensor) -> Level:
+        """Return the next scale (B, ⌈T / stride⌉, H)."""
+        found = filtered(self.filter, x)
+        moments = Moments.of(found)
+        scale, shift = self.norm.affine(moments)
+        return Level(affine(found, scale, shift), moments.after(scale, shift))
 
 
 class Fusion(nn.Module):
@@ -204,25 +236,50 @@ class Fusion(nn.Module):
         super().__init__()
         self.local, self.shift, self.gate = (Filter(width, taps) for _ in range(3))
 
-    def forward(self, level: Tensor, other: Tensor) -> Tensor:
-        """Return a new level (B, H, T) of a level and another one (B, H, T'), spread over its frames."""
-        gate, shift = _spread(self.gate(other).sigmoid(), level.shape[-1]), _spread(self.shift(other), level.shape[-1])
-        return torch.addcmul(shift, self.local(level), gate)
+    def forward(self, level: Level, other: Level) -> Tensor:
+        """Return new features (B, T, H) of a level and another one (B, T', H), which is spread over its frames."""
+        gate, addend = self.gate(other).sigmoid(), self.shift(other)
+        found, scale, shift = self.local.parts(level)
+        # What the local norm multiplies and adds joins the gate and the bias while they are short.
+        factor, addend = gate * scale, torch.addcmul(addend, gate, shift)
+        return torch.addcmul(spread(addend, found.shape[1]), found, spread(factor, found.shape[1]))
 
 
 class Filter(nn.Module):
-    """A depthwise convolution of features (B, H, T), normalised."""
+    """A depthwise convolution of features (B, T, H), normalised."""
 
     def __init__(self, width: int, taps: int) -> None:
         super().__init__()
         self.filter = nn.Conv1d(width, width, taps, padding=taps // 2, groups=width, bias=False)
         self.norm = GlobalNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, level: Level) -> Tensor:
         """Return features of the same shape."""
-        return self.norm(self.filter(x))
+        return affine(*self.parts(level))
+
+    def parts(self, level: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features (B, T, H) and what they are still to be multiplied by, and then added to, (B, 1, H)."""
+        if self.filter.kernel_size == (1,):
+            tap = self.filter.weight[:, 0, 0]
+            moments = Moments.of(level.x) if level.moments is None else level.moments
+            scale, shift = self.norm.affine(moments.after(tap))
+            return level.x, scale * tap, shift
+        found = filtered(self.filter, level.x)
+        return found, *self.norm.affine(Moments.of(found))
 
 
-def _spread(x: Tensor, length: int) -> Tensor:
-    """Return x (B, H, T') at another length: frame j is that of ⌊j T' / T⌋."""
-    return F.interpolate(x, size=length, mode="nearest")
+def product(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Return a linear map of the features, in the precision of x: under autocast it comes in half precision."""
+    return F.linear(x, layer.weight, layer.bias).to(x.dtype)
+
+
+def filtered(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """Return a depthwise convolution of features (B, T, C)."""
+    return depthwise(x, layer.weight, layer.bias, layer.stride[0])
+
+
+def in_full(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return what a layer makes of x in the precision of x: only products gain by autocast."""
+    with torch.autocast(x.device.type, enabled=False):
+        found: Tensor = layer(x)
+        return found

@@ -87,8 +87,9 @@ def precision_for(network: object, name: str, device: torch.device) -> torch.dty
     """Return the dtype for autocast with which a network computes; None means plain fp32.
 
     This is `machine.device.choose_precision`, but on a CPU auto is bf16 if the native backend computes the network, and
-    the processor multiplies in bfloat16. Its sums, decays, states and norms stay in fp32, and so does what blocks add
-    to. So the error is far below that of the separation.
+    the processor multiplies in bfloat16, or if the network says that it leaves all but products in fp32
+    (`products_in_half`). Its sums, decays, states and norms stay in fp32, and so does what blocks add to. So the error
+    is far below that of the separation.
 
     Raises:
         DeviceError: the name is unknown, or the device does not compute in that precision.
@@ -96,6 +97,8 @@ def precision_for(network: object, name: str, device: torch.device) -> torch.dty
     chosen = choose_precision(name, device)
     if name != "auto" or device.type != "cpu" or not isinstance(network, nn.Module):
         return chosen
+    if getattr(network, "products_in_half", False):
+        return torch.bfloat16 if has_bfloat16() else chosen
     bindable = any(isinstance(layer, Bindable) for layer in network.modules())
     return torch.bfloat16 if bindable and cpu_has_bfloat16() else chosen
 

@@ -26,7 +26,7 @@ SHORTEST_STEP, LONGEST_STEP = 1e-3, 1e-1
 
 
 class S4(nn.Module):
-    """Signals (B, H, L) → (B, H, L): y = GLU(W GELU(k ∗ u + D u) + b), where k reaches into both directions."""
+    """Signals (B, L, H) → (B, L, H): y = GLU(W GELU(k ∗ u + D u) + b), where k reaches into both directions."""
 
     def __init__(self, width: int, d_state: int = 16) -> None:
         super().__init__()
@@ -41,11 +41,11 @@ class S4(nn.Module):
         self.output = nn.Linear(width, 2 * width)
 
     def forward(self, u: Tensor, spectrum: Tensor) -> Tensor:
-        """Return the output of signals u (B, H, L), with the layer's `spectrum` for this length."""
-        length, size = u.shape[-1], 2 * (spectrum.shape[-1] - 1)
-        mixed = torch.fft.irfft(torch.fft.rfft(u.float() if u.dtype == torch.bfloat16 else u, size) * spectrum, size)
-        value, gate = self.output(F.gelu(mixed[..., :length]).transpose(1, 2)).chunk(2, dim=-1)
-        return (value * gate.sigmoid()).transpose(1, 2)
+        """Return the output of signals u (B, L, H), with the layer's `spectrum` for this length."""
+        length, size = u.shape[1], 2 * (spectrum.shape[-1] - 1)
+        mixed = torch.fft.irfft(torch.fft.rfft(u.transpose(1, 2), size) * spectrum, size)[..., :length]
+        value, gate = self.output(F.gelu(mixed.transpose(1, 2))).to(u.dtype).chunk(2, dim=-1)
+        return value * gate.sigmoid()
 
     def spectrum(self, length: int) -> Tensor:
         """Return the transfer function (H, 1 + n / 2) for signals of some length, with n ≥ 2 · length − 1.
