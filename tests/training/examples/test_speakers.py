@@ -130,6 +130,12 @@ def test_lists_of_speakers_and_their_sexes(folder: Path, tmp_path: Path) -> None
         read_names(tmp_path / "nowhere.txt")
 
 
+def test_folders_elsewhere_may_be_linked_to(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "more").symlink_to(folder / "source0", target_is_directory=True)
+    assert set(find_speakers([tmp_path / "linked"])) == {"11", "33", "55"}
+
+
 def test_too_few_speakers_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="1 speakers in"):
         find_speakers([folder], tuple(NOTES)[:-1])

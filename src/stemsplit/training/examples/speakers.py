@@ -9,8 +9,10 @@ An example is a mixture and both speakers as they are heard in it: in their room
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,10 +92,10 @@ def find_speakers(roots: Sequence[Path], without: Collection[str] = ()) -> dict[
         UsageError: There are fewer than two.
     """
     found: dict[str, list[Path]] = {}
-    for root in roots:
-        for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.parent.name not in without:
-                found.setdefault(path.parent.name, []).append(path)
+    for folder, _, files in chain.from_iterable(sorted(os.walk(root, followlinks=True)) for root in roots):
+        paths = [Path(folder, name) for name in sorted(files) if name.lower().endswith(SUFFIXES)]
+        if paths and (name := Path(folder).name) not in without:
+            found.setdefault(name, []).extend(paths)
     if len(found) < 2:
         folders = ", ".join(map(str, roots))
         raise UsageError(f"{len(found)} speakers in {folders}: two are needed, a folder with recordings each")
