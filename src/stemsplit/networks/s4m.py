@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.kernels.features import affine, depthwise, pool, prelu, spread
-from stemsplit.networks.layers.norm import GlobalNorm, Moments
+from stemsplit.networks.layers.global_norm import GlobalNorm, Moments
 from stemsplit.networks.layers.s4 import S4
 from stemsplit.networks.orders import in_best_order
 
