@@ -260,7 +260,7 @@ class AsPublished:
 def test_the_authors_chunks_are_met() -> None:
     """Of four chunks the first is silent and left out, and the last is filled up with silence."""
     arrays, meta = stored("chunks")
-    network, _ = published("ca_small_dnr_1")
+    network, _ = published.__wrapped__("ca_small_dnr_1")  # one that no test has computed with
     audio = seeded_audio(meta["audio_seconds"], 1, seed=meta["audio_seed"])
     audio[:, : meta["silent_first"]] = 0
     overlap = 1 - meta["shift"] / meta["segment"]

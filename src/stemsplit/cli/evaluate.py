@@ -46,6 +46,8 @@ MELODY_FIGURES = (
     "overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy", "voicing_recall", "voicing_false_alarm",
 )  # fmt: skip
 MELODY_COLUMNS = ("track", ">overall %", ">pitch %", ">chroma %", ">recall %", ">false alarm %", ">frames")
+SPEAKER_FIGURES = ("si_sdr_db", "si_sdr_improvement_db", "sdr_db", "leakage_db")
+SPEAKER_COLUMNS = ("talk", "speaker", "estimate", ">SI-SDR dB", ">SI-SDRi dB", ">SDR dB", ">leakage dB")
 DEFAULT_SHEET = Path("evaluation.jsonl")
 
 
@@ -95,6 +97,9 @@ MusevalOption = Annotated[
 MelodyOption = Annotated[
     bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
 ]
+SpeakersOption = Annotated[
+    bool, typer.Option("--speakers", help="Score speakers, each by the estimate that fits best, whatever its name.")
+]
 
 
 def evaluate(
@@ -105,6 +110,7 @@ def evaluate(
     scores: ScoresOption = None,
     museval: MusevalOption = False,
     melody: MelodyOption = False,
+    speakers: SpeakersOption = False,
     overlap: OverlapOption = None,
     batch_size: BatchSizeOption = None,
     device: Device = "auto",
@@ -118,6 +124,7 @@ def evaluate(
 
     Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs.
     With --melody, pitch contours, in percent: overall, raw pitch and chroma accuracy, voicing recall, false alarm.
+    With --speakers, people who talk at once, in dB: SI-SDR, its gain over the mixture, and SDR.
     """
     require_output()
     screen = Screen(quiet=quiet)
@@ -127,6 +134,10 @@ def evaluate(
         if estimate is None:
             raise UsageError("--melody compares contours with contours: name the estimated ones too")
         return _warned(_melodies(reference, estimate, json), screen)
+    if speakers:
+        if estimate is None or melody:
+            raise UsageError("--speakers compares folders with folders: separate first, and name the estimates")
+        return _warned(_speakers(reference, estimate, json), screen)
     options = SeparateOptions(overlap=overlap, batch_size=batch_size, device=device, precision=precision)
     frame_sdr = _museval() if museval else None
     sheet = _sheet(scores if model is None else scores or DEFAULT_SHEET, force)
@@ -315,6 +326,28 @@ def _melodies(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
         averages = [_percents("mean of tracks", mean), _percents("all frames", total)]
         print_table(MELODY_COLUMNS, rows + (averages if len(rows) > 1 else []))
     return found.missing
+
+
+def _speakers(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
+    """Print the scores of speakers, and return the references without an estimate."""
+    from stemsplit.evaluation.sheet import figures
+    from stemsplit.evaluation.speakers import evaluate_speakers, medians
+
+    talks, missing = evaluate_speakers(reference, estimate)
+    middle = medians(talks)
+    pairs = [(talk.talk, one) for talk in talks for one in talk.speakers]
+    if json:
+        scored = [{"talk": talk, **figures(one.figures), "estimate": one.estimate} for talk, one in pairs]
+        put_json({"speakers": scored, "median": {k: _finite(v) for k, v in middle.items()}, "missing": list(missing)})
+        return missing
+    rows = [(talk, one.figures.stem, one.estimate, *_speaker_cells(one.figures)) for talk, one in pairs]
+    last = [("median", "", "", *(_decibels(middle[name]) for name in SPEAKER_FIGURES))]
+    print_table(SPEAKER_COLUMNS, rows + (last if len(talks) > 1 else []))
+    return missing
+
+
+def _speaker_cells(figures: StemScore) -> list[str]:
+    return [_decibels(getattr(figures, name)) for name in SPEAKER_FIGURES]
 
 
 def _rows(song: str, stems: Iterable[StemScore]) -> list[tuple[str, ...]]:

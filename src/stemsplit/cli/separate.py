@@ -186,6 +186,7 @@ def separate(
     """Split songs into stems: separated/SONG/vocals.wav and so on.
 
     Every stem has its song's exact length, sample rate and channels. A song that is done already is skipped.
+    A model of two speakers (s4m) splits talk into speaker1 and speaker2: which is which is arbitrary.
     """
     options = SeparateOptions(
         output=output,

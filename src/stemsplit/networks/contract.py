@@ -97,7 +97,7 @@ class SeparatorConfig(Protocol):
 
     @property
     def aligned(self) -> bool:
-        """Whether a stem has the same place in the output for every chunk."""
+        """Whether a stem has the same place in the output for every chunk; if not, all channels are heard as one."""
 
 
 class SeparatorNetwork(Protocol):

@@ -10,6 +10,7 @@ published weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -23,7 +24,10 @@ from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.cross_transformer import CrossTransformer
 from stemsplit.networks.layers.hybrid import STRIDE, Decoder, DilatedResidual, Encoder
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Number, Rule, Whole
 
+MOST_VALUES = 1 << 27
+"""Of the first layer, of one chunk: 512 MiB."""
 EPSILON = 1e-5
 EMBEDDING_SCALE = 10.0
 EMBEDDING_WEIGHT = 0.2
@@ -61,23 +65,44 @@ class HTDemucsConfig(Config):
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        if not self.stems or len(set(self.stems)) != len(self.stems):
-            raise ValueError(f"stem names must be distinct and at least one: {self.stems}")
-        for name in ("sample_rate", "channels", "chunk_samples", "n_fft", "channels_first", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap {self.overlap} is not in [0, 1)")
-        if self.n_fft // 2 % STRIDE**self.depth:
-            raise ValueError(f"n_fft {self.n_fft} cannot be divided by {STRIDE} {self.depth} times")
-        if self.transformer_channels % max(self.transformer_heads, 1):
-            raise ValueError(f"{self.transformer_heads} heads do not divide {self.transformer_channels} features")
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "stems": STEM_NAMES,
+        "sample_rate": SAMPLE_RATE,
+        "channels": Whole(1, 64),
+        "chunk_samples": Whole(1, 1 << 22),
+        "overlap": Number(0, 0.99),
+        "n_fft": Whole(64, 1 << 16),
+        "channels_first": Whole(1, 1024),
+        "depth": Whole(1, 8),
+        "residual_encoder": Flag(),
+        "residual_decoder": Flag(),
+        "residual_depth": Whole(1, 16),
+        "residual_compression": Whole(1, 64),
+        "bottom_channels": Whole(0, 8192),
+        "transformer_layers": Whole(0, 64),
+        "transformer_heads": Whole(1, 256),
+        "transformer_hidden_scale": Number(0.1, 64),
+    }
+
+    def misfits(self) -> Iterator[str]:
+        """Yield what does not fit together; see `Config`."""
+        if self.n_fft % 4 or self.n_fft // 2 % STRIDE**self.depth:
+            yield f"half of n_fft {self.n_fft} cannot be divided by {STRIDE} {self.depth} times"
+        if self.transformer_channels % self.transformer_heads or self.transformer_channels % 4:
+            yield f"{self.transformer_heads} heads do not divide {self.transformer_channels} features"
+        if self.channels_first < self.residual_compression:
+            yield f"residual_compression {self.residual_compression} is more than channels_first {self.channels_first}"
+        if self.chunk_samples // STRIDE * self.channels_first * 2 > MOST_VALUES:
+            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at channels_first {self.channels_first}"
+
+    def least_tensors(self) -> int:
+        """Return a lower bound of the tensors of the weights: a transformer layer has 32 in both branches."""
+        return 16 * self.depth + 32 * self.transformer_layers
 
     @property
     def transformer_channels(self) -> int:
         """Features of the transformer."""
-        return self.bottom_channels or self.channels_first * 2 ** (self.depth - 1)
+        return int(self.bottom_channels or self.channels_first * 2 ** (self.depth - 1))
 
     @property
     def shortest_samples(self) -> int:

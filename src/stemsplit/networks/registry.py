@@ -59,6 +59,13 @@ ARCHITECTURES = {
             layouts=("stemsplit.weights.layouts.ts_bsmamba2",),
         ),
         Architecture(
+            "s4m",
+            "separate",
+            "stemsplit.networks.s4m:S4MConfig",
+            "stemsplit.networks.s4m:S4M",
+            layouts=("stemsplit.weights.layouts.s4m",),
+        ),
+        Architecture(
             "melody-cnn",
             "melody",
             "stemsplit.networks.melody_cnn:MelodyCNNConfig",
@@ -78,6 +85,12 @@ ARCHITECTURES = {
             "stemsplit.networks.bsmamba2:BSMamba2Config",
             "stemsplit.networks.bsmamba2:BSMamba2",
             layouts=("stemsplit.weights.layouts.bsmamba2",),
+        ),
+        Architecture(
+            "htdemucs",
+            "separate",
+            "stemsplit.networks.htdemucs:HTDemucsConfig",
+            "stemsplit.networks.htdemucs:HTDemucs",
         ),
     )
 }

@@ -18,7 +18,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device, chunks_in_a_batch, chunks_side_by_side, precision_name
 from stemsplit.machine.pipeline import ahead
 from stemsplit.networks.backends.choose import precision_for
-from stemsplit.networks.contract import SeparatorNetwork
+from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
 from stemsplit.separation.sides import voice_is_aside
@@ -28,6 +28,8 @@ from stemsplit.separation.stream import chunking_for, separate_array, separate_b
 from stemsplit.weights.model import Model
 
 VOICE = "vocals"  # the stem, where a network has one
+HEARD_RATE = 32000
+"""A lower rate (Hz) leaves out what people hear."""
 SLACK_SAMPLES = 64  # what two conversions of the rate may add at the end
 
 
@@ -109,6 +111,8 @@ def render(
     """
     network, passed = separator.model.network, _Passed()
     own_rate = network.config.sample_rate
+    if limits := limits_of(network.config, source):
+        on_warning(f"{separator.model.reference} {limits}")
 
     def mixture(warn: Warn) -> Iterator[np.ndarray]:
         return resample(passed.counted(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
@@ -151,6 +155,16 @@ def _is_apart(separator: Separator, source: Source, on_warning: Warn) -> bool:
 
     voice = config.stems.index(VOICE) if VOICE in config.stems else None
     return voice_is_aside(source, infer, voice=voice, sample_rate=config.sample_rate, on_warning=on_warning)
+
+
+def limits_of(config: SeparatorConfig, source: Source) -> str:
+    """Say what the stems of a source lack of it; "" where nothing is lost that can be heard."""
+    lost = []
+    if config.sample_rate < min(HEARD_RATE, source.sample_rate):
+        lost.append(f"works at {config.sample_rate} Hz: its stems hold nothing above {config.sample_rate // 2} Hz")
+    if not config.aligned and source.channels > config.channels:
+        lost.append(f"hears one channel: its stems are the same in all {source.channels}")
+    return ", and ".join(lost)
 
 
 class _Passed:
