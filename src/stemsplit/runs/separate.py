@@ -5,20 +5,21 @@ A finished song has a manifest, written last, that says how it was made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn
-from stemsplit.errors import TargetCollisionError, UsageError
+from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, SeparateOptions
+from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
@@ -76,6 +77,7 @@ class Separating:
 
     separator: Separator
     options: SeparateOptions
+    on_detail: Callable[[str], object] = lambda text: None  # told why stems that are there are no use
 
     def is_finished(self, job: Job) -> bool:
         """Return whether the stems of this very job are on disk already, unchanged."""
@@ -91,15 +93,21 @@ class Separating:
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
         """Separate one file, and return its manifest, which is written last.
 
+        Where stems of an earlier run will do, the outputs are derived from them: see `runs.derive`.
+
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
         record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
         tags = read_tags(job.source, record.warn)
         named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
-        blocks = render(
-            self.separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn
-        )
+        derived = None if self.options.force else self._derived(job, record, form)
+        if derived is not None:
+            form = replace(form, exact_sum=False)  # the stems have it already
+            blocks = derived.rendered(form.sample_rate, on_progress)
+        else:
+            source = file_source(record.info)
+            blocks = render(self.separator, source, form.sample_rate, on_progress=on_progress, on_warning=record.warn)
         outputs, warn = self.separator.outputs, record.warn
         with written_together() as together:
             with (
@@ -109,7 +117,23 @@ class Separating:
                 for block in blocks:
                     files.write(block)
             about = _about(job, self.separator, self.options, form, files.levels, together)
+            if derived is not None:
+                computed = derived.stems[0].made
+                about |= {"device": computed["device"], "precision": computed["precision"]}
+                about |= {"derived_from": derived.about(job.manifest, form.bit_depth)}
             return record.write(together.aside(job.manifest), about)
+
+    def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
+        """Find stems that are there; None if the network has to run."""
+        settings = track_settings(self.separator, self.options)
+        depth = coarsest_depth(form, record.info)
+        wanted = Wanted(job.manifest, record.sha256, self.separator.model.sha256, settings, form.sample_rate, depth)
+        try:
+            return derive(wanted)
+        except NotDerivableError as error:
+            if str(error):
+                self.on_detail(f"{job.called}: separated anew, since {error}")
+            return None
 
 
 def pipe_track(
@@ -144,6 +168,11 @@ def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> For
     frames = info.frames if rate == info.sample_rate else None
     check_encodable(options.format, rate, info.channels, frames, depth)
     return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum)
+
+
+def coarsest_depth(form: Form, info: AudioInfo) -> str:
+    """Return the bit depth that stems must have for files of this form to be derived from them."""
+    return choose_depth("wav", "auto", info.bit_depth) if format_named(form.format).lossy else form.bit_depth
 
 
 def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, Any]:
