@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny import fake_separator, read_song, write_song
+from tiny_melody import fake_reader, vocals_separator
 
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import MANIFEST_NAME, read_manifest
-from stemsplit.options import SeparateOptions
+from stemsplit.melody.contour import Contour
+from stemsplit.melody.formats import read_contour
+from stemsplit.options import MelodyOptions, SeparateOptions
 from stemsplit.runs.jobs import Outcome, run
 from stemsplit.runs.separate import Separating, plan
+from stemsplit.runs.transcribe import Transcribing, plan_melodies
 
 Sound = Callable[..., np.ndarray]
 
@@ -224,3 +228,58 @@ def test_a_manifest_that_somebody_edited_is_no_use(on24: Runs, broken: dict[str,
     on24(without="vocals", template="{track}/new {stem}.{ext}")
     assert on24.calls
     assert on24.details
+
+
+# --- melodies
+
+
+def sing(song: Path, folder: Path, separated: Path | None, **asked: Any) -> tuple[Outcome, Contour, int]:
+    """The outcome, the contour, and how often the separator's network was called."""
+    calls: list[object] = []
+    options = MelodyOptions(output=folder, device="cpu", separated=separated, **asked)
+    reader = fake_reader(options, separator=vocals_separator(gain=0.3, on_call=calls.append))
+    (outcome,) = run(plan_melodies(find_inputs([song], folder), options), Transcribing(reader, options))
+    assert outcome.error is None, outcome.error
+    return outcome, read_contour(outcome.outputs["f0"]), len(calls)
+
+
+def sung(path: Path, rate: int, subtype: str) -> Path:
+    """Two seconds that glide an octave up, in faint noise; silent in between."""
+    phase = 2 * np.pi * np.cumsum(220 * 2 ** np.linspace(0, 1, 2 * rate)) / rate
+    samples = 0.4 * np.sin(phase) * (np.arange(2 * rate) % rate < 0.8 * rate)
+    noise = np.random.default_rng(0).normal(0, 1e-3, (2, 2 * rate))
+    return write_song(path, samples + noise, rate, subtype)
+
+
+@pytest.mark.parametrize(("rate", "subtype"), [(44100, "PCM_16"), (48000, "PCM_24"), (22050, "PCM_16")])
+def test_a_melody_is_read_from_the_vocals_that_are_there(tmp_path: Path, rate: int, subtype: str) -> None:
+    on = Runs(sung(tmp_path / "song.wav", rate, subtype))
+    on()
+    _, fresh, calls = sing(on.song, tmp_path / "fresh", tmp_path / "nothing")
+    assert calls
+    outcome, derived, calls = sing(on.song, tmp_path / "melody", tmp_path / "out")
+    assert not calls
+    assert outcome.manifest["vocals_from"].keys() == {"vocals"}  # type: ignore[index]
+    assert outcome.manifest["vocals_from"]["vocals"]["path"] == "../out/song/vocals.wav"  # type: ignore[index]
+    assert len(fresh) == len(derived)
+    both = fresh.voiced & derived.voiced
+    assert both.mean() > 0.7
+    assert (fresh.voiced == derived.voiced).mean() > 0.99
+    cents = np.abs(1200 * np.log2(derived.frequency[both] / fresh.frequency[both]))
+    assert np.median(cents) < 0.1
+    assert np.quantile(cents, 0.99) < 5
+
+
+def test_a_melody_separates_where_the_vocals_will_not_do(tmp_path: Path) -> None:
+    on = Runs(sung(tmp_path / "song.wav", 44100, "PCM_16"))
+    on(format="ogg", stems="vocals")
+    assert sing(on.song, tmp_path / "a", tmp_path / "out")[2]
+    on(sha256="6" * 64)
+    assert sing(on.song, tmp_path / "b", tmp_path / "out")[2]
+    on(force=True)
+    assert sing(on.song, tmp_path / "c", tmp_path / "out", force=True)[2]
+    assert sing(on.song, tmp_path / "d", None)[2]
+    outcome, _, calls = sing(on.song, tmp_path / "e", tmp_path / "out")
+    assert not calls
+    assert sing(on.song, tmp_path / "e", None)[0].status == "skipped"
+    assert outcome.status == "done"

@@ -76,6 +76,7 @@ def listen(
     reader: Reader,
     source: Source,
     *,
+    rendered: Generator[Rendered, None, None] | None = None,
     on_voice: Callable[[np.ndarray], object] = lambda samples: None,
     on_drums: Callable[[np.ndarray], object] = lambda samples: None,
     on_progress: Callable[[float], object] | None = None,
@@ -86,6 +87,7 @@ def listen(
     Args:
         reader: see `make_reader`.
         source: a song, or a voice if the reader has no separator.
+        rendered: blocks of the separator's outputs at the network's sample rate, if they are there already.
         on_voice: called with every block (n,) of the voice at the network's sample rate.
         on_drums: called with every block (channels, n) of the drums at that rate, if the separator gives them too.
         on_progress: called with the seconds of audio that are done.
@@ -98,11 +100,14 @@ def listen(
     """
     network = reader.model.network
     config = network.config
-    with closing(_voice(reader, source, on_drums, on_progress, on_warning)) as blocks:  # its thread must end
+    there = rendered is not None
+    if reader.separator is not None and rendered is None:
+        rendered = render(reader.separator, source, config.sample_rate, on_progress=on_progress, on_warning=on_warning)
+    with closing(_voice(reader, source, rendered, on_drums, on_progress, on_warning)) as blocks:  # its thread must end
         voice = _Heard(blocks, on_voice)
         rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
         if reader.separator is not None:  # the song is decoded a second time, since keeping it would cost memory
-            mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
+            mixture = _at_rate(source.blocks(on_warning if there else None), source.sample_rate, config.sample_rate)
             rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
         contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
     if not contour.voiced.any():
@@ -134,16 +139,17 @@ class _Heard:
 def _voice(
     reader: Reader,
     source: Source,
+    rendered: Generator[Rendered, None, None] | None,
     on_drums: Callable[[np.ndarray], object],
     on_progress: Callable[[float], object] | None,
     on_warning: Warn,
 ) -> Generator[np.ndarray, None, None]:
     """Yield the voice as mono blocks (n,) at the network's sample rate."""
     rate = reader.model.network.config.sample_rate
-    if reader.separator is not None:
-        rendered = render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning)
-        for (samples,) in to_mono(_tapped(reader.separator, rendered, on_drums)):
-            yield samples
+    if reader.separator is not None and rendered is not None:
+        with closing(rendered):
+            for (samples,) in to_mono(_tapped(reader.separator, rendered, on_drums)):
+                yield samples
         return
     done = 0
     for samples in _at_rate(source.blocks(on_warning), source.sample_rate, rate):

@@ -10,7 +10,7 @@ the network would give.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +80,7 @@ class Derivation:
         return {
             name: {
                 "exact": all(stem.made["bit_depth"] in ("32f", depth if len(part) == 1 else "32f") for stem in part),
-                "stems": {
-                    stem.name: {"path": relative_path(manifest, stem.path), "sha256": stem.sha256} for stem in part
-                },
+                "stems": records(part, manifest),
             }
             for name, part in self.parts.items()
         }
@@ -111,6 +109,11 @@ class Derivation:
                 yield np.concatenate([sum(taken[stem.path] for stem in part) for part in self.parts.values()])  # type: ignore[misc]
                 if on_progress is not None:
                     on_progress((start + count) / sample_rate)
+
+
+def records(stems: Iterable[Stem], manifest: Path) -> dict[str, dict[str, str]]:
+    """Return what a manifest says of stems that were used."""
+    return {stem.name: {"path": relative_path(manifest, stem.path), "sha256": stem.sha256} for stem in stems}
 
 
 def _read(path: Path, stack: ExitStack) -> Iterator[np.ndarray]:
