@@ -282,7 +282,7 @@ def test_the_manifest_says_what_was_made(tmp_path: Path, sound: Sound) -> None:
         "bytes": song.stat().st_size, "sample_rate": 44100, "channels": 2,
         "codec": "PCM_16",
     }  # fmt: skip
-    assert manifest["model"] == {"reference": "fake", "sha256": "5" * 64}
+    assert manifest["model"] == {"reference": "fake", "sha256": "5" * 64, "stems": list(STEMS)}
     assert manifest["outputs"]["bass"]["sha256"] == sha256_of(stems["bass"])
     assert list(manifest["outputs"]) == ["vocals", "bass"]
     assert files_in(tmp_path / "out" / "sóng") == {"vocals.wav", "bass.wav", "stemsplit.json"}

@@ -76,14 +76,16 @@ class Derivation:
         return tuple({stem.path: stem for part in self.parts.values() for stem in part}.values())
 
     def about(self, manifest: Path, depth: str) -> dict[str, Any]:
-        """Return what a manifest says of it: what the outputs of this bit depth were made of."""
-        return {
+        """Return what a manifest says of outputs of this bit depth: what they are made of, where it was computed."""
+        outputs = {
             name: {
                 "exact": all(stem.made["bit_depth"] in ("32f", depth if len(part) == 1 else "32f") for stem in part),
                 "stems": records(part, manifest),
             }
             for name, part in self.parts.items()
         }
+        computed = self.stems[0].made
+        return {"device": computed["device"], "precision": computed["precision"], "derived_from": outputs}
 
     def rendered(
         self, sample_rate: int, on_progress: Callable[[float], object] | None = None

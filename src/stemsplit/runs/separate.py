@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from stemsplit.audio import AudioInfo, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
+from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn
 from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
@@ -99,8 +99,7 @@ class Separating:
         """
         record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
-        tags = read_tags(job.source, record.warn)
-        named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
+        named, outputs = tags_for(job, record), self.separator.outputs
         derived = None if self.options.force else self._derived(job, record, form)
         if derived is not None:
             form = replace(form, exact_sum=False)  # the stems have it already
@@ -108,19 +107,16 @@ class Separating:
         else:
             source = file_source(record.info)
             blocks = render(self.separator, source, form.sample_rate, on_progress=on_progress, on_warning=record.warn)
-        outputs, warn = self.separator.outputs, record.warn
         with written_together() as together:
             with (
                 closing(blocks),
-                stem_files(outputs, job.targets, form, together, tags=named, on_warning=warn) as files,
+                stem_files(outputs, job.targets, form, together, tags=named, on_warning=record.warn) as files,
             ):
                 for block in blocks:
                     files.write(block)
             about = _about(job, self.separator, self.options, form, files.levels, together)
             if derived is not None:
-                computed = derived.stems[0].made
-                about |= {"device": computed["device"], "precision": computed["precision"]}
-                about |= {"derived_from": derived.about(job.manifest, form.bit_depth)}
+                about |= derived.about(job.manifest, form.bit_depth)
             return record.write(together.aside(job.manifest), about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
@@ -134,6 +130,12 @@ class Separating:
             if str(error):
                 self.on_detail(f"{job.called}: separated anew, since {error}")
             return None
+
+
+def tags_for(job: Job, record: Record) -> dict[str, Tags]:
+    """Return the tags of the outputs of a job: those of its source, and what each is."""
+    tags = read_tags(job.source, record.warn)
+    return {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
 
 
 def pipe_track(
@@ -193,10 +195,23 @@ def _about(
     job: Job, separator: Separator, options: SeparateOptions, form: Form, levels: Levels, together: Together
 ) -> dict[str, Any]:
     return {
-        "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
+        "model": model_record(separator),
         "settings": track_settings(separator, options),
         "device": str(separator.device),
         "precision": separator.precision_name,
+        **written_record(job, form, levels, together),
+    }
+
+
+def model_record(separator: Separator) -> dict[str, Any]:
+    """Return what a manifest says of the model."""
+    model = separator.model
+    return {"reference": model.reference, "sha256": model.sha256, "stems": list(model.network.config.stems)}
+
+
+def written_record(job: Job, form: Form, levels: Levels, together: Together) -> dict[str, Any]:
+    """Return what a manifest says of the files that were written."""
+    return {
         "outputs": {
             stem: output_record(job.manifest, target, together.aside(target), levels.peaks[stem])
             for stem, target in job.targets.items()
