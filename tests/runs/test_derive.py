@@ -131,6 +131,14 @@ def test_a_mix_that_clips_is_turned_down_as_by_a_run(tmp_path: Path, sound: Soun
     assert on.calls  # what was turned down is no use, and the 32f are overwritten
 
 
+def test_what_may_be_clipped_is_no_use(tmp_path: Path, sound: Sound) -> None:
+    on = Runs(write_song(tmp_path / "song.wav", sound(1, 12000, amplitude=0.8), 44100, "FLOAT"))
+    on(bit_depth="24", clip="clamp", mix=("loud=drums+bass",))
+    on(bit_depth="24", mix=("again=drums+bass",), stems="drums")
+    assert on.calls
+    assert "may be clipped" in on.details[0]
+
+
 WHYS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"bit_depth": "16"}, {"without": "vocals"}, "16 bits"),
     ({"bit_depth": "16"}, {"format": "mp3"}, "16 bits"),
@@ -219,10 +227,17 @@ def test_what_was_written_over_is_forgotten(on24: Runs) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"outputs": 3}, {"settings": {}}, {"bit_depth": None}, {"model": []}, {"derived_from": {"drums": 1}}],
+    [
+        {"outputs": 3},
+        {"settings": {}},
+        {"bit_depth": None},
+        {"model": []},
+        {"derived_from": {"drums": 1}},
+        {"salvaged": ["its end"]},
+    ],
     ids=str,
 )
-def test_a_manifest_that_somebody_edited_is_no_use(on24: Runs, broken: dict[str, Any]) -> None:
+def test_a_manifest_that_somebody_edited_or_of_a_salvaged_song_is_no_use(on24: Runs, broken: dict[str, Any]) -> None:
     place = on24().job.manifest
     place.write_text(json.dumps(json.loads(place.read_text()) | broken))
     on24(without="vocals", template="{track}/new {stem}.{ext}")
