@@ -76,6 +76,10 @@ class OutputError(StemsplitError):
     """A target that cannot be written."""
 
 
+class NotDerivableError(StemsplitError):
+    """Stems of an earlier run are no use for other outputs; the message is empty if there are none."""
+
+
 class ModelError(StemsplitError):
     """A model that cannot be found, read or trusted."""
 

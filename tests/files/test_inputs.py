@@ -62,6 +62,14 @@ def test_stems_of_another_selection_are_no_songs(tmp_path: Path) -> None:
     assert tracks(find_inputs([tmp_path], tmp_path)) == ["a"]
 
 
+def test_the_vocals_of_an_earlier_selection_are_found(tmp_path: Path) -> None:
+    vocals = tmp_path / "a" / "vocals.wav"
+    kept = {"selections": [{"outputs": {"vocals": {"path": "vocals.wav"}}}], "earlier": ["vocals.wav"]}
+    touch(vocals)
+    made(tmp_path / "a" / MANIFEST_NAME, tmp_path / "a" / "no vocals.wav", **kept)
+    assert [item.path for item in find_inputs([tmp_path], tmp_path / "out", stem="vocals")] == [vocals]
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"format": 1, "outputs": 3}', '{"format": 1}', "[" * 100_000])
 def test_beside_a_manifest_that_cannot_be_read_nothing_is_a_song(tmp_path: Path, text: str) -> None:
     touch(tmp_path / "a.wav", tmp_path / "a" / "vocals.wav", tmp_path / "a" / "more" / "b.wav")

@@ -49,7 +49,7 @@ def split(
     source: Path, *, gains: Sequence[float] = GAINS, config: FakeConfig | None = None, on_call: Any = None, **asked: Any
 ) -> tuple[dict[str, Path], dict[str, Any], list[str]]:
     """Separate one file with a fake network: stem → file, the manifest, the warnings."""
-    options = SeparateOptions(output=source.parent / "out", **asked)
+    options = SeparateOptions(output=source.parent / "out", force=True, **asked)  # whatever stems are there
     separator = fake_separator(options, gains=gains, config=config, on_call=on_call or (lambda mixture: None))
     (job,) = plan(find_inputs([source], options.output), separator, options)
     warnings: list[str] = []
@@ -297,7 +297,7 @@ def test_the_manifest_says_what_was_made(tmp_path: Path, sound: Sound) -> None:
         "bytes": song.stat().st_size, "sample_rate": 44100, "channels": 2,
         "codec": "PCM_16",
     }  # fmt: skip
-    assert manifest["model"] == {"reference": "fake", "sha256": "5" * 64}
+    assert manifest["model"] == {"reference": "fake", "sha256": "5" * 64, "stems": list(STEMS)}
     assert manifest["outputs"]["bass"]["sha256"] == sha256_of(stems["bass"])
     assert list(manifest["outputs"]) == ["vocals", "bass"]
     assert files_in(tmp_path / "out" / "sóng") == {"vocals.wav", "bass.wav", "stemsplit.json"}

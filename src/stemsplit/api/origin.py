@@ -14,7 +14,7 @@ from stemsplit.audio import Tags, probe, read_tags
 from stemsplit.audio.info import Warn
 from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
-from stemsplit.runs.separate import track_settings
+from stemsplit.runs.separate import model_record, track_settings
 from stemsplit.separation.separator import Separator
 
 
@@ -23,7 +23,7 @@ class Origin:
     """Where stems come from. Of an array, there is no `input`."""
 
     input: Mapping[str, Any] | None = None
-    model: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = ""
     precision: str = ""
@@ -36,7 +36,7 @@ class Origin:
     ) -> Origin:
         """Note what a separation is made of, before it begins."""
         made = {
-            "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
+            "model": model_record(separator),
             "settings": track_settings(separator, options),
             "device": str(separator.device),
             "precision": separator.precision_name,

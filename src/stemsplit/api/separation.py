@@ -95,7 +95,9 @@ class Separation:
                 for stem, path in targets.items()
             }
             made = {"outputs": records, "sample_rate": self.sample_rate, "bit_depth": depth, "samples": samples}
-            about = {"stemsplit": __version__, **self.origin.as_json(), **made, "gain": files.levels.gain}
+            origin, written = self.origin.as_json(), {"format": format, "bit_depth": bit_depth, "clip": clip}
+            origin["settings"] = {**origin["settings"], **written}
+            about = {"stemsplit": __version__, **origin, **made, "gain": files.levels.gain}
             write_manifest(together.aside(manifest), {**about, "warnings": list(self.warnings)})
         return targets
 

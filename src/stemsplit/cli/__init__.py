@@ -21,6 +21,7 @@ from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
 from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
 from stemsplit.cli.melody import melody
+from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
 from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
@@ -38,6 +39,7 @@ app = typer.Typer(
     suggest_commands=True,
 )
 app.command()(separate)
+app.command()(mix)
 app.command()(melody)
 app.add_typer(models, name="models")
 app.command()(evaluate)

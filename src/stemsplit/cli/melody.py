@@ -34,7 +34,14 @@ from stemsplit.cli.screen import Screen, put_exactly
 from stemsplit.cli.separate import ready as separator_ready
 from stemsplit.errors import UsageError
 from stemsplit.machine.streams import require_output
-from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOptions, SeparateOptions, Smoothing
+from stemsplit.options import (
+    DEFAULT_MELODY_OUTPUT,
+    DEFAULT_OUTPUT,
+    ContourFormat,
+    MelodyOptions,
+    SeparateOptions,
+    Smoothing,
+)
 
 if TYPE_CHECKING:
     from stemsplit.melody.reader import Reader
@@ -134,6 +141,15 @@ SmoothOption = Annotated[
         rich_help_panel=RUN_PANEL,
     ),
 ]
+SeparatedOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR",
+        parser=as_path,
+        help="Where `separate` put stems: vocals of the same model are used.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
 SeparatorOption = Annotated[
     str | None,
     typer.Option(
@@ -164,6 +180,7 @@ def melody(
     smooth: SmoothOption = "viterbi",
     model: ModelReference = DEFAULT_MELODY_MODEL,
     separator: SeparatorOption = None,
+    separated: SeparatedOption = DEFAULT_OUTPUT,
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
@@ -177,12 +194,13 @@ def melody(
 ) -> int:
     """Write down the melody that is sung: melody/SONG.f0.csv, and its notes, MIDI and picture on request.
 
-    The vocals are separated first, unless --vocals says that the input is a voice. A song that is done already is
-    skipped.
+    The vocals are separated first, unless `separate` has left them, or --vocals says that the input is a voice. A song
+    that is done already is skipped.
     """
     options = MelodyOptions(
         output=output,
         vocals=vocals,
+        separated=separated,
         format=format,
         hop_ms=hop_ms,
         fmin=fmin,
@@ -229,7 +247,7 @@ def _to_files(
         from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
-    work = Transcribing(_ready(options, models, talk.screen), options)
+    work = Transcribing(_ready(options, models, talk.screen), options, talk.screen.detail)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
 
 

@@ -208,6 +208,8 @@ def tell(outcome: Outcome, screen: Screen) -> None:
         screen.note(f"{outcome.source}: done already in {outcome.target} (--force does it again)")
     elif outcome.status == "done":
         how = f"{duration(outcome.seconds)}, {speed(outcome.audio_seconds, outcome.seconds)}"
+        if {"derived_from", "vocals_from"} & (outcome.manifest or {}).keys():
+            how += ", from stems that were there"
         screen.note(f"{outcome.source} → {outcome.target}: {', '.join(outcome.outputs)} ({how})")
 
 

@@ -238,7 +238,7 @@ def to_files(
     check_options(options)
     found = find(paths, options.output)
     separator = ready(model, options, screen)
-    work = Separating(separator, options)
+    work = Separating(separator, options, screen.detail)
     talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
     jobs = plan(found, separator, options)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import StemsplitError, UsageError, reason
-from stemsplit.files.manifest import MANIFEST_NAME, listed_paths, output_paths, read_manifest
+from stemsplit.files.manifest import MANIFEST_NAME, listed_paths, output_paths, read_manifest, selections
 from stemsplit.files.naming import track_name
 from stemsplit.machine.disk import identity
 
@@ -163,8 +163,10 @@ def _stem_of(folder: Path, stem: str | None) -> Iterator[Path]:
     """Yield the file of a stem, if the manifest in `folder` lists that stem and the file exists."""
     path = folder / MANIFEST_NAME
     try:
-        made = output_paths(path, read_manifest(path) or {"outputs": {}})
-        if stem in made and made[stem].is_file():
-            yield made[stem]
+        for selection in selections(read_manifest(path) or {"outputs": {}}):
+            made = output_paths(path, selection)
+            if stem in made and made[stem].is_file():
+                yield made[stem]
+                return
     except (KeyError, TypeError, AttributeError, ValueError, OSError):  # somebody edited the manifest
         return

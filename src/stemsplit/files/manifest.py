@@ -6,11 +6,15 @@ stemsplit.json, beside the stems:
     {"format": 1, "stemsplit": version,
      "input": {"path", "location": where it was, unless it came from a pipe,
                "sha256", "bytes", "sample_rate", "channels", "codec"},
-     "model": {"reference", "sha256"}, "settings": {…}, "device": "cpu", "precision": "bf16",
+     "model": {"reference", "sha256", "stems": all that it separates}, "settings": {…}, "device": "cpu",
+     "precision": "bf16",
      "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
      "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […],
      "salvaged": [what is missing of the input]; only there if a part of it is,
-     "earlier": [paths of what earlier runs made of the track, and is still there]; only there if there are any}
+     "derived_from": {output: {"exact": whether its bytes are those of a run of the network, "stems": {stem: {"path",
+     "sha256"}}}}: what outputs are the sum of; only there if no network ran, see `runs.derive`,
+     "earlier": [paths of what earlier runs made of the track, and is still there]; only there if there are any,
+     "selections": [{"model", "settings", "outputs", …}: what such runs said of that, newest first]; likewise}
 
 Paths of outputs are relative to the manifest, so that the folder can be moved. A peak is the largest absolute sample as
 written, with 1 as full scale. `runs.transcribe` describes the manifest of `melody`.
@@ -20,7 +24,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,8 @@ FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
 MELODY_MANIFEST = "melody.json"
 """How the name of a manifest of `melody` ends, after that of its track and a dot."""
+_OF_THE_TRACK = ("format", "input", "earlier", "selections")
+"""Keys that belong to a manifest, not to one of its selections."""
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
@@ -74,6 +80,49 @@ def relative_path(manifest: Path, target: Path) -> str:
 def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
     """Return the outputs that a manifest at `path` lists: name → file."""
     return {stem: Path(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
+
+
+def selections(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a manifest says of the runs whose files are there, newest first: itself, and earlier selections."""
+    kept = manifest.get("selections")
+    return [manifest, *(made for made in kept if isinstance(made, dict))] if isinstance(kept, list) else [manifest]
+
+
+def earlier_selections(path: Path, targets: Collection[Path], sha256: str) -> list[dict[str, Any]]:
+    """Return what the next manifest at `path` keeps of the one that is there.
+
+    Args:
+        path: the manifest.
+        targets: files that are written now.
+        sha256: of the source; what was made of another one is not kept.
+    """
+    written, kept = {os.path.normpath(target) for target in targets}, []
+    manifest = read_manifest(path) or {}
+    try:
+        if manifest["input"]["sha256"] != sha256:
+            return []
+        for made in selections(manifest):
+            there = {name: file for name, file in output_paths(path, made).items() if str(file) not in written}
+            outputs = {name: made["outputs"][name] for name, file in there.items() if os.path.lexists(file)}
+            if outputs:
+                kept.append(
+                    {key: value for key, value in made.items() if key not in _OF_THE_TRACK} | {"outputs": outputs}
+                )
+    except (KeyError, TypeError, AttributeError, ValueError):  # somebody edited it
+        pass
+    return kept
+
+
+def selection_for(path: Path, targets: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Return what the manifest at `path` says of the run that made just these files; None if there was none."""
+    manifest, wanted = read_manifest(path) or {}, {name: Path(os.path.normpath(file)) for name, file in targets.items()}
+    for made in selections(manifest):
+        try:
+            if output_paths(path, made) == wanted:
+                return {**made, "input": manifest["input"]}
+        except (KeyError, TypeError, AttributeError, ValueError):
+            continue
+    return None
 
 
 def listed_paths(path: Path) -> tuple[Path, ...] | None:
@@ -122,15 +171,13 @@ def still_holds(
     The model, the settings and the targets must be the same, and the input and all outputs must be unchanged. What was
     salvaged is done only for `salvage`.
     """
-    manifest = read_manifest(path)
+    manifest = selection_for(path, targets)
     if manifest is None or ("salvaged" in manifest and not salvage):
         return False
     try:
         if manifest["settings"] != settings or manifest["model"]["sha256"] != model_sha256:
             return False
         made = output_paths(path, manifest)
-        if made != {stem: Path(os.path.normpath(target)) for stem, target in targets.items()}:
-            return False
         hashes = {source: manifest["input"]["sha256"]}
         hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
         return all(file.is_file() and sha256_of(file) == expected for file, expected in hashes.items())

@@ -77,6 +77,7 @@ def listen(
     reader: Reader,
     source: Source,
     *,
+    rendered: Generator[Rendered, None, None] | None = None,
     on_voice: Callable[[np.ndarray], object] = lambda samples: None,
     on_drums: Callable[[np.ndarray], object] = lambda samples: None,
     on_progress: Callable[[float], object] | None = None,
@@ -87,6 +88,7 @@ def listen(
     Args:
         reader: see `make_reader`.
         source: a song, or a voice if the reader has no separator.
+        rendered: blocks of the separator's outputs at the network's sample rate, if they are there already.
         on_voice: called with every block (n,) of the voice at the network's sample rate.
         on_drums: called with every block (channels, n) of the drums at that rate, if the separator gives them too.
         on_progress: called with the seconds of audio that are done.
@@ -99,12 +101,15 @@ def listen(
     """
     network = reader.model.network
     config = network.config
-    with closing(_voice(reader, source, on_drums, on_progress, on_warning)) as blocks:  # its thread must end
+    there = rendered is not None
+    if reader.separator is not None and rendered is None:
+        rendered = render(reader.separator, source, config.sample_rate, on_progress=on_progress, on_warning=on_warning)
+    with closing(_voice(reader, source, rendered, on_drums, on_progress, on_warning)) as blocks:  # its thread must end
         voice = _Heard(blocks, on_voice)
         octaves = Octaves(grid_of(config), config.sample_rate, config.hop_samples)
         rows = posteriors(network, voice, device=reader.device, correct=octaves.of_the_voice, on_warning=on_warning)
         if reader.separator is not None:  # the song is decoded a second time, since keeping it would cost memory
-            mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
+            mixture = _at_rate(source.blocks(on_warning if there else None), source.sample_rate, config.sample_rate)
             heard = posteriors(
                 network, mixture, device=reader.device, correct=octaves.of_the_song, on_warning=on_warning
             )
@@ -139,16 +144,17 @@ class _Heard:
 def _voice(
     reader: Reader,
     source: Source,
+    rendered: Generator[Rendered, None, None] | None,
     on_drums: Callable[[np.ndarray], object],
     on_progress: Callable[[float], object] | None,
     on_warning: Warn,
 ) -> Generator[np.ndarray, None, None]:
     """Yield the voice as mono blocks (n,) at the network's sample rate."""
     rate = reader.model.network.config.sample_rate
-    if reader.separator is not None:
-        rendered = render(reader.separator, source, rate, on_progress=on_progress, on_warning=on_warning)
-        for (samples,) in to_mono(_tapped(reader.separator, rendered, on_drums)):
-            yield samples
+    if reader.separator is not None and rendered is not None:
+        with closing(rendered):
+            for (samples,) in to_mono(_tapped(reader.separator, rendered, on_drums)):
+                yield samples
         return
     done, channels = 0, Channels()
     for samples in _at_rate(_seen(source.blocks(on_warning), channels), source.sample_rate, rate):

@@ -17,7 +17,16 @@ from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
 from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError, in_words
 from stemsplit.files.leftovers import claim_path, clear_in
-from stemsplit.files.manifest import is_of, listed_paths, output_paths, read_manifest, relative_path, write_manifest
+from stemsplit.files.manifest import (
+    earlier_selections,
+    is_of,
+    listed_paths,
+    output_paths,
+    read_manifest,
+    relative_path,
+    selection_for,
+    write_manifest,
+)
 from stemsplit.machine.claims import claimed
 from stemsplit.machine.disk import POLL_SECONDS, sha256_of
 
@@ -295,6 +304,11 @@ class Record:
         self._warnings: list[str] = []
         self._source = _input_record(job, self.info)
 
+    @property
+    def sha256(self) -> str:
+        """Of the source."""
+        return str(self._source["sha256"])
+
     def warn(self, text: str) -> None:
         """Note a warning and pass it on."""
         self._warnings.append(text)
@@ -308,6 +322,8 @@ class Record:
             own["salvaged"] = lost
         if earlier := _earlier(self.job):
             own["earlier"] = earlier
+        if kept := earlier_selections(self.job.manifest, self.job.targets.values(), self.sha256):
+            own["selections"] = kept
         manifest = {"stemsplit": __version__, "input": self._source, **about, **own}
         write_manifest(place, manifest)
         return manifest
@@ -336,7 +352,7 @@ def skipped(job: Job) -> Outcome:
     """Return the outcome of a job whose outputs are there already, or which is no song."""
     if job.made:
         return Outcome(job, "skipped", warnings=("a stem of an earlier run: left out; named alone it is done",))
-    manifest = read_manifest(job.manifest) or {}
+    manifest = selection_for(job.manifest, job.targets) or read_manifest(job.manifest) or {}
     return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
 
 

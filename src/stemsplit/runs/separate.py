@@ -5,20 +5,21 @@ A finished song has a manifest, written last, that says how it was made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from stemsplit.audio import AudioInfo, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
+from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn, rate_problem
-from stemsplit.errors import TargetCollisionError, UsageError
+from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, SeparateOptions
+from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
@@ -76,6 +77,7 @@ class Separating:
 
     separator: Separator
     options: SeparateOptions
+    on_detail: Callable[[str], object] = lambda text: None  # told why stems that are there are no use
 
     def is_finished(self, job: Job) -> bool:
         """Return whether the stems of this very job are on disk already, unchanged."""
@@ -91,25 +93,49 @@ class Separating:
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
         """Separate one file, and return its manifest, which is written last.
 
+        Where stems of an earlier run will do, the outputs are derived from them: see `runs.derive`.
+
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
         record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
-        tags = read_tags(job.source, record.warn, cover=self.options.cover)
-        named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
-        blocks = render(
-            self.separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn
-        )
-        outputs, warn = self.separator.outputs, record.warn
+        named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
+        derived = None if self.options.force else self._derived(job, record, form)
+        if derived is not None:
+            form = replace(form, exact_sum=False)  # the stems have it already
+            blocks = derived.rendered(form.sample_rate, on_progress)
+        else:
+            source = file_source(record.info)
+            blocks = render(self.separator, source, form.sample_rate, on_progress=on_progress, on_warning=record.warn)
         with written_together() as together:
             with (
                 closing(blocks),
-                stem_files(outputs, job.targets, form, together, tags=named, on_warning=warn) as files,
+                stem_files(outputs, job.targets, form, together, tags=named, on_warning=record.warn) as files,
             ):
                 for block in blocks:
                     files.write(block)
             about = _about(job, self.separator, self.options, form, files.levels, together)
+            if derived is not None:
+                about |= derived.about(job.manifest, form.bit_depth)
             return record.write(together.aside(job.manifest), about)
+
+    def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
+        """Find stems that are there; None if the network has to run."""
+        settings = track_settings(self.separator, self.options)
+        depth = coarsest_depth(form, record.info)
+        wanted = Wanted(job.manifest, record.sha256, self.separator.model.sha256, settings, form.sample_rate, depth)
+        try:
+            return derive(wanted)
+        except NotDerivableError as error:
+            if str(error):
+                self.on_detail(f"{job.called}: separated anew, since {error}")
+            return None
+
+
+def tags_for(job: Job, record: Record, *, cover: bool) -> dict[str, Tags]:
+    """Return the tags of the outputs of a job: those of its source, and what each is."""
+    tags = read_tags(job.source, record.warn, cover=cover)
+    return {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
 
 
 def pipe_track(
@@ -146,6 +172,11 @@ def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> For
     return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum)
 
 
+def coarsest_depth(form: Form, info: AudioInfo) -> str:
+    """Return the bit depth that stems must have for files of this form to be derived from them."""
+    return choose_depth("wav", "auto", info.bit_depth) if format_named(form.format).lossy else form.bit_depth
+
+
 def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, Any]:
     """Return what decides over the written bytes besides input and model."""
     stems = separator.model.network.config.stems
@@ -164,10 +195,23 @@ def _about(
     job: Job, separator: Separator, options: SeparateOptions, form: Form, levels: Levels, together: Together
 ) -> dict[str, Any]:
     return {
-        "model": {"reference": separator.model.reference, "sha256": separator.model.sha256},
+        "model": model_record(separator),
         "settings": track_settings(separator, options),
         "device": str(separator.device),
         "precision": separator.precision_name,
+        **written_record(job, form, levels, together),
+    }
+
+
+def model_record(separator: Separator) -> dict[str, Any]:
+    """Return what a manifest says of the model."""
+    model = separator.model
+    return {"reference": model.reference, "sha256": model.sha256, "stems": list(model.network.config.stems)}
+
+
+def written_record(job: Job, form: Form, levels: Levels, together: Together) -> dict[str, Any]:
+    """Return what a manifest says of the files that were written."""
+    return {
         "outputs": {
             stem: output_record(job.manifest, target, together.aside(target), levels.peaks[stem])
             for stem, target in job.targets.items()

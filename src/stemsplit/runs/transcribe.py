@@ -6,31 +6,34 @@ DIR/{track}.melody.json. That is a manifest like those of `separate`, with these
     "separator": {"reference", "sha256"}, or null for a voice,
     "sample_rate", "samples": of the voice as the network got it,
     "hop_ms", "frames": of the contour, "voiced": share of them, "tuning_hz": of A4, "notes": how many
+    "vocals_from": {stem: {"path", "sha256"}}: stems of `separate` that were used; only there if no separator ran,
     "tempo_bpm", "tempo_confidence": what --tempo auto heard
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stemsplit.analysis.beats import Beat, Drums, Tempo, check_beat_tracker, checked_tempo
 from stemsplit.audio.info import Warn
-from stemsplit.errors import UsageError
+from stemsplit.errors import NotDerivableError, UsageError
 from stemsplit.files.inputs import Input
-from stemsplit.files.manifest import MELODY_MANIFEST, output_record, still_holds
-from stemsplit.files.naming import NAME_BYTES, shortened
+from stemsplit.files.manifest import MANIFEST_NAME, MELODY_MANIFEST, output_record, still_holds
+from stemsplit.files.naming import NAME_BYTES, shortened, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_notes
 from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
 from stemsplit.melody.reader import Reader, Reading, listen
-from stemsplit.options import MelodyOptions
+from stemsplit.options import DEFAULT_TEMPLATE, MelodyOptions, SeparateOptions
+from stemsplit.runs.derive import DEPTHS, Derivation, Wanted, derive, records
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import with_collisions
+from stemsplit.runs.separate import track_settings
 from stemsplit.separation.source import file_source
 
 UNSURE = 0.7
@@ -91,6 +94,7 @@ class Transcribing:
 
     reader: Reader
     options: MelodyOptions
+    on_detail: Callable[[str], object] = lambda text: None  # told why stems that are there are no use
 
     def is_finished(self, job: Job) -> bool:
         """Return whether the melody of this very job is on disk already, unchanged."""
@@ -106,14 +110,20 @@ class Transcribing:
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
         """Read the melody of one file, write what was asked for, and return its manifest, which is written last.
 
+        Where `separate` has left the vocals (and drums, if the tempo is wanted), they are used: see `runs.derive`. As
+        they may be rounded, or come through the song's rate, pitches may differ by a hundredth of a semitone.
+
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
         record = Record(job, self.options, on_warning)
         spectrogram = Spectrogram() if self.options.plot else None
-        drums = Drums(self.reader.model.network.config.sample_rate) if self.options.tempo == "auto" else None
+        rate = self.reader.model.network.config.sample_rate
+        drums = Drums(rate) if self.options.tempo == "auto" else None
+        derived = None if self.options.force else self._derived(job, record)
         reading = listen(
             self.reader,
             file_source(record.info),
+            rendered=None if derived is None else derived.rendered(rate, on_progress),
             on_voice=spectrogram.add if spectrogram is not None else lambda samples: None,
             on_drums=drums.add if drums is not None else lambda samples: None,
             on_progress=on_progress,
@@ -126,7 +136,23 @@ class Transcribing:
         with written_together() as together:
             _write(job, reading, notes, spectrogram, self.options, beat, together)
             about = _about(job, self.reader, self.options, reading, notes, together) | _tempo_of(beat)
+            about |= {} if derived is None else {"vocals_from": records(derived.stems, job.manifest)}
             return record.write(together.aside(job.manifest), about)
+
+    def _derived(self, job: Job, record: Record) -> Derivation | None:
+        """Find the stems that `separate` has left; None if the song has to be separated."""
+        separator, folder = self.reader.separator, self.options.separated
+        if separator is None or folder is None:
+            return None
+        asked = SeparateOptions(audio_track=self.options.audio_track)
+        manifest = track_folder(folder, DEFAULT_TEMPLATE, job.track, job.source) / MANIFEST_NAME
+        settings, rate = track_settings(separator, asked), record.info.sample_rate
+        try:
+            return derive(Wanted(manifest, record.sha256, separator.model.sha256, settings, rate, DEPTHS[0]))
+        except NotDerivableError as error:
+            if str(error):
+                self.on_detail(f"{job.called}: separated anew, since {error}")
+            return None
 
 
 def _tempo_of(beat: Beat | None) -> dict[str, Any]:
