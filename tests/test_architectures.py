@@ -82,7 +82,7 @@ def test_it_is_trained_from_a_recipe(tmp_path: Path) -> None:
 def test_a_recipe_names_an_architecture_of_its_kind(tmp_path: Path) -> None:
     recipe = tmp_path / "wrong.toml"
     recipe.write_text('name = "x"\narchitecture = "melody-cnn"\nsongs = "."\noutput = "."\n')
-    with pytest.raises(UsageError, match="architecture is ts-bsmamba2 or toy, not melody-cnn"):
+    with pytest.raises(UsageError, match=r"architecture is ts-bsmamba2 or .* or toy, not melody-cnn"):
         load_recipe(recipe)
 
 

@@ -65,6 +65,12 @@ ARCHITECTURES = {
             "stemsplit.networks.melody_cnn:MelodyCNN",
             inference_place="stemsplit.networks.melody_cnn:folded",
         ),
+        Architecture(
+            "roformer",
+            "separate",
+            "stemsplit.networks.roformer:RoFormerConfig",
+            "stemsplit.networks.roformer:RoFormer",
+        ),
     )
 }
 
