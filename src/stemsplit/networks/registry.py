@@ -70,6 +70,7 @@ ARCHITECTURES = {
             "separate",
             "stemsplit.networks.roformer:RoFormerConfig",
             "stemsplit.networks.roformer:RoFormer",
+            layouts=("stemsplit.weights.layouts.roformer",),
         ),
     )
 }
