@@ -127,6 +127,16 @@ def test_a_batch_is_its_mixtures_alone() -> None:
         torch.testing.assert_close(built(mixtures), torch.cat([built(one[None]) for one in mixtures]))
 
 
+def test_half_precision_is_near() -> None:
+    mixture = torch.from_numpy(noisy(2, 4001))
+    with torch.inference_mode():
+        exact = network("mel")(mixture)
+        with torch.autocast("cpu", torch.bfloat16):
+            near = network("mel")(mixture)
+    assert near.dtype == torch.float32
+    assert (near - exact).norm() < 0.03 * exact.norm()
+
+
 @pytest.mark.parametrize("case", ["bands", "mel"])
 def test_it_can_be_trained(case: str) -> None:
     config = replace(CASES[case], dropout=0.1)
