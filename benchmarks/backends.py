@@ -3,6 +3,7 @@ and the command from file to files, with its memory.
 
     python benchmarks/backends.py                                    every backend that works here, three sizes
     python benchmarks/backends.py --models mini --repeats 5 --threads 1
+    python benchmarks/backends.py --models sfc-ca-small sfc-ca-medium --backends torch --threads 1 --peers FOLDER
     python benchmarks/backends.py --files 30 120 600                 the command on songs of so many seconds, too
     python benchmarks/backends.py --peers FOLDER                     after pip install --no-deps --target FOLDER
                                                                      demucs openunmix julius einops
@@ -32,6 +33,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,7 +43,13 @@ from stemsplit.networks.backends.choose import bind
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-MODELS = {"full": "ts-bsmamba2", "L": "l-ts-bsmamba2", "mini": "ts-bsmamba2-mini"}
+SFC_MODELS = ("sfc-ca-small", "sfc-ca-medium", "sfc-mamba-small", "sfc-mamba-medium")
+MODELS = {
+    "full": "ts-bsmamba2",
+    "L": "l-ts-bsmamba2",
+    "mini": "ts-bsmamba2-mini",
+    **{name: name for name in SFC_MODELS},
+}
 OURS = ("native", "triton", "mamba", "torch", "straightforward")
 PEERS = ("HTDemucs", "Open-Unmix")
 TOO_LONG = 20.0  # seconds of one pass: no second one to be warm
@@ -137,7 +145,7 @@ def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any
     except Exception as error:  # a peer may fail to be imported in any way
         return {"missing": f"{type(error).__name__}: {error}".splitlines()[0]}
     mixture = 0.1 * torch.randn(1, 2, round(seconds * 44100), device=device)
-    with torch.inference_mode(), autocast(device, options.precision):
+    with torch.inference_mode(), autocast(network, name, device, options.precision):
         wall, cpu = timed(network, mixture)
         if wall < TOO_LONG:
             wall, cpu = timed(network, mixture)
@@ -156,8 +164,22 @@ def timed(network: Callable[[Any], Any], mixture: Any) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def sfc_network(model: str, backend: str, options: argparse.Namespace) -> tuple[Any, float]:
+    """An SFC network with random weights, which PyTorch computes, and the seconds of its chunk."""
+    from stemsplit.machine.memory import keep_freed_memory
+    from stemsplit.networks.sfc import CONFIGS, SFC
+
+    if backend != "torch":
+        raise ValueError("only PyTorch computes this network")
+    keep_freed_memory()
+    config = CONFIGS[model]
+    return SFC(config).to(options.device).eval(), options.seconds or config.chunk_samples / config.sample_rate
+
+
 def our_network(model: str, backend: str, device: Any, options: argparse.Namespace) -> tuple[Any, float]:
     """A network with random weights, bound to a backend, and the seconds of its chunk."""
+    if model in SFC_MODELS:
+        return sfc_network(model, backend, options)
     from straightforward import Straightforward
 
     from stemsplit.errors import StemsplitError
@@ -182,15 +204,19 @@ def our_network(model: str, backend: str, device: Any, options: argparse.Namespa
     return network, options.seconds or config.chunk_samples / config.sample_rate
 
 
-def autocast(device: Any, precision: str) -> Any:
-    """The context that the command would run in."""
+def autocast(network: Any, name: str, device: Any, precision: str) -> Any:
+    """The context that the command would run a backend in, or the peer's own script the peer."""
     from contextlib import nullcontext
 
     import torch
 
     from stemsplit.machine.device import choose_precision
+    from stemsplit.networks.backends.choose import precision_for
 
-    dtype = choose_precision(precision, device)
+    if name in PEERS:
+        return nullcontext()
+    choose = choose_precision if device.type == "cpu" and name != "native" else partial(precision_for, network)
+    dtype = choose(precision, device)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 

@@ -206,6 +206,7 @@ def run_command(
 def run_words(words: list[str], threads: int, source: Path = ROOT / "src") -> Run:
     """One process. Raises: RuntimeError if it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(source)}
+    environment["PYTHONDONTWRITEBYTECODE"] = ""  # as if installed
     start = time.perf_counter()
     process = subprocess.Popen(words, env=environment)
     _, status, usage = os.wait4(process.pid, 0)

@@ -4,7 +4,8 @@
     python benchmarks/startup.py --beside OTHER/src     another version of the package as well, in turns
 
 Every measurement is a process of its own: the command itself, which the first chunk ends. Medians; "CPU s" is
-processor time, which other programs disturb less. What has not been imported lately is read from disk first.
+processor time, which other programs disturb less. What has not been imported lately is read from disk first. Bytecode
+is kept, as it is of an installed package.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 
 CHILD = """
-import json, os, sys, threading, time
+import contextlib, json, os, sys, threading, time
 
 def mark(stage):
     marks.append((stage, time.time(), time.process_time()))
@@ -42,10 +43,12 @@ marks = []
 mark("python")
 from stemsplit.cli import main
 mark("import stemsplit.cli")
-import torch
-mark("import torch")
-import stemsplit.runs.separate, stemsplit.cli.progress, stemsplit.networks.backends.native
-import stemsplit.separation.inference
+from stemsplit.cli.screen import Screen
+with getattr(Screen(quiet=True), "starting_pytorch", contextlib.nullcontext)():  # older versions import it plainly
+    import torch
+    mark("import torch")
+    import stemsplit.runs.separate, stemsplit.cli.progress, stemsplit.networks.backends.native
+    import stemsplit.separation.inference
 stemsplit.separation.inference.Inference.__call__ = stemsplit.separation.inference.Inference.once = first_chunk
 mark("the other imports")
 sys.exit(main(["separate", *sys.argv[1:], "--force", "-q"]))
@@ -80,7 +83,7 @@ def write_song(path: Path, seconds: float) -> Path:
 
 def run_once(source: Path, song: Path) -> dict[str, tuple[float, float]]:
     """Stage → wall and processor seconds it took, in order."""
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-c", CHILD, str(song), "-o", str(song.parent / "out")]
     wall, cpu, stages = time.time(), 0.0, {}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

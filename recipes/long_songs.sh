@@ -33,4 +33,5 @@ recorded loose --real "$DATA/real" --stem vocals --out songs/real/vocals
     recorded backing --packages "$PACKAGES" --out songs/real/backing
 } || echo "some tracks cannot be read: the others will do" >&2
 
+render solo --split train --seed 4 --speech "$DATA/speech" --alone --songs "$SONGS"
 render various --split train --seed 3 --speech "$DATA/speech" --more-soundfonts "$FONTS/FluidR3_GM.sf2" --songs "$SONGS"

@@ -173,6 +173,7 @@ class FakeHub(FakeServer):
         self.branches: dict[tuple[str, str], str] = {}
         self.gated: set[str] = set()
         self.forbidden: set[str] = set()
+        self.moved: dict[str, str] = {}  # repository → its name now
         self.corrupt: dict[str, bytes] = {}  # path in a repository → what is sent in its place
         self.uploads: dict[str, bytes] = {}  # LFS objects by SHA-256
 
@@ -200,6 +201,10 @@ class FakeHub(FakeServer):
             (r"/put/(.+)", self._put),
             (r"/api/models/([^/]+/[^/]+)/commit/(.+)", self._commit),
         ]
+        for before, now in self.moved.items():
+            if f"/{before}/" in path:
+                handler.answer(307, Location=handler.path.replace(f"/{before}/", f"/{now}/"))
+                return
         for pattern, route in routes:
             if match := re.fullmatch(pattern, path):
                 route(handler, body, *match.groups())

@@ -18,7 +18,15 @@ import torch
 from tiny import GAINS, STEMS, FakeConfig, FakeNetwork, read_song, save_tiny, write_song
 
 import stemsplit
-from stemsplit.errors import DecodeError, DeviceError, EmptyAudioError, OutputError, UnknownStemError, UsageError
+from stemsplit.errors import (
+    DamagedError,
+    DecodeError,
+    DeviceError,
+    EmptyAudioError,
+    OutputError,
+    UnknownStemError,
+    UsageError,
+)
 
 Sound = Callable[..., np.ndarray]
 FAKE = FakeNetwork(FakeConfig())
@@ -54,6 +62,22 @@ def test_an_exact_sum_of_arrays(sound: Sound) -> None:
     mixture = sound(2, 20000, 48000)
     result = stemsplit.separate(mixture, 48000, model=FAKE, exact_sum=True)
     assert np.abs(sum(result.stems.values()) - mixture).max() < 1e-6
+
+
+def test_salvage_and_sound_tracks_are_as_on_the_command_line(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.wav", sound(2, 30000))
+    song.write_bytes(song.read_bytes()[:-40000])
+    with pytest.raises(DamagedError):
+        stemsplit.separate(song, model=FAKE)
+    result = stemsplit.separate(song, model=FAKE, salvage=True)
+    assert result.stems["vocals"].shape == (2, 20000)
+    assert result.warnings == ("salvaged: song.wav: cut off: the last 40000 bytes are missing",)
+    with pytest.raises(UsageError, match="has 1 sound track"):
+        stemsplit.separate(song, model=FAKE, salvage=True, audio_track=2)
+    with pytest.raises(UsageError, match="an array is one track"):
+        stemsplit.separate(sound(2, 300), 44100, model=FAKE, audio_track=1)
+    with pytest.raises(UsageError, match="has 1 sound track"):
+        stemsplit.extract_melody(song, vocals=True, salvage=True, audio_track=2)
 
 
 def test_progress_is_told_in_seconds(sound: Sound) -> None:

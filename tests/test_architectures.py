@@ -82,7 +82,7 @@ def test_it_is_trained_from_a_recipe(tmp_path: Path) -> None:
 def test_a_recipe_names_an_architecture_of_its_kind(tmp_path: Path) -> None:
     recipe = tmp_path / "wrong.toml"
     recipe.write_text('name = "x"\narchitecture = "melody-cnn"\nsongs = "."\noutput = "."\n')
-    with pytest.raises(UsageError, match=r"architecture is ts-bsmamba2 or .* or toy, not melody-cnn"):
+    with pytest.raises(UsageError, match=r"architecture is ts-bsmamba2 or .*toy, not melody-cnn"):
         load_recipe(recipe)
 
 
@@ -101,7 +101,7 @@ def test_every_row_leads_to_classes_that_keep_the_contract(name: str, tmp_path: 
         assert architecture_of(row.network(config)) == row
     promised = {"separate": ("stems", "channels", "chunk_samples", "shortest_samples", "thread_safe", "aligned")}
     for attribute in ("sample_rate", *promised.get(row.task, ("hop_samples", "context_frames"))):
-        assert getattr(config, attribute)
+        assert getattr(config, attribute) is not None
 
 
 def test_a_network_without_a_row_is_named(tmp_path: Path) -> None:

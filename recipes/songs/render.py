@@ -23,6 +23,7 @@ from songs.stems.various_parts import compose_various
 from songs.stems.various_vocals import various_vocals
 
 _TAIL = 1.5  # seconds left after the last bar
+_ALONE = Cast("vocals alone", frozenset({"drums", "bass", "other"}))
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ def render_song(rng: np.random.Generator, sources: Sources) -> Song:
 
 
 def render_vocals(rng: np.random.Generator, sources: Sources) -> Song:
-    """Compose a song and return only its vocals, which have no accompaniment in them.
+    """Compose a song and return only its vocals, which have no accompaniment in them, and are there in any case.
 
     Raises:
         StemsplitError: The voices cannot be made to sing.
     """
-    draft = _draft(rng, sources, FULL)
+    draft = _draft(rng, sources, _ALONE)
     vocals, f0 = various_vocals(draft)
     peak = float(np.abs(vocals).max())
     return Song({"vocals": vocals * (0.7 / peak) if peak else vocals}, draft.meta, f0)

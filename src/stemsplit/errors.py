@@ -100,3 +100,21 @@ def reason(error: OSError) -> str:
     """Return the system's own words for an error, without a capital, such as "no space left on device"."""
     text = error.strerror or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]
+
+
+def in_words(error: BaseException, *, debug: bool = False) -> str:
+    """Return what a person is told about an error, without its name where it is no fault of the program.
+
+    Args:
+        error: what was raised.
+        debug: whether its traceback is shown already.
+    """
+    if isinstance(error, StemsplitError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return f"{' and '.join(names)}: {reason(error)}" if names else reason(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    text = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {text}{'' if debug else '; run it with --debug for the whole story'}"

@@ -40,6 +40,7 @@ class SeparateOptions:
     bit_depth: str = "auto"
     sample_rate: int | None = None  # Hz
     clip: Clip = "rescale"
+    cover: bool = True  # stems get the song's cover art, where their format holds it
     chunk_seconds: float | None = None
     overlap: float | None = None  # fraction of a chunk
     batch_size: int | None = None  # chunks; None: 8 on CUDA, otherwise 1
@@ -62,6 +63,7 @@ class SeparateOptions:
             "sample_rate": self.sample_rate or "source",
             "clip": self.clip,
             "precision": self.precision,
+            **({} if self.cover else {"cover": False}),
             **_track_setting(self.audio_track),
         }
 

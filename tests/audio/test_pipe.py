@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import wave
@@ -32,12 +33,13 @@ def test_parse_raw() -> None:
 
 @pytest.mark.parametrize(
     "spec", ["", "44100", "44100:2", "44100:2:s16le:x", "a:2:s16le", "0:2:s16le", "44100:0:s16le", "44100:-1:s16le",
-             "44100:2:s16", "44100:2000:s16le", "44.1:2:s16le", "99999999999:2:s16le", "²:2:s16le"],
+             "44100:2:s16", "44100:2000:s16le", "44.1:2:s16le", "99999999999:2:s16le", "²:2:s16le",
+             "9" * 5000 + ":2:s16le", "8000:" + "9" * 5000 + ":s16le"],
 )  # fmt: skip
 def test_raw_formats_that_are_none(spec: str) -> None:
     with pytest.raises(UsageError, match="--raw") as caught:
         parse_raw(spec)
-    assert repr(spec) in str(caught.value)
+    assert repr(spec[:80]) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,39 @@ def test_any_format_comes_through_a_pipe(tmp_path: Path, sound: Sound, format: s
         assert probe(path).frames == 20001
         assert read(path).shape == (2, 20001)
     assert [left.name for left in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_pipe_longer_than_the_disk_can_spare_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5 << 20))  # of which half may be taken
+
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+            self.given += len(buffer)
+            return len(buffer)
+
+    endless = Endless()
+    with (
+        pytest.raises(OutputError, match=r"longer than the 3 MB that .* has room for: set TMPDIR"),
+        spool_stdin(io.BufferedReader(endless), folder=tmp_path),
+    ):
+        pass
+    assert endless.given < 5 << 20
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_that_cannot_be_read_is_not_a_full_disk(tmp_path: Path) -> None:
+    class WriteOnly(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(9, "Bad file descriptor")
+
+    with pytest.raises(DecodeError, match="input: it cannot be read: bad"), spool_stdin(WriteOnly(), folder=tmp_path):
+        pass
 
 
 _SCALES = {"u8": 2.0**7, "s16le": 2.0**15, "s24le": 2.0**23, "s32le": 2.0**31}
@@ -123,6 +158,36 @@ def test_bare_samples_to_standard_output(sound: Sound) -> None:
     samples, out = sound(2, 777), io.BytesIO()
     assert write_stream(out, [samples], 48000, 2, "32f", raw=True)
     np.testing.assert_array_equal(np.frombuffer(out.getvalue(), "<f4").reshape(-1, 2).T, samples)
+
+
+@pytest.mark.parametrize(("channels", "frames"), [(1, 1001), (2, 5000)])
+@pytest.mark.parametrize("stated", [None, 17])
+def test_a_file_that_output_is_redirected_to_has_a_true_header(
+    tmp_path: Path, sound: Sound, channels: int, frames: int, stated: int | None
+) -> None:
+    samples, path = sound(channels, frames), tmp_path / "a.wav"
+    with path.open("wb") as out:
+        out.write(b"before")  # as in (echo; stemsplit) > file
+        assert write_stream(out, [samples], 48000, channels, "24", frames=stated)
+        out.write(b"behind")
+    data = path.read_bytes()
+    assert data.startswith(b"before")
+    assert data.endswith(b"behind")
+    with wave.open(io.BytesIO(data[6:-6])) as file:
+        assert file.getnframes() == frames
+    assert data[10:14] == (len(data) - 12 - 8).to_bytes(4, "little")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX tells that a file is appended to")
+def test_what_is_appended_to_a_file_stays_as_it_was_sent(tmp_path: Path, sound: Sound) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    with path.open("ab") as out:
+        assert write_stream(out, [sound(2, 500)], 48000, 2, "16")
+    data = path.read_bytes()
+    assert data[:10] == b"beforeRIFF"
+    assert data.count(b"RIFF") == 1
+    assert len(data) == 6 + 80 + 2000
 
 
 def test_a_wrong_length_beforehand_is_a_mistake_of_the_caller(sound: Sound) -> None:

@@ -71,11 +71,11 @@ def test_the_exact_length_comes_back(
 
 
 @pytest.mark.parametrize("format", ["wav", "aiff", "ogg"])
-def test_255_channels(tmp_path: Path, format: str) -> None:
-    samples = np.repeat(np.linspace(-0.5, 0.5, 255, dtype=np.float32)[:, None], 3001, axis=1)
+def test_64_channels(tmp_path: Path, format: str) -> None:
+    samples = np.repeat(np.linspace(-0.5, 0.5, 64, dtype=np.float32)[:, None], 3001, axis=1)
     write(tmp_path / "a", samples, format, "lossy" if format == "ogg" else "24")
     decoded = read(tmp_path / "a")
-    assert decoded.shape == (255, 3001)
+    assert decoded.shape == (64, 3001)
     assert np.abs(decoded.mean(axis=1) - samples[:, 0]).max() < 0.01
 
 

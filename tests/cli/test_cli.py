@@ -191,6 +191,30 @@ def test_one_stem_goes_out_on_stdout(run: Run, song: Path, tiny: str) -> None:
     assert files_in(Path()) == {"song.wav", "separated"} | {f"separated/{name}" for name in files_in(Path("separated"))}
 
 
+def test_a_stream_s_error_names_its_source_and_the_way_on(run: Run, song: Path, tiny: str) -> None:
+    song.write_bytes(song.read_bytes()[:-5000])
+    asked = ("-m", tiny, "--stems", "bass", "-o", "-")
+    said = subprocess.run(command("separate", song, *asked), capture_output=True, check=False)
+    assert (said.returncode, said.stdout) == (1, b"")
+    assert said.stderr == (
+        b"stemsplit: error: song.wav: cut off: the last 5000 bytes are missing; --salvage takes what is there\n"
+    )
+    from_pipe = command("separate", "-", *asked)
+    came = subprocess.run(from_pipe, input=song.read_bytes(), capture_output=True, check=False)
+    assert came.stderr.startswith(b"stemsplit: error: standard input: cut off: ")
+
+
+def test_a_file_called_dash_is_no_pipe(run: Run, song: Path, tiny: str) -> None:
+    song.rename("-")
+    for name in ("./-", ".//-", str(Path.cwd() / "-")):
+        said = run("separate", name, "-m", tiny, "--stems", "bass", "-o", "./-dir", "--dry-run")
+        assert (said.code, said.err) == (0, "")
+        assert said.out == f"would write  {Path('-dir/-/bass.wav')}\n"
+    Path("-").rename(song)
+    assert run("separate", song, "-m", tiny, "--stems", "bass", "-o", "./-", "-q").code == 0
+    assert Path("./-/song/bass.wav").is_file()
+
+
 @posix
 @pytest.mark.parametrize("arguments", [("--stems", "bass", "-o", "-"), ("--json",)])
 def test_a_reader_that_goes_away_ends_it_quietly(sound: Sound, tiny: str, arguments: tuple[str, ...]) -> None:
@@ -310,7 +334,9 @@ def test_a_person_sees_progress_and_a_table(song: Path, tiny: str, terminal: Ter
 
 
 def test_what_is_said_is_one_harmless_line() -> None:
-    assert screen.one_line("a\nb\x1b[31m\r\udce9é") == "a b?[31m??é"
+    assert screen.one_line("a\nb\x1b[31m\r\udce9é") == "a\\nb\\x1b[31m\\r\\udce9é"
+    assert screen.one_line("\x9b1m \u202egpj.wav \u2066 \x7f") == "\\x9b1m \\u202egpj.wav \\u2066 \\x7f"
+    assert screen.one_line("歌\u3000曲 👩\u200d🎤 n\u0303") == "歌\u3000曲 👩\u200d🎤 n\u0303"
 
 
 @pytest.mark.parametrize(

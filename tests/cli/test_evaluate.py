@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from said import Run
-from tiny import GAINS, STEMS, fake_separator, save_tiny, write_song
+from tiny import GAINS, STEMS, FakeConfig, fake_separator, save_tiny, write_song
 
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.evaluation import separator as separator_score
@@ -73,6 +74,23 @@ def test_without_a_mixture_the_stems_are_added(tmp_path: Path) -> None:
     found = score_separator(folder, fake_separator(SeparateOptions()))
     for one, other in zip(found.stems, expected.stems, strict=True):
         assert one.sdr_db == pytest.approx(other.sdr_db, abs=0.01)  # the mixture was rounded once more
+
+
+@dataclass(frozen=True)
+class VocalsConfig(FakeConfig):
+    stems: tuple[str, ...] = ("vocals", "other")
+    rest: str = "other"
+
+
+def test_a_rest_is_compared_with_all_that_is_left(tmp_path: Path) -> None:
+    """Such a model's `other` holds drums and bass too, unlike the one of MUSDB."""
+    sounds = write_tree(tmp_path, songs=1)["Song 0"]
+    separator = fake_separator(SeparateOptions(), gains=(0.4, 0.6), config=VocalsConfig())
+    (folder,) = find_songs(tmp_path)
+    vocals, other = score_separator(folder, separator).stems
+    left = sounds["drums"] + sounds["bass"] + sounds["other"]
+    assert vocals.sdr_db == pytest.approx(naive(sounds["vocals"], 0.4 * sounds["mixture"]), abs=1e-4)
+    assert other.sdr_db == pytest.approx(naive(left, 0.6 * sounds["mixture"]), abs=1e-4)
 
 
 def test_musdb_is_found_in_all_its_forms(tmp_path: Path) -> None:
@@ -204,6 +222,7 @@ def test_published_figures_come_from_the_card() -> None:
     assert {stem: score.value for stem, score in found.items()} == {
         "drums": 8.15, "bass": 5.82, "other": 5.16, "vocals": 8.36, "mean": 6.87,
     }  # fmt: skip
+    assert [published_sdr("sfc-ca-small", metric)["mean"].value for metric in ("SDR of whole", "cSDR")] == [8.95, 9.27]
     assert published_sdr("ts-bsmamba2-mini") == {}
     assert published_sdr("runs/mine") == {}
 

@@ -63,7 +63,7 @@ def test_an_unset_variable_is_no_folder(run: Run, command: str) -> None:
     for arguments in (("", "in/a.wav"), ("in/a.wav", "-o", "")):
         said = run(command, *arguments)
         assert (said.code, said.out) == (2, "")
-        assert "is a shell variable unset?" in said.err
+        assert "is a variable of the shell unset?" in said.err
 
 
 def test_an_empty_pipe_stops_no_file(run: Run, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:

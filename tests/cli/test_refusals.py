@@ -134,6 +134,22 @@ REFUSED = [
     (2, "--raw describes standard input", ("separate", "song.wav", "--raw", "8000:2:s16le", *M)),
     (2, "is not RATE:CHANNELS:FORMAT", ("separate", "-", "--raw", "8000", *M)),
     (2, "only once", ("separate", "-", "-", *M)),
+    # what names nothing, or something else
+    (2, "a path is empty", ("separate", "", *M)),
+    (2, "a path is empty", ("separate", "song.wav", "-o", "", *M)),
+    (2, "a path is empty", ("evaluate", "", "notes")),
+    (2, "https://x.y/z.mp3 is an address: download it first", ("separate", "https://x.y/z.mp3", *M)),
+    (2, "is written ./-17.wav", ("separate", "-17.wav", *M)),
+    (2, "No such option: --stem", ("separate", "song.wav", "--stem=a.b", *M)),
+    (2, "'--format': 'm4a' is not one of", ("separate", "song.wav", "--format", "m4a", *M)),
+    (2, "Did you mean 'list'? Try: stemsplit models", ("models", "lst")),
+    (2, "too many arguments: b. Try", ("models", "list", "b")),
+    (2, "There is no file or folder ./nope.ckpt.\n", ("separate", "song.wav", "-m", "./nope.ckpt")),
+    (2, "There is no model ~nosuchuser/x: there is no such user", ("separate", "song.wav", "-m", "~nosuchuser/x")),
+    (2, "too long: choose at most 3600 s", ("separate", "song.wav", "--chunk-seconds", "1e9", *M)),
+    (2, "--sample-rate 999", ("separate", "song.wav", "--sample-rate", "9" * 5000, *M)),
+    (2, "is no file of scores", ("evaluate", "notes", "notes", "--scores", "song.wav")),
+    (2, "is no file of scores", ("evaluate", "notes", "notes", "--scores", "notes/todo.txt")),
     # the rest
     (2, "No such command 'separat'", ("separat", "song.wav")),
     (2, "No such option: --stem", ("separate", "song.wav", "--stem", "bass", *M)),
@@ -180,6 +196,11 @@ def test_it_is_refused_by_the_real_program(expected: int, text: str, arguments: 
     )  # fmt: skip
     assert_refused(done.returncode, done.stdout, done.stderr, expected, text)
     assert files_in(Path()) == before
+
+
+def test_help_is_a_command_too(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "models", "list"]) == 0
+    assert "Usage: stemsplit models list" in capfd.readouterr().out
 
 
 def test_a_closed_network_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

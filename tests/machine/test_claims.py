@@ -73,7 +73,7 @@ def test_many_who_come_and_go_are_never_two_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (most, done) == ([1], [60])
-    assert files_in(tmp_path) == set()
+    assert files_in(tmp_path) <= {"track"}  # who made it may have found it in use
 
 
 def test_a_file_system_without_locks_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

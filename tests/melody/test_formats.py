@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +249,17 @@ def test_mir_eval_reads_it(tmp_path: Path) -> None:
     times, hertz = mir_eval.io.load_time_series(str(two), delimiter=",")
     np.testing.assert_allclose(hertz, reference, atol=6e-4)
     assert mir_eval.melody.evaluate(made.times, reference, times, hertz)["Overall Accuracy"] == 1
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_memory_does_not_grow_with_the_length(tmp_path: Path, name: str) -> None:
+    def peak(frames: int) -> int:
+        made = contour(frames=frames)
+        tracemalloc.start()
+        try:
+            write_contour(tmp_path / "a", made, name)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(24_000) < peak(8_000) + 100_000

@@ -10,8 +10,8 @@ import mido
 import numpy as np
 import pytest
 
+from stemsplit.analysis.beats import Tempo
 from stemsplit.errors import OutputError, UsageError
-from stemsplit.melody.beats import Tempo
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.midi import bend_range, write_midi
 from stemsplit.melody.notes import Note, Notes, find_notes

@@ -22,10 +22,10 @@ SMALL = RoFormerConfig(dim=16, depth=2, heads=2, head_dim=8, n_fft=512, hop_leng
 CASES = {
     "bands": SMALL,
     "mel": replace(
-        SMALL, stems=("a", "b", "c"), rest=False, mel_bands=20, hop_length=128, band_layers=1, mask_maps=3
+        SMALL, stems=("a", "b", "c"), rest=None, mel_bands=20, hop_length=128, band_layers=1, mask_maps=3
     ),
     "mono": replace(
-        SMALL, stems=("a", "b"), rest=False, channels=1, sample_rate=22050, mel_bands=16, time_layers=2, band_layers=1
+        SMALL, stems=("a", "b"), rest=None, channels=1, sample_rate=22050, mel_bands=16, time_layers=2, band_layers=1
     ),
 }  # fmt: skip
 
@@ -152,6 +152,7 @@ def test_it_can_be_trained(case: str) -> None:
     [
         {"n_fft": 1024}, {"bands": (0, 1025)}, {"bands": ()}, {"mel_bands": 600}, {"mel_bands": -1}, {"head_dim": 7},
         {"stems": ("a", "a")}, {"stems": ("vocals",)}, {"overlap": 1.0}, {"hop_length": 1025}, {"depth": 0},
+        {"chunk_samples": 2000}, {"rest": "vocals"}, {"hop_length": 16, "chunk_samples": 1 << 24},
     ],
 )  # fmt: skip
 def test_configs_that_cannot_work_are_refused(wrong: dict) -> None:

@@ -244,6 +244,9 @@ def test_train_and_heldout_share_nobody_who_speaks(tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit):
         recipe._parse([*made, "--songs", "1", "--split", "train", "--speech", str(tmp_path)])
     assert "--various" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        recipe._parse([*made, "--songs", "1", "--split", "train", "--various", "--skip-missing", "--alone"])
+    assert "needs --speech" in capsys.readouterr().err
 
 
 def test_people_are_credited_and_development_songs_say_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,3 +272,10 @@ def test_people_are_credited_and_development_songs_say_speech(tmp_path: Path, mo
     assert about["drawn_style"] == song.meta["style"]
     assert any("LibriSpeech" in line for line in about["credits"]["vocals"])
     assert any("Allison" in line for line in about["credits"]["vocals"])
+    alone = Song({"vocals": song.stems["vocals"]}, {"style": "pop", "seconds": 8.0, "vocals": meta["vocals"]})
+    monkeypatch.setattr(recipe, "train_sources", lambda options: small)
+    monkeypatch.setattr(recipe, "render_vocals", lambda rng, sources: alone)
+    assert recipe.main([*command, "train", "--alone", "--songs", "1"]) == 0
+    about = json.loads((tmp_path / "out" / "train" / "0000" / "song.json").read_text(encoding="utf-8"))
+    assert about["style"] == "pop"
+    assert any("LibriSpeech" in line for line in about["credits"]["vocals"])

@@ -17,6 +17,8 @@ import pytest
 import soundfile
 from tiny import GAINS, STEMS, FakeConfig, fake_separator, files_in, read_song, write_song
 
+from stemsplit.audio.tagging.covers import Cover
+from stemsplit.audio.tags import Tags, read_tags, write_tags
 from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, ModelError, OutputError
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
@@ -255,6 +257,19 @@ def test_tags_go_along(tmp_path: Path, sound: Sound) -> None:
     assert mutagen.File(stems["vocals"])["artist"] == ["Björk"]
 
 
+def test_the_cover_goes_along_unless_it_is_not_wanted(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.flac", sound(2, 9000))
+    image = b"\x89PNG\r\n\x1a\n" + bytes(20)
+    write_tags(song, Tags({"title": ("T",)}, Cover(image, "image/png")), "flac")
+    stems, _, warnings = split(song, format="mp3")
+    assert all(read_tags(path).cover == Cover(image, "image/png") for path in stems.values())
+    with_cover, without = SeparateOptions(format="mp3"), SeparateOptions(format="mp3", cover=False)
+    assert with_cover.settings() != without.settings(), "asked for otherwise, it is done again"
+    stems, _, _ = split(song, format="mp3", cover=False)
+    assert all(read_tags(path).cover is None and read_tags(path).fields["title"] for path in stems.values())
+    assert not warnings
+
+
 def test_tags_that_a_stem_cannot_hold_are_a_warning(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,7 +342,7 @@ def test_a_disk_that_fills_while_the_network_works_says_so_once(
             raise OutputError("cannot keep stems in /there: no space left on device")
         written(self, block)
 
-    song = write_song(tmp_path / "song.wav", sound(2, 400000))
+    song = write_song(tmp_path / "song.wav", sound(1, 400000))  # unlike channels would be tried first
     monkeypatch.setattr(Spool, "write", full)
     with pytest.raises(OutputError, match=r"^cannot keep stems in /there: no space left on device$"):
         split(song, on_call=calls.append)

@@ -24,6 +24,7 @@ from tiny_melody import (
 )
 
 import stemsplit
+from stemsplit.analysis.beats import Beat, Tempo
 from stemsplit.errors import (
     DecodeError,
     EmptyAudioError,
@@ -36,7 +37,6 @@ from stemsplit.errors import (
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.manifest import read_manifest
 from stemsplit.machine.disk import sha256_of
-from stemsplit.melody.beats import Beat, Tempo
 from stemsplit.melody.formats import read_contour
 from stemsplit.melody.reader import Reader, listen
 from stemsplit.options import MelodyOptions
@@ -273,7 +273,7 @@ def test_the_tempo_of_the_drums_is_that_of_the_midi_file(
 ) -> None:
     beat = Beat(Tempo(100.0), confidence)
     monkeypatch.setattr("stemsplit.runs.transcribe.check_beat_tracker", lambda: None)
-    monkeypatch.setattr("stemsplit.melody.beats.estimate_beat", lambda drums, rate: beat)
+    monkeypatch.setattr("stemsplit.analysis.beats.estimate_beat", lambda drums, rate: beat)
     _, manifest, warnings = transcribe(sung(tmp_path / "song.wav"), midi=True, tempo="auto")
     (told,) = [message.tempo for message in mido.MidiFile(tmp_path / "out" / "song.mid") if message.type == "set_tempo"]
     assert told == 600_000

@@ -248,3 +248,27 @@ def test_a_step_always_moves(chunk: int, overlap: float) -> None:
     chunking = Chunking(chunk, overlap)
     assert 1 <= chunking.step_samples <= chunk
     assert chunking.step_samples + chunking.border_samples == chunk
+
+
+def plain_truth(mixture: np.ndarray, estimate: Estimate, chunk: int, step: int) -> np.ndarray:
+    """The mean of chunks where they overlap, of which the last is filled with silence."""
+    length = mixture.shape[-1]
+    if length <= chunk:
+        return estimate(mixture)
+    count = -(-(length - (chunk - step)) // step)
+    filled = np.pad(mixture, ((0, 0), (0, (count - 1) * step + chunk - length)))
+    total = weight = 0.0
+    for start in range(0, count * step, step):
+        after = filled.shape[-1] - start - chunk
+        total = total + np.pad(estimate(filled[:, start : start + chunk]), ((0, 0), (0, 0), (start, after)))
+        weight = weight + np.pad(np.ones(chunk), (start, after))
+    return (total / weight)[..., :length]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("length", [1, 19, 20, 21, 30, 31, 40, 59, 60, 61, 117])
+def test_plain_chunks_are_averaged_and_their_ends_left_alone(length: int, overlap: float) -> None:
+    chunking = Chunking(20, overlap, plain=True)
+    found = stream(cut(noise(length), [7, 1, 0, 30]), whole_chunk, chunking)
+    expected = plain_truth(noise(length), whole_chunk, 20, chunking.step_samples)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -1,10 +1,13 @@
-"""What comes after the network: lengths that are known only at the end."""
+"""What is chosen before the network runs, and what comes after it: lengths that are known only at the end."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny import FakeConfig, fake_separator
 
+from stemsplit.options import SeparateOptions
+from stemsplit.separation import separator
 from stemsplit.separation.separator import Settling
 
 
@@ -25,3 +28,10 @@ def test_a_stream_is_settled_to_the_wanted_length(wanted: int) -> None:
 def test_a_stream_that_is_far_off_is_an_error_of_the_program(wanted: int) -> None:
     with pytest.raises(ValueError, match="150 samples came"):
         settled([np.ones((2, 150))], wanted)
+
+
+def test_chunks_that_take_much_memory_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(separator, "chunks_side_by_side", lambda device, parameters: 3)
+    for alone, expected in ((False, 3), (True, 1)):
+        found = fake_separator(SeparateOptions(device="cpu"), config=FakeConfig(one_chunk_on_cpu=alone))
+        assert found.side_by_side == expected

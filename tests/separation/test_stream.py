@@ -26,6 +26,8 @@ class Config:
     channels: int = 2
     chunk_samples: int = 40
     overlap: float = 0.5
+    plain_chunks: bool = False
+    one_chunk_on_cpu: bool = False
     shortest_samples: int = 1
     thread_safe: bool = True
     aligned: bool = True

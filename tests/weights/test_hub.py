@@ -19,7 +19,7 @@ import pytest
 from fake_hub import FakeHub, FakeServer
 
 from stemsplit.errors import DownloadError, HashError, ModelError, OutputError, UnknownModelError
-from stemsplit.weights import hub, hub_client
+from stemsplit.weights import hub, transfer
 from stemsplit.weights.catalog import locate
 
 WEIGHTS = bytes(range(256)) * 2048  # 512 KiB
@@ -398,7 +398,7 @@ def test_a_call_that_never_returns_is_left_behind() -> None:
     never = threading.Event()
     start = time.monotonic()
     with pytest.raises(TimeoutError, match="no answer"):
-        hub_client.within(0.1, never.wait)
+        transfer.within(0.1, never.wait)
     never.set()
     assert time.monotonic() - start < 2
 

@@ -11,7 +11,7 @@ from songs.composition.score import Note
 from songs.draft import Draft
 from songs.mix import effects
 from songs.mix.effects import RATE
-from songs.stems.vocal_melody import lead_place, vocal_melody
+from songs.stems.vocal_melody import lead_place, varied, vocal_melody
 from songs.voices import vocal_chain, vocoder
 from songs.voices.line import Manner, Sung, choose_manner, sung_again
 from songs.voices.people import samples
@@ -40,7 +40,7 @@ def people_vocals(draft: Draft) -> Vocals:
     audio, f0 = KINDS[kind](draft)
     if draft.chance(0.5 if kind == "rapped" else 0.15):
         audio = audio + draft.between(0.2, 0.7) * called_out(draft)
-    audio = effects.shelf(audio, draft.between(2500, 6000), draft.between(-2, 8), high=True)
+    audio = effects.shelf(audio, draft.between(2500, 6000), draft.between(-2, 12), high=True)
     return effects.highpass(audio, draft.between(50, 120)), f0
 
 
@@ -88,9 +88,11 @@ def _kinds(style: str) -> dict[str, float]:
 
 def _sung(draft: Draft, few: int = 0) -> Vocals:
     """Sing a lead with voices behind it; `few` leaves so many syllables at most, and rests."""
-    singer, manner = draw_singer(draft), replace(choose_manner(draft.rng), formant=1.0)
+    singer = draw_singer(draft)
+    manner, how = varied(draft, replace(choose_manner(draft.rng), formant=1.0))
+    manner, moved = _pitched(draft, manner) if draft.chance(0.3 if few else 0.04) else (manner, 0.0)
     syllables = samples.few_words(draft.rng, singer, few) if few else singer.syllables
-    notes = vocal_melody(draft, _centre(draft, singer), "sung")
+    notes = vocal_melody(draft, float(np.clip(_centre(draft, singer) + moved, 38, 78)), "sung")
     if few:
         kept = {bar for bar in {int(note.start // 8) for note in notes} if draft.chance(0.6)}
         notes = [note for note in notes if int(note.start // 8) in kept] or notes
@@ -98,8 +100,14 @@ def _sung(draft: Draft, few: int = 0) -> Vocals:
     lead, f0 = _sing(draft, singer, line, words, manner)
     audio = effects.pan(lead, lead_place(draft))
     backing = str(draft.rng.choice(list(_BACKINGS), p=list(_BACKINGS.values())))
-    draft.meta["vocals"] |= {"backing": backing}
+    draft.meta["vocals"] |= {"backing": backing, "manner": how, "formant": round(manner.formant, 2)}
     return audio + _behind(draft, backing, singer, notes, (line, words), manner), f0
+
+
+def _pitched(draft: Draft, manner: Manner) -> tuple[Manner, float]:
+    """Return the manner of a sample that is played too fast or too slowly, and by how many semitones it is moved."""
+    semitones = draft.pick((-5.0, -4.0, -3.0, 3.0, 4.0, 5.0, 7.0))
+    return replace(manner, formant=float(2 ** (semitones / 12))), semitones
 
 
 def _few_words(draft: Draft) -> Vocals:
@@ -162,8 +170,7 @@ def _chopped(draft: Draft) -> Vocals:
     if draft.chance(0.5):
         audio = effects.echo(audio, draft.form.seconds(0.75), draft.between(0.1, 0.4))
     if draft.chance(0.4):
-        lead, f0 = _sung(draft)
-        return lead + draft.between(0.3, 0.8) * audio, f0
+        audio = _sung(draft)[0] + draft.between(0.3, 0.8) * audio
     return audio, None
 
 
@@ -225,7 +232,7 @@ def _behind(
     line, words = lead
     third = [float(draft.form.third_above(note.pitch) - note.pitch) for note in notes]
     side = float(draft.pick((-1, 1))) * draft.between(0.3, 1.0)
-    other = replace(choose_manner(draft.rng), formant=draft.between(0.93, 1.08))
+    other = replace(choose_manner(draft.rng), formant=manner.formant * draft.between(0.93, 1.08))
     audio = draft.silence()
 
     def add(shift: list[float], gain: float, place: float, how: Manner) -> None:
@@ -246,7 +253,8 @@ def _behind(
         add(same, draft.between(0.3, 1.0), 0.0, replace(manner, whisper=True))
     elif kind == "gang":
         for place in (-0.9, -0.4, 0.5, 1.0):
-            add(same, draft.between(0.2, 0.5), place, replace(other, formant=draft.between(0.88, 1.12)))
+            one = replace(other, formant=manner.formant * draft.between(0.88, 1.12))
+            add(same, draft.between(0.2, 0.5), place, one)
     elif kind == "choir":
         audio += draft.between(0.4, 1.0) * _chords(draft, int(draft.rng.integers(3, 6)))
     return audio

@@ -10,7 +10,7 @@ from songs.composition.score import Note
 from songs.draft import Draft
 from songs.mix import effects
 from songs.stems.people_vocals import called_out_alone, people_vocals
-from songs.stems.vocal_melody import lead_place, vocal_melody
+from songs.stems.vocal_melody import lead_place, varied, vocal_melody
 from songs.voices import recorded, sing, vocal_chain
 from songs.voices.characters import choose_character
 from songs.voices.line import Backing, Manner, Sung, choose_manner, set_text, sung_again
@@ -19,6 +19,7 @@ from songs.voices.voicebank import Bank
 
 _SPOKEN = {"hiphop": 0.6, "funk": 0.15, "house": 0.15, "pop": 0.1, "metal": 0.1, "rock": 0.06}  # probabilities
 _CALLED_OUT = 0.3  # how often words are called out in a song in which nobody sings
+_CUT = 0.08  # how often a voice is cut up, where people sing who were recorded speaking
 _BACKINGS = {"none": 0.45, "doubles": 0.17, "harmony": 0.16, "octave": 0.08, "choir": 0.09, "whisper": 0.05}
 
 
@@ -33,8 +34,12 @@ def various_vocals(draft: Draft) -> tuple[np.ndarray, np.ndarray | None]:
         audio, f0 = _recorded(draft), None
     else:
         audio, f0 = _sung(draft)
-    audio, used = vocal_chain.treat_voice(draft.rng, audio, draft.form.seconds(1.0))
-    draft.meta["vocals"]["treatments"] = used
+    beat, cut = draft.form.seconds(1.0), bool(draft.sources.people) and draft.chance(_CUT)
+    if cut:
+        cutting = draft.pick(vocal_chain.CUTTING)
+        audio, f0 = cutting(draft.rng, audio, beat), None
+    audio, used = vocal_chain.treat_voice(draft.rng, audio, beat)
+    draft.meta["vocals"]["treatments"] = [cutting.__name__, *used] if cut else used
     return draft.treat(audio, wet=(0.0, 0.6), drive=0.3), f0
 
 
@@ -106,14 +111,7 @@ def _manner(draft: Draft, formant: float) -> tuple[Manner, str]:
         flat = draft.chance(0.5)
         spoken = draft.between(0.4, 1.2) if flat else draft.between(1.5, 4.0)
         return replace(manner, spoken=spoken, vibrato=0.0, melisma=0.0), "rapped" if flat else "spoken"
-    kind = draft.rng.random()
-    if kind < 0.12:
-        return replace(manner, vibrato=0.0, glide=0.012, scoop=0.0, drift=0.0), "tuned"
-    if kind < 0.24:
-        return replace(manner, breath=draft.between(0.3, 0.7)), "breathy"
-    if kind < 0.34:
-        return replace(manner, vibrato=draft.between(0.5, 1.2), glide=draft.between(0.06, 0.2)), "wide"
-    return manner, "sung"
+    return varied(draft, manner)
 
 
 def _voice(draft: Draft, sung: list[Sung], manner: Manner) -> np.ndarray:

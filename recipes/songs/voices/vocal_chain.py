@@ -83,6 +83,37 @@ def long_echo(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.nd
     return effects.echo(audio, beat * float(rng.choice([0.5, 0.75, 1.0])), float(rng.uniform(0.1, 0.45)))
 
 
+def stutter(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
+    """Repeat the beginning of some beats until they end."""
+    length, share = round(beat * RATE), float(rng.uniform(0.1, 0.5))
+    size = max(round(length * float(rng.choice([1 / 8, 1 / 4, 1 / 4, 1 / 3, 1 / 2]))), 4)
+    edges = _softened(np.ones(size, np.float32), min(round(0.003 * RATE), size // 2))
+    out: np.ndarray = audio.copy()
+    for first in range(0, audio.shape[1] - length, length):
+        if rng.random() < share:
+            piece = audio[:, first : first + size] * edges
+            out[:, first : first + length] = np.tile(piece, -(-length // size))[:, :length]
+    return out
+
+
+def gated(rng: np.random.Generator, audio: np.ndarray, beat: float) -> np.ndarray:
+    """Let a voice through in some sixteenths of a bar only, the same in all bars."""
+    open_ = (rng.random(16) < 0.65).astype(np.float32)
+    if not open_.any():
+        open_[0] = 1
+    sixteenth = beat * RATE / 4
+    step = (np.arange(audio.shape[1]) / sixteenth).astype(int) % 16
+    ramp = np.ones(221, np.float32) / 221
+    gains = np.convolve(open_[step], ramp, mode="same").astype(np.float32)
+    return np.asarray(audio * gains, np.float32)
+
+
+def _softened(gains: np.ndarray, fade: int) -> np.ndarray:
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    gains[:fade], gains[len(gains) - fade :] = ramp, ramp[::-1]
+    return gains
+
+
 Treatment = Callable[[np.random.Generator, np.ndarray, float], np.ndarray]
 """Treats a voice (2, samples); the last argument is the length of a beat in seconds."""
 TREATMENTS: tuple[tuple[Treatment, float], ...] = (
@@ -90,6 +121,10 @@ TREATMENTS: tuple[tuple[Treatment, float], ...] = (
     (long_echo, 0.1),
 )  # fmt: skip
 """Treatments in their order, and the probability of each."""
+
+
+CUTTING: tuple[Treatment, ...] = (stutter, gated)
+"""Treatments after which a voice no longer sings its melody."""
 
 
 def treat_voice(rng: np.random.Generator, audio: np.ndarray, beat: float) -> tuple[np.ndarray, list[str]]:

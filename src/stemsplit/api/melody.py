@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stemsplit.analysis.beats import Tempo, checked_tempo
 from stemsplit.api.sources import Sound, readable
 from stemsplit.errors import UsageError
 from stemsplit.machine.device import choose_device
-from stemsplit.melody.beats import Tempo, checked_tempo
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.formats import write_contour
 from stemsplit.melody.midi import write_midi
@@ -103,6 +103,8 @@ def extract_melody(
     smooth: Smoothing = "viterbi",
     tuning: float | None = None,
     spectrogram: bool = False,
+    audio_track: int | None = None,
+    salvage: bool = False,
     device: str = "auto",
     on_progress: Callable[[float], object] | None = None,
 ) -> Melody:
@@ -115,12 +117,14 @@ def extract_melody(
         model: a reference as for `stemsplit melody --model`, or a network from `load_melody_network`.
         separator: what separates the vocals first: a reference, or a network from `load_network`.
         hop_ms: from one frame of the contour to the next; frame i is centred at i · hop_ms.
-        fmin: the lowest pitch, in Hz; the network's own by default.
-        fmax: the highest pitch, in Hz; the network's own by default.
+        fmin: the lowest pitch, in Hz; like `fmax`, the network's own by default.
+        fmax: the highest pitch, in Hz.
         voicing_threshold: frames are sung from this probability on; the model's own by default.
         smooth: viterbi, median or none.
         tuning: A4 in Hz for the notes; estimated by default.
         spectrogram: keep one of the voice, for a picture.
+        audio_track: as for `separate`.
+        salvage: as for `separate`.
         device: auto, cpu, cuda, cuda:N or mps.
         on_progress: told the seconds of audio that are done.
 
@@ -131,22 +135,17 @@ def extract_melody(
         vocals=vocals, hop_ms=hop_ms, fmin=fmin, fmax=fmax, voicing_threshold=voicing_threshold, smooth=smooth,
         tuning=None if tuning is None else checked_tuning(tuning), device=device,
     )  # fmt: skip
-    melody_model = as_model(model, "melody")
-    decoding_for(melody_model, options)  # refused before the separator is loaded
-    wanted = SeparateOptions(stems="vocals", device=device)
-    chosen = None if vocals else make_separator(as_model(separator, "separate"), wanted)
-    reader = make_reader(melody_model, chosen, options)
     warnings: list[str] = []
     drawn = Spectrogram() if spectrogram else None
     with readable(source) as given:
-        audio, _ = open_source(given, sample_rate)
-        contour = listen(
-            reader,
-            audio,
-            on_voice=drawn.add if drawn is not None else lambda samples: None,
-            on_progress=on_progress,
-            on_warning=warnings.append,
-        ).contour
+        audio, _ = open_source(given, sample_rate, track=audio_track, salvage=salvage)
+        melody_model = as_model(model, "melody")
+        decoding_for(melody_model, options)  # refused before the separator is loaded
+        wanted = SeparateOptions(stems="vocals", device=device)
+        chosen = None if vocals else make_separator(as_model(separator, "separate"), wanted)
+        reader = make_reader(melody_model, chosen, options)
+        see = drawn.add if drawn is not None else lambda samples: None
+        contour = listen(reader, audio, on_voice=see, on_progress=on_progress, on_warning=warnings.append).contour
     return Melody(contour, find_notes(contour, options.tuning), tuple(warnings), drawn)
 
 

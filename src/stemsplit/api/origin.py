@@ -44,7 +44,7 @@ class Origin:
         if not isinstance(source, (str, Path)):
             return cls(None, **made)  # type: ignore[arg-type]
         path = Path(source)
-        return cls(_input(path), **made, tags=read_tags(path, warn), track=path.stem)  # type: ignore[arg-type]
+        return cls(_input(path, options), **made, tags=read_tags(path, warn), track=path.stem)  # type: ignore[arg-type]
 
     def as_json(self) -> dict[str, Any]:
         """Return the part of a manifest that is known before anything is written."""
@@ -54,8 +54,8 @@ class Origin:
         }  # fmt: skip
 
 
-def _input(path: Path) -> dict[str, Any]:
-    info = probe(path)
+def _input(path: Path, options: SeparateOptions) -> dict[str, Any]:
+    info = probe(path, track=options.audio_track, salvage=options.salvage)
     return {
         "path": str(path),
         "location": os.path.realpath(path),

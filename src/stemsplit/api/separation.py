@@ -118,6 +118,8 @@ def separate(
     chunk_seconds: float | None = None,
     overlap: float | None = None,
     batch_size: int | None = None,
+    audio_track: int | None = None,
+    salvage: bool = False,
     device: str = "auto",
     precision: str = "auto",
     on_progress: Callable[[float], object] | None = None,
@@ -137,6 +139,8 @@ def separate(
         chunk_seconds: how much the network hears at once; its own by default.
         overlap: the fraction of a chunk that the next one repeats; the network's own by default.
         batch_size: chunks at once: speed and memory only. By default 8 on CUDA, otherwise 1.
+        audio_track: which of a file's sound tracks, from 1; by default the one that the file marks, or the first.
+        salvage: take what is there of a file that is cut off or damaged; `warnings` says what is missing.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
         on_progress: told the seconds of audio that are done.
@@ -145,26 +149,23 @@ def separate(
         StemsplitError: see `stemsplit.errors`.
     """
     options = SeparateOptions(
-        stems=stems if stems is None or isinstance(stems, str) else tuple(stems),
-        two_stems=two_stems,
-        without=without if without is None or isinstance(without, str) else tuple(without),
-        mix=tuple(mix),
-        exact_sum=exact_sum,
-        chunk_seconds=chunk_seconds,
-        overlap=overlap,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-    )
-    separator = make_separator(as_model(model, "separate"), options)
+        stems=_names(stems), two_stems=two_stems, without=_names(without), mix=tuple(mix), exact_sum=exact_sum,
+        chunk_seconds=chunk_seconds, overlap=overlap, batch_size=batch_size, device=device, precision=precision,
+        audio_track=audio_track, salvage=salvage,
+    )  # fmt: skip
     warnings: list[str] = []
     with readable(source) as given:
-        audio, bit_depth = open_source(given, sample_rate)
+        audio, bit_depth = open_source(given, sample_rate, track=audio_track, salvage=salvage)
+        separator = make_separator(as_model(model, "separate"), options)
         origin = Origin.of(given, separator, options, warnings.append)
         rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
         joined = np.concatenate([block.outputs for block in rendered], axis=-1)
     named = {output.name: stem for output, stem in zip(separator.outputs, joined, strict=True)}
     return Separation(named, audio.sample_rate, separator.model.reference, bit_depth, tuple(warnings), origin=origin)
+
+
+def _names(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    return names if names is None or isinstance(names, str) else tuple(names)
 
 
 def load_network(reference: str | Path = DEFAULT_MODEL, device: str = "auto") -> SeparatorNetwork:

@@ -6,9 +6,12 @@ would silently cut off the end of joined files, and of files with a variable bit
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,20 @@ import numpy as np
 
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.mpeg import read_mpeg_header
+from stemsplit.audio.containers.tags import hiding_tags, sound_start
 from stemsplit.audio.containers.view import WHOLE, View
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo
+from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.audio.packets import Pass
 from stemsplit.audio.rechunk import Rechunker, rechunked
+from stemsplit.audio.tagging.covers import Cover, cover_from
+from stemsplit.audio.tagging.names import Fields, fields_of_container
 from stemsplit.errors import DecodeError, UsageError
 
 # The demuxers that may open a file. Playlists (hls, concat, dash) are not among them: they name other files or URLs.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,avi,flv,mpegts,mpeg,mp3,ogg,flac,wav,w64,aiff,caf,au,ac3,eac3,dts,"
-    "ape,wv,tta,tak,mpc,mpc8,amr,dsf,truehd,mlp,rm,loas"
+    "ape,wv,tta,tak,mpc,mpc8,amr,dsf,iff,truehd,mlp,rm,loas"
 )
 # Those that state no length. What FFmpeg gives as their duration is measured or guessed, as is that of MP3 in a WAV.
 _LENGTHLESS = {"mpegts", "mpeg", "mp3", "aac", "ac3", "eac3", "dts", "amr", "truehd", "mlp", "loas"}
@@ -35,6 +41,8 @@ _MISSING_SECONDS = 0.5  # a file that ends this much earlier than its headers st
 _NOTED_SECONDS = 0.1  # encoders do not agree on the length of their delay
 _LONGEST_VORBIS_BLOCK = 8192  # samples; by as much the first packet, which is only a start, may lie before 0
 _SLACK = 4096  # samples: more than any encoder pads with
+_LARGEST_BLOCK = 1 << 28  # bytes that FFmpeg may allocate at once: tables of three days of packets fit
+_LONGEST_FRAME = 1 << 21  # samples
 
 
 def probe(path: Path, findings: Findings, *, view: View = WHOLE, track: int | None = None) -> AudioInfo:
@@ -47,16 +55,19 @@ def probe(path: Path, findings: Findings, *, view: View = WHOLE, track: int | No
         track: which sound track, from 1; None for the one that the file marks as its default, or else the first.
 
     Raises:
-        DecodeError: there is no sound track, or no decoder for the file.
+        DecodeError: there is no sound track, or no decoder for the file; or a rate or channels that no audio has.
         UsageError: there is no such track.
     """
+    view = replace(view, patches=(*view.patches, *hiding_tags(path, view.start)))
     with _opened(path, view) as container:
         number = _choose_track(path, container, findings, track)
         stream = _track(path, container, number)
         codec = stream.codec_context
         rate, channels = _first_form(container, stream)
         if rate < 1 or channels < 1:
-            raise DecodeError(f"{path}: its sound track ({codec.name}) states no sample rate or channels")
+            raise DecodeError(f"{path}: its sound track ({codec.name}) states no sample rate, or not 1 to 64 channels")
+        if problem := form_problem(rate, channels):
+            raise DecodeError(f"{path}: {problem}")
         name = container.format.name
         frames = _mpeg_samples(path) if name == "mp3" else _gapless_samples(container)
         depth = _bit_depth(codec)
@@ -91,13 +102,31 @@ def blocks(info: AudioInfo, block_samples: int, findings: Findings) -> Iterator[
             yield np.ascontiguousarray(block)
 
 
+def read_tags(path: Path) -> tuple[Fields, Cover | None]:
+    """Return the tags and the cover of a file. Raises: DecodeError; OSError."""
+    with path.open("rb") as file:
+        view = View(sound_start(file))
+    with _opened(path, view, metadata_errors="surrogateescape") as container:
+        track: dict[str, str] = next((stream.metadata for stream in container.streams.audio), {})
+        return fields_of_container(container.format.name, container.metadata, track), cover_from(_attached(container))
+
+
+def _attached(container: Any) -> list[tuple[int, bytes]]:
+    """Return the pictures that are attached to a file. Each is a stream of one packet, and comes first."""
+    streams = [s for s in container.streams.video if s.disposition & type(s.disposition).attached_pic]
+    packets = zip(streams, container.demux(streams) if streams else (), strict=False)
+    return [(0, bytes(packet)) for _, packet in packets if packet.size]
+
+
 @contextmanager
-def _opened(path: Path, view: View) -> Iterator[Any]:
+def _opened(path: Path, view: View, *, metadata_errors: str = "replace") -> Iterator[Any]:
+    """Open what a view shows of a file. `metadata_errors`: what Python makes of tags that are not UTF-8."""
     import av
 
+    _bound_allocations()
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     # Before 19, PyAV refuses a whole file for one tag that is not UTF-8.
-    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    lenient: dict[str, Any] = {"metadata_errors": metadata_errors} if int(av.__version__.split(".")[0]) < 19 else {}
     with view.open(path) as file:
         source = CallbackFile(file)
         try:
@@ -110,6 +139,18 @@ def _opened(path: Path, view: View) -> Iterator[Any]:
             source.check()
             raise DecodeError(f"{path}: not audio, damaged, or of an unknown format") from error
         source.check()
+
+
+@cache
+def _bound_allocations() -> None:
+    """Limit what FFmpeg allocates at once, so that a count in a header costs no gigabytes.
+
+    PyAV has no call for this. Where the function is not found, as on Windows, nothing is limited.
+    """
+    import av
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(_LARGEST_BLOCK))
 
 
 # --- Which track, and its form.
@@ -147,8 +188,9 @@ def _track(path: Path, container: Any, number: int | None) -> Any:
     stream = container.streams.audio[(number or 1) - 1]
     if stream.codec_context is None:
         raise DecodeError(f"{path}: no decoder for its sound track")
-    if stream.codec_context.name in ("ac3", "eac3"):  # their frames have checksums
-        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    checked = stream.codec_context.name in ("ac3", "eac3")  # their frames have checksums
+    checks = {"err_detect": "crccheck+explode"} if checked else {}
+    stream.codec_context.options = {"max_samples": str(_LONGEST_FRAME), **checks}
     return stream
 
 

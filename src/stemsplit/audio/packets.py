@@ -10,7 +10,7 @@ import numpy as np
 from stemsplit.audio.containers.frames import frame_bytes
 from stemsplit.audio.containers.speakers import fit_channels, to_wav_order
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo
+from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.audio.resample import Resampler
 from stemsplit.errors import DecodeError
 
@@ -20,6 +20,7 @@ _SAMPLES: dict[str, tuple[float, float]] = {  # FFmpeg sample format → (offset
 }  # fmt: skip
 _HOLE_SECONDS = 0.1  # timestamps of some programs are less exact than this
 _LONGEST_HOLE = 600.0  # seconds; a longer one is a clock that was set, as between recordings
+_MOST_HOLE_SECONDS = 300.0  # if the holes so far are longer, and longer than the sound, they are no damage
 _MOST_HOLES = 0.1  # share of the length
 _FRAMED = ("aac", "ac3", "eac3", "mp3", "mpegts", "mpeg")  # formats whose packets are frames with headers
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # stand between the parts of joined files
@@ -53,7 +54,7 @@ class Pass:
         """Yield the sound as float32 (channels, n), as it comes. Raises: DecodeError."""
         for packet in self._demuxed():
             self._note_time(packet)
-            if packet.stream_index == self._stream.index:
+            if packet.stream.index == self._stream.index:  # the last packets, which are empty, have no other index
                 yield from self._heard(packet)
         yield from self._fitting.finish()
         self._tell()
@@ -102,7 +103,12 @@ class Pass:
             return 0.0
         self._holes += 1
         self._hole_seconds += seconds
-        return seconds
+        if self._hole_seconds < max(_MOST_HOLE_SECONDS, float(self.end * self._stream.time_base) / 2):
+            return seconds
+        if not self._refused:  # silence of days would come of a few packets
+            self._refused = True
+            self._findings.refuse(f"damaged: {self._hole_seconds:.0f} s of sound are missing on the way")
+        return 0.0
 
     def _decoded(self, packet: Any) -> Iterator[np.ndarray]:
         import av
@@ -189,7 +195,10 @@ class _Fitting:
             samples = self._mixed(frame)
         except ValueError as error:
             raise DecodeError(f"{self._info.path}: {error}") from error
-        yield samples if self._resampler is None else self._resampler.push(samples)
+        if self._resampler is None:
+            yield samples
+        else:
+            yield from self._resampler.pieces(samples)
 
     def finish(self) -> Iterator[np.ndarray]:
         """Yield what a conversion still holds."""
@@ -199,6 +208,8 @@ class _Fitting:
 
     def _begin(self, form: tuple[int, int]) -> None:
         wanted = self._info.sample_rate, self._info.channels
+        if problem := form_problem(*form):
+            raise DecodeError(f"{self._info.path}: changes on the way to {problem}")
         if not self._told:
             self._told = True
             before, now = (f"{rate} Hz × {channels}" for rate, channels in (wanted, form))

@@ -23,7 +23,7 @@ from stemsplit.audio.containers.tags import sound_start
 from stemsplit.audio.containers.transport import ends_inside
 from stemsplit.audio.containers.view import View
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo, Warn
+from stemsplit.audio.info import LOSSY, AudioInfo, Warn, level_problem
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.audio.resample import resample
 from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, MissingFileError, reason
@@ -32,6 +32,7 @@ BLOCK_SAMPLES = 65536
 _BLOCK_VALUES = 1 << 22  # at most 16 MiB in a block: with hundreds of channels blocks get shorter
 _HEADER_BYTES = 4096  # a file with more bytes than this holds samples, whatever its header states
 _SLOPPY_BYTES = 4096  # may follow a film
+_MOST_PARTS = 4096
 _COMPARED = 4096  # samples that two decoders must agree on before the second one goes on
 _AGREEMENT = 0.02  # the largest difference between two decoders of one lossy codec
 
@@ -81,7 +82,8 @@ def blocks(
         holds more than it states; with `salvage` they may be fewer.
 
     Raises:
-        DecodeError: as `probe`; also if the file ends early or cannot be decoded from some point on.
+        DecodeError: as `probe`; also if the file ends early or cannot be decoded from some point on, or holds samples
+            that are no sound.
         EmptyAudioError: the decoder found no samples.
     """
     info = source if isinstance(source, AudioInfo) else probe(source)
@@ -94,6 +96,8 @@ def blocks(
         for block in _decode_all(info, block_samples, findings):
             total += block.shape[1]
             broken += _silence_non_finite(block)
+            if problem := level_problem(block):
+                raise DecodeError(f"{info.path}: {problem}")
             yield block
     except OSError as error:
         raise DecodeError(f"{info.path}: {reason(error)}") from error
@@ -121,7 +125,7 @@ def _identify(path: Path, track: int | None, findings: Findings) -> AudioInfo:
     if (chunked := read_chunks(path)) is not None:
         return _identify_chunked(path, chunked, track, findings)
     if read_mpeg_header(path) is not None:
-        return ffmpeg.probe(path, findings, track=track)
+        return ffmpeg.probe(path, findings, view=_behind_tags(path), track=track)
     if (flac := read_flac_length(path)) is not None:
         return _identify_flac(path, flac, findings)
     if _begins_with(path, b"OggS"):
@@ -147,6 +151,7 @@ def _identify_chunked(path: Path, chunked: Chunked, track: int | None, findings:
         if after.missing:
             findings.refuse(f"cut off: the last {after.missing} bytes are missing")
         parts.append(after.view)
+        _require_few(path, parts)
         chunked = after
     return _joined(info, parts)
 
@@ -159,12 +164,18 @@ def _identify_ogg(path: Path, track: int | None, findings: Findings) -> AudioInf
         return ffmpeg.probe(path, findings, track=track)
     if not pages.ended:
         findings.note("ends without the mark of an end: it may have been cut off")
+    _require_few(path, pages.links)
     views = [View(start, end) for start, end in zip(pages.links, [*pages.links[1:], None], strict=True)]
     if pages.streams > 1 or ffmpeg.starts_early(path, views[0]):
         info = ffmpeg.probe(path, findings, view=views[0], track=track)
     else:
         info = _either(path, views[0], track, findings)
     return _joined(info, views[1:])
+
+
+def _require_few(path: Path, parts: Sequence[object]) -> None:
+    if len(parts) > _MOST_PARTS:
+        raise DecodeError(f"{path}: more than {_MOST_PARTS} files were joined in it: split it")
 
 
 def _joined(info: AudioInfo, parts: Sequence[View]) -> AudioInfo:
@@ -220,11 +231,12 @@ def _behind_tags(path: Path) -> View:
 def _identify_flac(path: Path, length: FlacLength, findings: Findings) -> AudioInfo:
     """Choose the decoder of a FLAC file. libsndfile trusts the header's length, and wants frames of one size."""
     view, *parts = flac_parts(path)
+    _require_few(path, parts)
     if parts:
         return _joined(ffmpeg.probe(path, findings, view=view), parts)
     if not length.variable and length.stated and length.found in (None, length.stated):
         return _either(path, view, None, findings)
-    info = ffmpeg.probe(path, findings)
+    info = ffmpeg.probe(path, findings, view=view)
     if length.stated and length.found is not None and length.found != length.stated:
         findings.note(f"its header states {length.stated} samples, its frames are {length.found}: these are read")
     return replace(info, container="FLAC", frames=length.found or length.stated or None)

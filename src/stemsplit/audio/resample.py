@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 
 _QUALITY = "VHQ"  # 28 bits of precision: below the noise of 24-bit files
+_PIECE_VALUES = 1 << 22  # of all channels, on the side of the higher rate: 16 MiB
 
 
 def resampled_length(frames: int, rate_in: int, rate_out: int) -> int:
@@ -26,8 +27,7 @@ def resample(blocks: Iterable[np.ndarray], rate_in: int, rate_out: int, channels
         return
     resampler = Resampler(rate_in, rate_out, channels)
     for block in blocks:
-        if (out := resampler.push(block)).shape[1]:
-            yield out
+        yield from resampler.pieces(block)
     if (rest := resampler.finish()).shape[1]:
         yield rest
 
@@ -50,6 +50,16 @@ class Resampler:
         out = self._stream.resample_chunk(np.ascontiguousarray(block.T))
         self._made += len(out)
         return np.ascontiguousarray(out.T)
+
+    def pieces(self, block: np.ndarray) -> Iterator[np.ndarray]:
+        """Convert a block as `push` does, and yield what is ready in pieces of bounded size, none of them empty."""
+        taken, made = self._rates
+        count = max(1, _PIECE_VALUES * taken // (max(taken, made) * self._channels))
+        if self._stream is None:
+            count = block.shape[1]
+        for start in range(0, block.shape[1], max(1, count)):
+            if (out := self.push(block[:, start : start + count])).shape[1]:
+                yield out
 
     def finish(self) -> np.ndarray:
         """Return the rest, (channels, m) with m ≥ 0. `push` must not be called afterwards."""

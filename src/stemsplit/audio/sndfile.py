@@ -13,7 +13,7 @@ from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.speakers import from_vorbis, names_speakers
 from stemsplit.audio.containers.tags import sound_end
 from stemsplit.audio.containers.view import WHOLE, View
-from stemsplit.audio.info import LOSSY, AudioInfo
+from stemsplit.audio.info import LOSSY, AudioInfo, form_problem
 from stemsplit.errors import DamagedError, DecodeError
 
 _DEPTHS = {
@@ -30,13 +30,15 @@ def probe(path: Path, view: View = WHOLE) -> AudioInfo | None:
     """Read the header of what a view shows of a file. Return None if libsndfile does not know its format.
 
     Raises:
-        DecodeError: the header is damaged.
+        DecodeError: the header is damaged, or states a rate or channels that no audio has.
     """
     try:
         with _opened(path, view) as (sound, _):
             frames = sound.frames if 0 <= sound.frames < _UNKNOWN_LENGTH else None
             depth = _DEPTHS.get(sound.subtype, LOSSY)
             rate, channels = sound.samplerate, sound.channels
+            if problem := form_problem(rate, channels):
+                raise DecodeError(f"{path}: {problem}")
             return AudioInfo(path, rate, channels, frames, sound.format, sound.subtype, depth, view=view)
     except soundfile.LibsndfileError as error:
         if error.code == _MALFORMED:

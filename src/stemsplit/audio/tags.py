@@ -1,4 +1,4 @@
-"""Tags such as title and artist, read from a song and written to its stems.
+"""Tags such as title and artist, and cover art, read from a song and written to its stems.
 
 Here tags have the names of Vorbis comment fields, whatever the format of the file. Tags that describe the mixed
 recording and not a stem (replay gain, fingerprints, recording ids, gapless sizes) are left out.
@@ -8,30 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from stemsplit.audio import ffmpeg
 from stemsplit.audio.info import Warn
+from stemsplit.audio.tagging.covers import FRONT, LARGEST_BYTES, Cover, as_comment, as_flac_picture, cover_of
+from stemsplit.audio.tagging.names import ID3, Fields, fields_of, of_a_stem
+from stemsplit.errors import DecodeError
+from stemsplit.machine.bounded import BeyondBoundsError, bounded
 
-_ID3 = {
-    "title": "TIT2", "artist": "TPE1", "album": "TALB", "albumartist": "TPE2", "tracknumber": "TRCK",
-    "discnumber": "TPOS", "date": "TDRC", "genre": "TCON", "composer": "TCOM", "lyricist": "TEXT",
-    "conductor": "TPE3", "copyright": "TCOP", "organization": "TPUB", "isrc": "TSRC", "bpm": "TBPM",
-    "initialkey": "TKEY", "language": "TLAN", "grouping": "TIT1", "subtitle": "TIT3",
-}  # fmt: skip
-_MP4 = {
-    "\xa9nam": "title", "\xa9ART": "artist", "\xa9alb": "album", "aART": "albumartist", "trkn": "tracknumber",
-    "disk": "discnumber", "\xa9day": "date", "\xa9gen": "genre", "\xa9wrt": "composer", "cprt": "copyright",
-    "\xa9cmt": "comment", "\xa9grp": "grouping", "tmpo": "bpm",
-}  # fmt: skip
-_APE = {"track": "tracknumber", "year": "date", "disc": "discnumber", "album artist": "albumartist"}
-_OF_THE_MIX = (
-    "replaygain_", "r128_", "musicbrainz_", "acoustid", "mcn", "cuesheet", "encoder", "encoded", "itun",
-    "length", "metadata_block_picture", "coverart", "wavexformatextensible_channel_mask", "md5", "rating",
-    "fingerprint",
-)  # fmt: skip
+MOST_TEXT = 1 << 20
+"""Characters of tags that a stem gets."""
 _ID3_LIMIT = 2**32 - 2**24  # WAV and AIFF can state sizes up to 4 GiB; this leaves room for the tag
 
 
@@ -42,6 +32,8 @@ class Tags:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Vorbis comment names in lower case → values, in order."""
 
+    cover: Cover | None = None
+
     def for_stem(self, stem: str, track: str) -> Tags:
         """Return the tags with "(stem)" after the title; `track` is the title if there is none.
 
@@ -51,22 +43,84 @@ class Tags:
             return self
         titles = self.fields.get("title", ()) or (track,)
         named = {"title": tuple(f"{title} ({stem})" for title in titles)}
-        return Tags(MappingProxyType({**self.fields, **named}))
+        return replace(self, fields=MappingProxyType({**self.fields, **named}))
 
 
-def read_tags(source: Path, warn: Warn | None = None) -> Tags:
-    """Read the tags of a file. If they cannot be read, call `warn` and return no tags."""
-    import mutagen
+def read_tags(source: Path, warn: Warn | None = None, *, cover: bool = True) -> Tags:
+    """Read the tags of a file. If they cannot be read, call `warn` and return no tags.
 
+    Args:
+        source: the file.
+        warn: called with one sentence.
+        cover: whether to read its cover art as well.
+    """
+    say = warn or (lambda text: None)
+    found = _from_mutagen(source)
+    if not found.whole and not isinstance(found.fault, BeyondBoundsError):  # FFmpeg would read the same bomb
+        with suppress(DecodeError, OSError):
+            fields, picture = ffmpeg.read_tags(source)
+            found.fields, found.cover = {**fields, **found.fields}, found.cover or picture
+            found.fault = None if fields else found.fault
+    if found.fault is not None:  # damaged tags of any kind must not stop the separation
+        what = "cover art" if found.fields else "tags"
+        say(f"{source.name}: its {what} could not be read ({_reason(found.fault)})")
+    if found.cover is not None and cover and len(found.cover.data) > LARGEST_BYTES:
+        say(f"{source.name}: its cover art is left out, since it has more than {LARGEST_BYTES >> 20} MiB")
+        found.cover = None
+    kept = of_a_stem(found.fields)
+    if (characters := sum(len(text) for values in kept.values() for text in values)) > MOST_TEXT:
+        say(f"{source.name}: its tags are left out: they have {characters} characters, more than {MOST_TEXT}")
+        kept = {}
+    return Tags(MappingProxyType(kept), found.cover if cover else None)
+
+
+@dataclass
+class _Found:
+    """What was found in a file so far; `whole` if there can be nothing else."""
+
+    fields: Fields = field(default_factory=dict)
+    cover: Cover | None = None
+    whole: bool = False
+    fault: Exception | None = None
+
+
+def _from_mutagen(source: Path) -> _Found:
+    found = _Found()
     try:
-        file = mutagen.File(source)
-        found = {} if file is None or not file.tags else dict(_fields(file.tags))
-    except Exception as error:  # damaged tags of any kind must not stop the separation
-        if warn is not None:
-            warn(f"{source.name}: its tags could not be read ({_reason(error)})")
-        return Tags()
-    kept = {name: values for name, values in found.items() if values and not name.startswith(_OF_THE_MIX)}
-    return Tags(MappingProxyType(kept))
+        with bounded(source) as opened:
+            file = _known(opened)
+            if file is not None and file.tags:
+                found.fields = fields_of(file.tags)
+            # Beside the ID3 tag of a WAV or AIFF may stand texts of their own.
+            found.whole = bool(found.fields) and type(file).__name__ not in ("WAVE", "AIFF", "ID3FileType")
+            found.cover = None if file is None else cover_of(file)
+    except Exception as error:
+        found.fault = error
+    return found
+
+
+def _known(opened: Any) -> Any:
+    """Return an open file as mutagen sees it; None if mutagen does not know it."""
+    import mutagen
+    from mutagen.apev2 import APEv2File
+    from mutagen.id3 import ID3FileType
+
+    of_ape: Any = APEv2File  # Any: mutagen has no types
+    of_id3: Any = ID3FileType
+    head = opened.read(3)
+    opened.seek(0)
+    try:
+        known = mutagen.File(opened)
+    except mutagen.MutagenError:
+        if head != b"ID3":
+            raise
+        opened.seek(0)
+        known = of_id3(opened)  # in front of a file that should have none, as a WAV
+    if known is None or not (known.tags or getattr(known, "pictures", None)):
+        opened.seek(0)
+        behind = of_ape(opened)  # behind an MP3
+        known = behind if behind.tags else known
+    return known
 
 
 def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) -> None:
@@ -83,7 +137,7 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
     Raises:
         OSError: the disk refuses.
     """
-    if not tags.fields:
+    if not tags.fields and tags.cover is None:
         return
     try:
         if format in ("flac", "ogg", "opus"):
@@ -101,48 +155,6 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
             warn(f"tags could not be written ({_reason(error)})")
 
 
-def _fields(tags: Any) -> dict[str, tuple[str, ...]]:
-    kind = type(tags).__name__
-    if hasattr(tags, "getall"):
-        return _from_id3(tags)
-    if kind == "MP4Tags":
-        return _from_mp4(tags)
-    if kind == "APEv2":
-        texts = {key.lower(): tuple(value) for key, value in tags.items() if value.kind == 0}
-        return {_APE.get(key, key): values for key, values in texts.items()}
-    if kind == "ASFTags":
-        return {}
-    return {key.lower(): tuple(tags[key]) for key in tags.keys()}  # noqa: SIM118  (Vorbis comments)
-
-
-def _from_id3(tags: Any) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for name, frame in _ID3.items():
-        entries = (getattr(entry, "genres", entry.text) for entry in tags.getall(frame))
-        values = tuple(str(text) for texts in entries for text in texts)
-        if values:
-            found[name] = values
-    comments = tuple(str(text) for entry in tags.getall("COMM") if not entry.desc for text in entry.text)
-    if comments:
-        found["comment"] = comments
-    for entry in tags.getall("TXXX"):
-        found.setdefault(entry.desc.lower(), tuple(str(text) for text in entry.text))
-    return found
-
-
-def _from_mp4(tags: Any) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for key, name in _MP4.items():
-        if key in tags:
-            found[name] = tuple(_mp4_text(value) for value in tags[key])
-    return found
-
-
-def _mp4_text(value: Any) -> str:
-    """Return a value as text. Track and disc numbers are pairs (number, total), in which 0 means unknown."""
-    return "/".join(str(part) for part in value if part) if isinstance(value, tuple) else str(value)
-
-
 def _write_comments(target: Path, tags: Tags, format: str) -> None:
     from mutagen.flac import FLAC
     from mutagen.oggopus import OggOpus
@@ -153,6 +165,10 @@ def _write_comments(target: Path, tags: Tags, format: str) -> None:
     for name, values in tags.fields.items():
         with suppress(ValueError):  # a name that Vorbis comments do not allow
             file[name] = list(values)
+    if tags.cover is not None and format == "flac":
+        file.add_picture(as_flac_picture(tags.cover))
+    elif tags.cover is not None:
+        file["metadata_block_picture"] = [as_comment(tags.cover)]
     file.save()
 
 
@@ -168,12 +184,16 @@ def _write_id3(target: Path, tags: Tags, format: str) -> None:
     if file.tags is None:
         file.add_tags()
     for name, values in tags.fields.items():
-        if name in _ID3:
-            file.tags.add(getattr(frames, _ID3[name])(encoding=id3.Encoding.UTF8, text=list(values)))
+        if name in ID3:
+            file.tags.add(getattr(frames, ID3[name])(encoding=id3.Encoding.UTF8, text=list(values)))
         elif name in ("comment", "description"):
             file.tags.add(frames.COMM(encoding=id3.Encoding.UTF8, lang="XXX", desc="", text=list(values)))
+        elif name == "lyrics":
+            file.tags.add(frames.USLT(encoding=id3.Encoding.UTF8, lang="XXX", desc="", text="\n".join(values)))
         else:
             file.tags.add(frames.TXXX(encoding=id3.Encoding.UTF8, desc=name, text=list(values)))
+    if (cover := tags.cover) is not None:
+        file.tags.add(frames.APIC(encoding=id3.Encoding.LATIN1, mime=cover.mime, type=FRONT, desc="", data=cover.data))
     file.save()
 
 

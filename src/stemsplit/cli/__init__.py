@@ -6,12 +6,11 @@ Exit codes: 0 all good; 1 a file failed, the others are done; 2 the request cann
 
 from __future__ import annotations
 
-import contextlib
-import os
+import re
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,15 +19,14 @@ from stemsplit import __version__
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
-from stemsplit.cli.interrupts import CTRL_C, ReaderGone, Terminated, interruptible, pending
+from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
 from stemsplit.cli.melody import melody
 from stemsplit.cli.models import models
-from stemsplit.cli.screen import one_line
+from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
-from stemsplit.errors import StemsplitError
-
-READER_GONE = 141
+from stemsplit.errors import StemsplitError, in_words
+from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
 app = typer.Typer(
     name="stemsplit",
@@ -55,64 +53,73 @@ def stemsplit(
 ) -> None:
     """Split songs into vocals, bass, drums and other, and write down what is sung."""
     if version:
-        print(f"stemsplit {__version__}")
+        put(f"stemsplit {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        put_help(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        with interruptible(), warnings.catch_warnings():
-            if not (sys.warnoptions or "--debug" in given):
-                warnings.simplefilter("ignore")  # what libraries say to programmers
-            code = app(given, prog_name="stemsplit", standalone_mode=False)
-            sys.stdout.flush()
-    except BaseException as error:  # the one table from exceptions to messages and exit codes
-        return explain(pending() or error, debug="--debug" in given)
-    if came := pending():
-        return explain(came, debug=False)
+    given = [_unlike_a_stream(text) for text in (sys.argv[1:] if arguments is None else arguments)]
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
+    debug = "--debug" in given
+    with owned():
+        try:
+            with interruptible(), warnings.catch_warnings():
+                if not (sys.warnoptions or debug):
+                    warnings.simplefilter("ignore")  # what libraries say to programmers
+                code = app(given, prog_name="stemsplit", standalone_mode=False)
+                sys.stdout.flush()
+        except BaseException as error:  # the one table from exceptions to messages and exit codes
+            return explain(pending() or error, given, debug=debug)
+        if came := pending():
+            return explain(came, given, debug=False)
     return code if isinstance(code, int) else 0
 
 
-def explain(error: BaseException, *, debug: bool) -> int:
-    """Say on stderr what happened, in one line unless `debug`, and return the exit code."""
+def _unlike_a_stream(argument: str) -> str:
+    """Return an argument; ./- as an absolute path, since as a `Path` it would be -, a pipe."""
+    return str(Path.cwd() / "-") if argument != "-" and Path(argument) == Path("-") else argument
+
+
+def explain(error: BaseException, given: Sequence[str] = (), *, debug: bool) -> int:
+    """Say on stderr what happened, in one line unless `debug`, and return the exit code; `given` are the arguments."""
     if debug and not isinstance(error, (SystemExit, ReaderGone, BrokenPipeError)):
-        traceback.print_exception(error)
+        trace(error)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, (ReaderGone, BrokenPipeError)):
-        _lead_stdout_nowhere()
+        lead_nowhere(sys.stdout)
         return READER_GONE
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return _say("stopped; what was finished is kept", CTRL_C, kind="interrupted")
     if isinstance(error, Terminated):
         return _say("stopped; what was finished is kept", error.code, kind="terminated")
-    if isinstance(error, StemsplitError):
-        return _say(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # Typer's own refusals, from whichever module its version keeps them in
-        return _say(_usage(error), getattr(error, "exit_code", 2))
-    hint = "" if debug else "; run it with --debug for the whole story"
-    return _say(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+        return _say(_usage(error, given), getattr(error, "exit_code", 2))
+    return _say(in_words(error, debug=debug), error.exit_code if isinstance(error, StemsplitError) else 1)
 
 
-def _usage(error: BaseException) -> str:
-    message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
-    context = getattr(error, "ctx", None)
-    return f"{message}. Try: {context.command_path if context else 'stemsplit'} --help"
+def _usage(error: BaseException, given: Sequence[str]) -> str:
+    message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
+    message = re.sub(
+        r"^Got unexpected extra argument\(?s?\)? \((.*)\)$", r"too many arguments: \1", message, flags=re.S
+    )
+    message = re.sub(r"(?<=[?!])\.$", "", message.strip()).rstrip(".")
+    command = getattr(getattr(error, "ctx", None), "command_path", "stemsplit")
+    option = getattr(error, "option_name", None)
+    if option and (name := next((name for name in given if _is_file_like(name, option)), None)):
+        return f"{message}. A file whose name begins with - is written ./{name}"
+    return f"{message}{'' if message.endswith('?') else '.'} Try: {command} --help"
+
+
+def _is_file_like(name: str, option: str) -> bool:
+    """Return whether what was refused as an option is the name of a file, as -17.wav."""
+    return "." in name and (name == option or (name.startswith(option) and not option.startswith("--")))
 
 
 def _say(text: str, code: int, kind: str = "error") -> int:
-    with contextlib.suppress(OSError, ValueError):  # stderr may be closed; the exit code still speaks
-        print(f"stemsplit: {kind}: {one_line(text)}", file=sys.stderr)
+    print(f"stemsplit: {kind}: {one_line(text)}", file=sys.stderr)
     return code
-
-
-def _lead_stdout_nowhere() -> None:
-    """Let Python's own flush at exit find a sink instead of the closed pipe."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

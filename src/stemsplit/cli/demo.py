@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose
+from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose, as_path
 from stemsplit.cli.screen import Screen, put
 from stemsplit.errors import OutputError, UsageError
+from stemsplit.machine.streams import require_output
 from stemsplit.options import SeparateOptions
 
 
 def demo(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the song and its stems.")
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", parser=as_path, help="Folder for the song and its stems."),
     ] = Path("demo"),
     seconds: Annotated[float, typer.Option(metavar="S", help="Length of the song in seconds.")] = 20.0,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another number is another song.")] = 0,
@@ -34,8 +36,9 @@ def demo(
     from stemsplit.demo.stems import is_demo_song, write_demo_song
     from stemsplit.machine.together import written_together
 
-    if not 0 < seconds <= 3600:
-        raise UsageError(f"--seconds {seconds:g}: choose more than 0, and at most 3600")
+    if not 0.1 <= seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: choose at least 0.1, and at most 3600")
+    require_output()
     screen = Screen(quiet=quiet, verbose=verbose)
     song = output / "song.wav"
     if os.path.lexists(song) and not is_demo_song(song):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, Json
-from stemsplit.cli.screen import one_line, put, put_json
+from stemsplit.cli.screen import put, put_json
 
 
 def doctor(
@@ -31,10 +31,10 @@ def doctor(
         if json:
             continue
         if finding.section != section:
-            put(f"{chr(10) if section else ''}{finding.section}")
+            put(*([""] if section else []), finding.section)
             section = finding.section
         mark = {"ok": "ok", "info": "  ", "missing": "- ", "broken": "!!"}[finding.state]
-        put(f"  {mark} {finding.name:20} {one_line(finding.value)}")
+        put(f"  {mark} {finding.name:20} {finding.value}")
     if json:
         put_json([finding.as_json() for finding in findings], indent=2)
     return int(any(finding.state == "broken" for finding in findings))

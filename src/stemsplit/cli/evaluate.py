@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,13 @@ from stemsplit.cli.flags import (
     OverlapOption,
     PrecisionOption,
     Quiet,
+    as_path,
     model_names,
 )
 from stemsplit.cli.run import watching
 from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
+from stemsplit.machine.streams import require_output
 from stemsplit.options import SeparateOptions
 
 if TYPE_CHECKING:
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
 
 FIGURES = ("sdr_db", "csdr_db", "si_sdr_db", "si_sdr_improvement_db", "leakage_db")
 COLUMNS = ("song", "stem", ">SDR dB", ">cSDR dB", ">SI-SDR dB", ">SI-SDRi dB", ">leakage dB")
-SUMMARY_COLUMNS = ("stem", ">uSDR dB", ">cSDR dB", ">published uSDR dB")
+SUMMARY_COLUMNS = ("stem", ">uSDR dB", ">cSDR dB", ">published uSDR dB", ">published cSDR dB")
+PUBLISHED = {"published_usdr_db": "SDR of whole", "published_csdr_db": "cSDR"}
+"""Figure of the summary → how the names of its metric begin on the models' cards."""
 MELODY_FIGURES = (
     "overall_accuracy", "raw_pitch_accuracy", "raw_chroma_accuracy", "voicing_recall", "voicing_false_alarm",
 )  # fmt: skip
 MELODY_COLUMNS = ("track", ">overall %", ">pitch %", ">chroma %", ">recall %", ">false alarm %", ">frames")
+SPEAKER_FIGURES = ("si_sdr_db", "si_sdr_improvement_db", "sdr_db", "leakage_db")
+SPEAKER_COLUMNS = ("talk", "speaker", "estimate", ">SI-SDR dB", ">SI-SDRi dB", ">SDR dB", ">leakage dB")
 DEFAULT_SHEET = Path("evaluation.jsonl")
 
 
@@ -52,15 +58,18 @@ class Scored:
     songs: tuple[SongScore, ...]
     missing: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
-    published: dict[str, float] | None = None
+    published: Mapping[str, Mapping[str, float]] | None = None  # stem → metric → dB
 
 
 ReferenceArgument = Annotated[
-    Path, typer.Argument(metavar="REFERENCE", help="Folder of true stems, of such folders, or MUSDB18-HQ.")
+    Path,
+    typer.Argument(metavar="REFERENCE", parser=as_path, help="Folder of true stems, of such folders, or MUSDB18-HQ."),
 ]
 EstimateArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[ESTIMATE]", help="Folder of estimated stems of the same names; or -m instead."),
+    typer.Argument(
+        metavar="[ESTIMATE]", parser=as_path, help="Folder of estimated stems of the same names; or -m instead."
+    ),
 ]
 ModelOption = Annotated[
     str | None,
@@ -77,6 +86,7 @@ ScoresOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
+        parser=as_path,
         help="Keep each song's scores in a file of JSON lines; songs that are in it are not scored again.",
         show_default=f"with -m {DEFAULT_SHEET}",
     ),
@@ -86,6 +96,9 @@ MusevalOption = Annotated[
 ]
 MelodyOption = Annotated[
     bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
+]
+SpeakersOption = Annotated[
+    bool, typer.Option("--speakers", help="Score speakers, each by the estimate that fits best, whatever its name.")
 ]
 
 
@@ -97,6 +110,7 @@ def evaluate(
     scores: ScoresOption = None,
     museval: MusevalOption = False,
     melody: MelodyOption = False,
+    speakers: SpeakersOption = False,
     overlap: OverlapOption = None,
     batch_size: BatchSizeOption = None,
     device: Device = "auto",
@@ -110,7 +124,9 @@ def evaluate(
 
     Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs.
     With --melody, pitch contours, in percent: overall, raw pitch and chroma accuracy, voicing recall, false alarm.
+    With --speakers, people who talk at once, in dB: SI-SDR, its gain over the mixture, and SDR.
     """
+    require_output()
     screen = Screen(quiet=quiet)
     if (estimate is None) == (model is None):
         raise UsageError("name a folder of estimates, or a model to separate with: -m ts-bsmamba2-mini")
@@ -118,6 +134,10 @@ def evaluate(
         if estimate is None:
             raise UsageError("--melody compares contours with contours: name the estimated ones too")
         return _warned(_melodies(reference, estimate, json), screen)
+    if speakers:
+        if estimate is None or melody:
+            raise UsageError("--speakers compares folders with folders: separate first, and name the estimates")
+        return _warned(_speakers(reference, estimate, json), screen)
     options = SeparateOptions(overlap=overlap, batch_size=batch_size, device=device, precision=precision)
     frame_sdr = _museval() if museval else None
     sheet = _sheet(scores if model is None else scores or DEFAULT_SHEET, force)
@@ -187,7 +207,7 @@ def _separated(
     screen: Screen,
 ) -> Scored:
     """Separate and score."""
-    with screen.busy("starting PyTorch"):
+    with screen.starting_pytorch():
         from stemsplit.cli.separate import ready
         from stemsplit.evaluation.folders import find_songs
         from stemsplit.evaluation.separator import about, published_sdr, score_separator
@@ -222,8 +242,15 @@ def _separated(
                 screen.error(str(error))
                 failed.append(folder.name)
             watcher.on_outcome(Outcome(job, "failed" if folder.name in failed else "done"))
-    published = published_sdr(model) if folders[0].subset == "test" else {}
-    return Scored(tuple(songs), failed=tuple(failed), published={k: v.value for k, v in published.items()})
+    published: dict[str, dict[str, float]] = {}
+    for name, metric in PUBLISHED.items() if folders[0].subset == "test" else ():
+        for stem, stated in published_sdr(model, metric).items():
+            published.setdefault(stem, {})[name] = stated.value
+    return Scored(tuple(songs), failed=tuple(failed), published=published)
+
+
+def _published(found: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: found.get(name) for name in PUBLISHED}
 
 
 def _job(folder: SongFolder) -> Job:
@@ -257,15 +284,15 @@ def _show(found: Scored, json: bool) -> None:
     print_table(COLUMNS, rows + (_rows("mean", means) + _rows("median", medians) if several else []))
     if several:
         put("")
-        columns = SUMMARY_COLUMNS if found.published else SUMMARY_COLUMNS[:-1]
+        columns = SUMMARY_COLUMNS if found.published else SUMMARY_COLUMNS[:-2]
         table = [(stem, *(_decibels(_float(value)) for value in values.values())) for stem, values in summary.items()]
         print_table(columns, [row[: len(columns)] for row in table])
 
 
 def _summary(
-    means: Sequence[StemScore], medians: Sequence[StemScore], published: dict[str, float]
+    means: Sequence[StemScore], medians: Sequence[StemScore], published: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, Any]]:
-    """Stem, and "mean" of them all → uSDR, cSDR, and the uSDR that the model's card states."""
+    """Stem, and "mean" of them all → uSDR, cSDR, and those that the model's card states."""
     rows = {
         mean.stem: {"usdr_db": mean.sdr_db, "csdr_db": median.csdr_db}
         for mean, median in zip(means, medians, strict=True)
@@ -273,7 +300,7 @@ def _summary(
     if len(rows) > 1:
         rows["mean"] = {name: _mean([row[name] for row in rows.values()]) for name in ("usdr_db", "csdr_db")}
     return {
-        stem: {name: _finite(value) for name, value in {**row, "published_usdr_db": published.get(stem)}.items()}
+        stem: {name: _finite(value) for name, value in {**row, **_published(published.get(stem, {}))}.items()}
         for stem, row in rows.items()
     }
 
@@ -299,6 +326,28 @@ def _melodies(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
         averages = [_percents("mean of tracks", mean), _percents("all frames", total)]
         print_table(MELODY_COLUMNS, rows + (averages if len(rows) > 1 else []))
     return found.missing
+
+
+def _speakers(reference: Path, estimate: Path, json: bool) -> tuple[str, ...]:
+    """Print the scores of speakers, and return the references without an estimate."""
+    from stemsplit.evaluation.sheet import figures
+    from stemsplit.evaluation.speakers import evaluate_speakers, medians
+
+    talks, missing = evaluate_speakers(reference, estimate)
+    middle = medians(talks)
+    pairs = [(talk.talk, one) for talk in talks for one in talk.speakers]
+    if json:
+        scored = [{"talk": talk, **figures(one.figures), "estimate": one.estimate} for talk, one in pairs]
+        put_json({"speakers": scored, "median": {k: _finite(v) for k, v in middle.items()}, "missing": list(missing)})
+        return missing
+    rows = [(talk, one.figures.stem, one.estimate, *_speaker_cells(one.figures)) for talk, one in pairs]
+    last = [("median", "", "", *(_decibels(middle[name]) for name in SPEAKER_FIGURES))]
+    print_table(SPEAKER_COLUMNS, rows + (last if len(talks) > 1 else []))
+    return missing
+
+
+def _speaker_cells(figures: StemScore) -> list[str]:
+    return [_decibels(getattr(figures, name)) for name in SPEAKER_FIGURES]
 
 
 def _rows(song: str, stems: Iterable[StemScore]) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,20 @@ def model_names() -> list[str]:
     from stemsplit.weights import catalog
 
     return catalog.model_names()
+
+
+def as_path(text: str | Path) -> Path:
+    """Return the path that an argument names. Raises: UsageError for what names none."""
+    text = str(text)
+    if not text:
+        raise UsageError(
+            "a path is empty: name a file or a folder (. is this folder); is a variable of the shell unset?"
+        )
+    if "\0" in text:
+        raise UsageError(f"{text} is no path: a NUL is in it")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise UsageError(f"{text} is an address: download it first, and name the file")
+    return Path(text)
 
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=TALK_PANEL)]
@@ -45,17 +60,10 @@ Force = Annotated[
 ]
 
 
-def named(text: str | Path) -> Path:
-    """Return a path. Raises: UsageError if it is empty, which Python would take for the current folder."""
-    if not str(text):
-        raise UsageError("an empty path: is a shell variable unset? The current folder is .")
-    return Path(text)
-
-
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", help="Files, folders (with all audio in them), or - for standard input.", parser=named
+        metavar="INPUT", parser=as_path, help="Files, folders (with all audio in them), or - for standard input."
     ),
 ]
 AudioTrack = Annotated[
@@ -116,7 +124,11 @@ BatchSizeOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.", rich_help_panel=RUN_PANEL),
+    typer.Option(
+        case_sensitive=False,
+        help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.",
+        rich_help_panel=RUN_PANEL,
+    ),
 ]
 # As in `catalog`, which --help does not need to import.
 DEFAULT_MODEL = "ts-bsmamba2-mini"

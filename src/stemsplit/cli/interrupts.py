@@ -22,10 +22,6 @@ class Terminated(BaseException):
         self.code = code
 
 
-class ReaderGone(BaseException):
-    """Whoever read our stdout has closed it."""
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Turn signals into exceptions inside the block; afterwards they do what they did before."""

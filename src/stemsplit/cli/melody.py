@@ -26,13 +26,14 @@ from stemsplit.cli.flags import (
     Raw,
     Salvage,
     Verbose,
+    as_path,
     model_names,
-    named,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
-from stemsplit.cli.screen import Screen, put
+from stemsplit.cli.screen import Screen, put_exactly
 from stemsplit.cli.separate import ready as separator_ready
 from stemsplit.errors import UsageError
+from stemsplit.machine.streams import require_output
 from stemsplit.options import DEFAULT_MELODY_OUTPUT, ContourFormat, MelodyOptions, SeparateOptions, Smoothing
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
-        parser=named,
+        parser=as_path,
         help="Folder for the melodies; - writes one contour to standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
@@ -60,6 +61,7 @@ VocalsOption = Annotated[
 FormatOption = Annotated[
     ContourFormat,
     typer.Option(
+        case_sensitive=False,
         help="Of the contour: csv (time,frequency,confidence with a header), mirex (tabs; below 0 Hz is a guess), "
         "or sv (voiced points, for Sonic Visualiser).",
         rich_help_panel=OUTPUT_PANEL,
@@ -105,11 +107,15 @@ TuningOption = Annotated[
 ]
 FminOption = Annotated[
     float | None,
-    typer.Option(metavar="HZ", help="No pitch below this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    typer.Option(
+        metavar="HZ", help="No pitch below this.", show_default="the model's: about 80", rich_help_panel=RUN_PANEL
+    ),
 ]
 FmaxOption = Annotated[
     float | None,
-    typer.Option(metavar="HZ", help="No pitch above this.", show_default="the model's", rich_help_panel=RUN_PANEL),
+    typer.Option(
+        metavar="HZ", help="No pitch above this.", show_default="the model's: 1412", rich_help_panel=RUN_PANEL
+    ),
 ]
 VoicingThresholdOption = Annotated[
     float | None,
@@ -123,6 +129,7 @@ VoicingThresholdOption = Annotated[
 SmoothOption = Annotated[
     Smoothing,
     typer.Option(
+        case_sensitive=False,
         help="viterbi follows the likeliest path, median calms it, none takes every frame by itself.",
         rich_help_panel=RUN_PANEL,
     ),
@@ -218,7 +225,7 @@ def _to_files(
     paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, dry_run: bool, talk: Talk
 ) -> int:
     """Plan, then read every input's melody into files; 1 if one of them failed."""
-    with talk.screen.busy("starting PyTorch"):
+    with talk.screen.starting_pytorch():
         from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
@@ -237,7 +244,7 @@ def _to_pipe(
     paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, screen: Screen
 ) -> int:
     """One file's contour, to standard output."""
-    with screen.busy("starting PyTorch"):
+    with screen.starting_pytorch():
         from stemsplit.audio import probe
         from stemsplit.melody.formats import format_named
         from stemsplit.melody.reader import listen
@@ -245,6 +252,7 @@ def _to_pipe(
         from stemsplit.separation.source import file_source
 
     check_melody_options(options)
+    require_output()
     found = find_one(paths)
     reader = _ready(options, models, screen)
     with one_job(found, raw, screen) as (job, on_progress, on_warning):
@@ -257,7 +265,7 @@ def _to_pipe(
 def _put_lines(lines: Iterable[str]) -> None:
     lines = iter(lines)
     while some := list(islice(lines, LINES_AT_ONCE)):
-        put("\n".join(some))
+        put_exactly("\n".join(some))
 
 
 def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> Reader:

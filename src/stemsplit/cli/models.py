@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Json, Quiet
-from stemsplit.cli.screen import Screen, print_table, put, put_json
+from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Json, Quiet, as_path
+from stemsplit.cli.screen import Screen, print_table, put, put_help, put_json
 from stemsplit.errors import CheckpointError, UsageError
+from stemsplit.machine.streams import require_output
 
 if TYPE_CHECKING:
     from stemsplit.weights.card import ModelCard
@@ -39,7 +40,7 @@ Reference = Annotated[
 def overview(context: typer.Context) -> None:
     """Which models there are, and what to do with them."""
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        put_help(context)
 
 
 @models.command("list")
@@ -96,8 +97,11 @@ def info(reference: Reference, json: Json = False, debug: Debug = False) -> None
 
 @models.command()
 def download(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Fetch a model into the cache and check its hash; print where it lies."""
-    put(str(_located(reference, quiet).path))
+    """Fetch a model into the cache and check its hash; print where it lies.
+
+    What is there already is checked, too, and fetched again if it is damaged.
+    """
+    put(str(_located(reference, quiet, check=True).path))
 
 
 @models.command()
@@ -119,23 +123,31 @@ def verify(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> 
 @models.command()
 def convert(
     reference: Reference,
-    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write config.json and safetensors to.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=as_path, help="Folder to write config.json and safetensors to.")
+    ],
     force: Annotated[bool, typer.Option("--force", help="Write over a model that is there.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Take the weights themselves where their running average is there, too.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a public checkpoint (.ckpt, .pth, .pt) as a folder of our format. Nothing in it is run."""
+    """Write a public checkpoint (.ckpt, .pth, .pt, or a trainer's folder) as a folder of our format.
+
+    Nothing in it is run.
+    """
     from stemsplit.weights.checkpoint import convert as write
 
     if not force and (target / "config.json").exists():
         raise UsageError(f"{target} holds a model already: choose another folder, or --force")
     files = _located(reference, quiet)
-    put(str(write(files, target)))
+    put(str(write(files, target, raw=raw)))
 
 
 @models.command()
 def publish(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a model in our format.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=as_path, help="Folder of a model in our format.")],
     repository: Annotated[str, typer.Argument(metavar="hf:OWNER/REPO", help="Where to on the Hugging Face Hub.")],
     private: Annotated[bool, typer.Option("--private", help="Only you can see a repository made now.")] = False,
     message: Annotated[
@@ -148,6 +160,7 @@ def publish(
     """Upload a model folder to the Hugging Face Hub; the token is HF_TOKEN, or that of `hf auth login`."""
     from stemsplit.weights.publish import publish as upload
 
+    require_output()
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     done = upload(folder, repository, private=private, message=message, dry_run=dry_run)
@@ -155,11 +168,12 @@ def publish(
     put(done.reference)
 
 
-def _located(reference: str, quiet: bool) -> ModelFiles:
+def _located(reference: str, quiet: bool, *, check: bool = False) -> ModelFiles:
     from stemsplit.weights.catalog import locate
 
+    require_output()
     with Screen(quiet=quiet).downloading(reference) as progress:
-        return locate(reference, progress=progress)
+        return locate(reference, check=check, progress=progress)
 
 
 def _card(reference: str) -> ModelCard:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli.screen import Lines, Screen, one_line, speed
+from stemsplit.cli.screen import Lines, Screen, speed
+from stemsplit.machine.streams import one_line
 from stemsplit.runs.jobs import Job, Outcome, known_seconds
 
 if TYPE_CHECKING:

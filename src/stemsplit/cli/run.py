@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed
-from stemsplit.errors import StemsplitError, UsageError
+from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed, trace
+from stemsplit.errors import AudioError, StemsplitError, UsageError
+from stemsplit.machine.streams import input_bytes, is_terminal, require_input, require_output
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -41,8 +41,8 @@ def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
             raise UsageError("--raw describes standard input: add - as an input")
     if paths.count(STREAM) > 1:
         raise UsageError("standard input can be read only once: leave out one -")
-    if STREAM in paths and sys.stdin.isatty():
-        raise UsageError("standard input is a terminal: pipe audio into it, or name a file")
+    if STREAM in paths:
+        require_input()
 
 
 def find(paths: Sequence[Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
@@ -96,13 +96,15 @@ def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> i
     from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
 
     refuse_if_none_is_left(jobs)
+    if talk.json:
+        require_output()
     check_writable(work.options.output)
     clear_below(work.options.output)
     outcomes: list[Outcome] = []
     told: set[int] = set()
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
-        watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and sys.stdout.isatty())))
+        watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and is_terminal(sys.stdout))))
         for outcome in run(jobs, work, watcher):
             watcher.on_outcome(outcome)
             _report(outcome, talk, told)
@@ -143,8 +145,11 @@ def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Itera
 def one_job(
     found: Input, raw: str | None, screen: Screen
 ) -> Iterator[tuple[Job, Callable[[float], object], Callable[[str], None]]]:
-    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings."""
-    from stemsplit.runs.jobs import Job
+    """Return the job of a pipe, which has no targets, and what to tell about progress and warnings.
+
+    Errors of its input name it as the user does, and the way on.
+    """
+    from stemsplit.runs.jobs import Job, message_of
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
@@ -152,7 +157,10 @@ def one_job(
             raise job.error
         watcher = stack.enter_context(watching(screen, [job]))
         watcher.on_start(job, None)
-        yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+        try:
+            yield job, lambda seconds: watcher.on_progress(job, seconds), lambda text: watcher.on_warning(job, text)
+        except AudioError as error:
+            raise type(error)(message_of(error, job)) from error
 
 
 def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
@@ -161,8 +169,8 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
         return job
     from stemsplit.audio import parse_raw, spool_stdin
 
-    spooled = spool_stdin(sys.stdin.buffer, parse_raw(raw) if raw else None)
     try:
+        spooled = spool_stdin(input_bytes(), parse_raw(raw) if raw else None)
         return replace(job, source=stack.enter_context(spooled))
     except StemsplitError as error:
         return replace(job, error=error)
@@ -206,7 +214,7 @@ def tell(outcome: Outcome, screen: Screen) -> None:
 def tell_failure(outcome: Outcome, screen: Screen, debug: bool) -> None:
     """One line on what went wrong; with `debug` how the program got there."""
     if debug and outcome.error is not None:
-        traceback.print_exception(outcome.error)
+        trace(outcome.error)
     screen.error(outcome.message)
 
 

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli import interrupts
-from stemsplit.cli.interrupts import ReaderGone
+from stemsplit.machine.memory import to_stay
+from stemsplit.machine.streams import is_terminal, one_line
 
 if TYPE_CHECKING:
     from stemsplit.runs.jobs import Job, Outcome
 
 
-def one_line(text: str) -> str:
-    """Text that cannot break the line or command the terminal: whatever is not printable becomes a ?."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split("\n")))
+def put(*lines: str) -> None:
+    """Print lines of data on stdout at once, each as `one_line` shows it. Raises: ReaderGone, OutputError."""
+    put_exactly("\n".join(one_line(line) for line in lines))
 
 
-def put(text: str) -> None:
-    """Print data on stdout at once. Raises ReaderGone when nobody reads it any more."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError as error:
-        raise ReaderGone from error
+def put_exactly(text: str) -> None:
+    """Print text of a format of our own on stdout at once. Raises: ReaderGone, OutputError."""
+    print(text, flush=True)
 
 
 def put_json(value: Any, *, indent: int | None = None) -> None:
     """Print a JSON value on stdout at once, in ASCII, so that any encoding and file name will do."""
-    put(json.dumps(value, indent=indent, allow_nan=False))
+    put_exactly(json.dumps(value, indent=indent, allow_nan=False))
+
+
+def put_help(context: Any) -> None:
+    """Print the help of a command on stdout."""
+    put(*context.get_help().splitlines())
+
+
+def trace(error: BaseException) -> None:
+    """Say on stderr how the program got to an error."""
+    for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+        print(one_line(line), file=sys.stderr)
 
 
 def is_watched() -> bool:
     """Whether a person looks at stderr."""
-    return sys.stderr is not None and sys.stderr.isatty()
+    return is_terminal(sys.stderr)
 
 
 class Screen:
@@ -71,8 +81,18 @@ class Screen:
             yield
             return
         from rich.console import Console
+        from rich.text import Text
 
-        with Console(stderr=True).status(text):
+        with Console(stderr=True).status(Text(one_line(text))):
+            yield
+
+    @contextmanager
+    def starting_pytorch(self) -> Iterator[None]:
+        """Show a person a sign of life while PyTorch is imported, which goes faster in here."""
+        if "torch" in sys.modules:
+            yield
+            return
+        with self.busy("starting PyTorch"), to_stay():
             yield
 
     @contextmanager
@@ -93,7 +113,7 @@ class Screen:
             nonlocal task
             if task is None:
                 bar.start()
-                task = bar.add_task(name, total=total)
+                task = bar.add_task(one_line(name), total=total)
             bar.update(task, completed=done, total=total)
 
         try:
@@ -139,6 +159,7 @@ class Lines:
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table as data on stdout: aligned columns, two spaces apart, whatever the width; > is to the right."""
+    rows = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     for row in [tuple(column.lstrip(">") for column in columns), *rows]:
         cells = [

@@ -29,17 +29,19 @@ from stemsplit.cli.flags import (
     Raw,
     Salvage,
     Verbose,
-    named,
+    as_path,
 )
-from stemsplit.cli.interrupts import ReaderGone
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
 from stemsplit.errors import UsageError
+from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions
 
 if TYPE_CHECKING:
     from stemsplit.separation.separator import Separator
 
+MOST_DIGITS = 9
+"""Of a sample rate in Hz: a billion is beyond every format."""
 Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 
@@ -50,7 +52,7 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
-        parser=named,
+        parser=as_path,
         help="Folder for the stems; - writes one stem to standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
@@ -111,7 +113,9 @@ FormatOption = Annotated[
 ]
 BitDepthOption = Annotated[
     BitDepth,
-    typer.Option(help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        case_sensitive=False, help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL
+    ),
 ]
 SampleRateOption = Annotated[
     str,
@@ -120,10 +124,15 @@ SampleRateOption = Annotated[
 ClipOption = Annotated[
     Clip,
     typer.Option(
+        case_sensitive=False,
         help="Samples beyond full scale: rescale turns all stems down by one gain, clamp cuts them off, "
         "none leaves them to the format.",
         rich_help_panel=OUTPUT_PANEL,
     ),
+]
+NoCoverOption = Annotated[
+    bool,
+    typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
 ]
 TemplateOption = Annotated[
     str | None,
@@ -157,6 +166,7 @@ def separate(
     bit_depth: BitDepthOption = "auto",
     sample_rate: SampleRateOption = "source",
     clip: ClipOption = "rescale",
+    no_cover: NoCoverOption = False,
     template: TemplateOption = None,
     raw: Raw = None,
     audio_track: AudioTrack = None,
@@ -176,6 +186,7 @@ def separate(
     """Split songs into stems: separated/SONG/vocals.wav and so on.
 
     Every stem has its song's exact length, sample rate and channels. A song that is done already is skipped.
+    A model of two speakers (s4m) splits talk into speaker1 and speaker2: which is which is arbitrary.
     """
     options = SeparateOptions(
         output=output,
@@ -189,6 +200,7 @@ def separate(
         bit_depth=bit_depth,
         sample_rate=_rate(sample_rate),
         clip=clip,
+        cover=not no_cover,
         chunk_seconds=chunk_seconds,
         overlap=overlap,
         batch_size=batch_size,
@@ -221,7 +233,7 @@ def to_files(
     debug: bool = False,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
-    with screen.busy("starting PyTorch"):
+    with screen.starting_pytorch():
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
@@ -234,16 +246,16 @@ def to_files(
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
     """One file, one stem, to standard output."""
-    with screen.busy("starting PyTorch"):
+    with screen.starting_pytorch():
         from stemsplit.runs.separate import check_options, pipe_track
 
     if options.format not in ("wav", "raw"):
         raise UsageError(f"-o - writes wav or raw, not {options.format}: name a folder, or leave out --format")
     bare, options = options.format == "raw", replace(options, format="wav")
     check_options(options)
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         raise UsageError("-o - writes audio, and standard output is a terminal: add > vocals.wav, or | a player")
-    found = find_one(paths)
+    stream, found = output_bytes(), find_one(paths)
     separator = ready(model, options, screen)
     names = [output.name for output in separator.outputs]
     if len(names) != 1:
@@ -251,7 +263,7 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
     with one_job(found, raw, screen) as (job, on_progress, on_warning):
         complete = pipe_track(
             job.source,
-            sys.stdout.buffer,
+            stream,
             separator,
             options,
             raw=bare,
@@ -283,8 +295,8 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
 
 
 def _rate(text: str) -> int | None:
-    if text == "source":
+    if text.lower() == "source":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--sample-rate {text}: give Hz, as in 44100, or source")
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < 1:
+        raise UsageError(f"--sample-rate {text[:40]}: give Hz, as in 44100, or source")
     return int(text)

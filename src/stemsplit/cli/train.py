@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from stemsplit.cli import interrupts
-from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet
+from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet, as_path
 from stemsplit.cli.screen import Screen, put, put_json
+from stemsplit.machine.streams import require_output
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train on what, and how long.")],
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.toml", parser=as_path, help="What to train on what, and how long.")
+    ],
     minutes: Annotated[
         float | None,
         typer.Option(metavar="M", help="Stop after this many minutes.", show_default="run to the last step"),
@@ -48,6 +51,7 @@ def train(
     from stemsplit.training.pace import Pace
     from stemsplit.training.recipe import load_recipe
 
+    require_output()
     screen = Screen(quiet=quiet)
 
     def tell(event: dict[str, Any]) -> None:

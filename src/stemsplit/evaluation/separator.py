@@ -44,8 +44,8 @@ def score_separator(
     Raises:
         AudioError: a stem is missing, or the files differ in sample rate, channels or length.
     """
-    names = [output.name for output in separator.outputs]
-    if missing := [name for name in names if name not in song.stems]:
+    names, rest = [output.name for output in separator.outputs], rest_of(separator)
+    if missing := [name for name in names if name not in song.stems and name != rest]:
         found = ", ".join(song.stems) or "no stems"
         raise AudioError(
             f"{song.path}: no {', '.join(missing)}; {separator.model.reference} gives {', '.join(names)}, "
@@ -58,7 +58,7 @@ def score_separator(
     rate = source.sample_rate
     with closing(render(separator, source, rate, on_progress=on_progress, on_warning=on_warning)) as rendered:
         estimates = rechunked((block.outputs for block in rendered), rate)
-        return SongScore(song.name, score_parts(_parts(seconds_together(files), estimates, names), frame_sdr))
+        return SongScore(song.name, score_parts(_parts(seconds_together(files), estimates, names, rest), frame_sdr))
 
 
 def about(separator: Separator) -> dict[str, Any]:
@@ -73,24 +73,37 @@ def about(separator: Separator) -> dict[str, Any]:
     }
 
 
-def published_sdr(reference: str) -> dict[str, Score]:
-    """Return the published scores of a model by stem: the SDR of whole songs of the test set of MUSDB18-HQ.
+def rest_of(separator: Separator) -> str | None:
+    """Return the stem that is all that the others leave. Its truth is the sum of all other true stems."""
+    rest: str | None = getattr(separator.model.network.config, "rest", None)
+    return rest
 
-    They are those on the model's card. There are none for models that are not in the catalog.
+
+def published_sdr(reference: str, metric: str = "SDR of whole") -> dict[str, Score]:
+    """Return the published scores of a model by stem: by default the SDR of whole songs of the test set of MUSDB18-HQ.
+
+    `metric` is how the card's name of the metric begins. The scores are those on the model's card. There are none for
+    models that are not in the catalog.
     """
     try:
         scores = card(reference).scores
     except UnknownModelError:
         return {}
-    return {score.stem: score for score in scores if score.dataset == MUSDB and score.metric.startswith("SDR of whole")}
+    return {score.stem: score for score in scores if score.dataset == MUSDB and score.metric.startswith(metric)}
 
 
 def _parts(
-    seconds: Iterator[dict[tuple[str, str], np.ndarray]], estimates: Iterator[np.ndarray], names: list[str]
+    seconds: Iterator[dict[tuple[str, str], np.ndarray]],
+    estimates: Iterator[np.ndarray],
+    names: list[str],
+    rest: str | None,
 ) -> Iterator[Part]:
     for block, estimated in zip(seconds, estimates, strict=True):
         true = {stem: samples for (kind, stem), samples in block.items() if kind == "true"}
         mixture = block["mixture", ""] if ("mixture", "") in block else _sum(true)
+        if rest is not None:
+            others = [samples for stem, samples in true.items() if stem == rest or stem not in names]
+            true[rest] = np.sum(others, axis=0) if others else mixture - _sum(true)
         yield Part({name: true[name] for name in names}, dict(zip(names, estimated, strict=True)), mixture)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from stemsplit.errors import OutputError, reason
+from stemsplit.errors import OutputError, UsageError, reason
 from stemsplit.evaluation.scores import SongScore, StemScore
 
 FIGURES_VERSION = 1  # to be increased when the same files get other scores
@@ -22,18 +22,22 @@ class ScoreSheet:
     Args:
         path: the file, to which lines are only appended; None keeps the scores in memory alone.
         reread: use the lines that the file holds already. If a song and key occur several times, the last line counts.
+
+    Raises:
+        UsageError: the file holds something else, which nothing should be appended to.
     """
 
     def __init__(self, path: Path | None, *, reread: bool = True) -> None:
         self.path = path
         self._known: dict[tuple[str, str], SongScore] = {}
-        there = reread and path is not None and path.is_file()
-        for line in path.read_text(encoding="utf-8").splitlines() if path is not None and there else ():
+        for line in _lines(path) if path is not None and path.is_file() else ():
             try:
                 values = json.loads(line)
                 self._known[values["song"], values["key"]] = song_score(values)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # half a line of a run that was killed
+        if not reread:
+            self._known.clear()
 
     def find(self, song: str, key: str) -> SongScore | None:
         """Return the scores of a song under a key, or None."""
@@ -53,6 +57,16 @@ class ScoreSheet:
                 file.write(line.encode() + b"\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {reason(error)}") from error
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except ValueError as error:
+        raise UsageError(f"{path} is no file of scores: choose another --scores") from error
+    if lines and not lines[0].startswith("{"):
+        raise UsageError(f"{path} is no file of scores: choose another --scores")
+    return lines
 
 
 def key_of(files: Iterable[Path], about: Mapping[str, Any]) -> str:

@@ -35,10 +35,16 @@ MELODY_MANIFEST = "melody.json"
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """Read a manifest. Return None if there is none, or if it is not of this format."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None  # a pipe would never end
+        if not path.is_file():  # a pipe would never end
+            return None
+        manifest = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of a manifest")
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:

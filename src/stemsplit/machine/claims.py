@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stemsplit.errors import OutputError, reason
-from stemsplit.machine.disk import missing_folders, remove_empty, try_lock
+from stemsplit.machine.disk import remove_empty, try_lock
 from stemsplit.machine.signals import signals_wait
 
-ATTEMPTS = 20
+ATTEMPTS = 200
 """How often a file is made anew that another process removes at that very moment."""
 
 
@@ -76,9 +76,9 @@ def claimed(path: Path) -> Iterator[bool]:
     Raises:
         OutputError: the folder cannot be made, or takes no file.
     """
-    missing = missing_folders(path.parent)
+    missing: set[Path] = set()
     try:
-        claim = _claim_in_new_folder(path)
+        claim = _claim_in_new_folder(path, missing)
     except OSError as error:
         remove_empty(missing)
         raise OutputError(f"cannot write to {path.parent}: {reason(error)}") from error
@@ -91,12 +91,21 @@ def claimed(path: Path) -> Iterator[bool]:
             remove_empty(missing)
 
 
-def _claim_in_new_folder(path: Path) -> Claim | None:
+def _claim_in_new_folder(path: Path, made: set[Path]) -> Claim | None:
+    """Claim `path`; the folders that had to be made are added to `made`."""
     for attempt in range(ATTEMPTS):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            _make(path.parent, made)
             return try_claim(path)
         except FileNotFoundError:  # another process has removed the folder, which was empty
             if attempt == ATTEMPTS - 1:
                 raise
     return None
+
+
+def _make(folder: Path, made: set[Path]) -> None:
+    for one in (*reversed(folder.parents), folder):
+        if not one.is_dir():
+            with suppress(FileExistsError):  # another process was faster
+                one.mkdir()
+                made.add(one)

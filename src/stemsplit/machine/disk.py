@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from pathlib import Path
 
 from stemsplit.errors import OutputError, reason
 
+LEFT_BYTES = 256 << 20
+"""What temporary copies of unknown length leave free on a disk."""
 POLL_SECONDS = 0.1
 """Seconds between attempts to get a lock that another process holds."""
 
@@ -31,6 +34,12 @@ def put_in_place(partial: Path, target: Path) -> None:
     sync_file(partial)
     partial.replace(target)
     sync_folder(target.parent)
+
+
+def spare_bytes(folder: Path) -> int:
+    """Return how many bytes a disk can spare: what is free but `LEFT_BYTES`, or half of it where there is less."""
+    free = shutil.disk_usage(folder).free
+    return max(free - LEFT_BYTES, free // 2)
 
 
 @contextmanager

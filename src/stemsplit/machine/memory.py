@@ -1,12 +1,23 @@
-"""Memory of the process: let it keep what it has freed, instead of returning it to the system each time."""
+"""Memory of the process: what it has freed it keeps, and what it has imported is not looked through for garbage."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import mmap
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 2**31 - 1
+_FEWEST_PAGES = 16
+_HELD_BY_FILE = {0b000, 0b001, 0b101}
+"""The first bits of a page's entry in pagemap (in memory, swapped, of a file) with which nothing is lost."""
 
 
 def keep_freed_memory() -> bool:
@@ -16,10 +27,58 @@ def keep_freed_memory() -> bool:
     a large part of a forward pass on a CPU. With this setting the peak of memory stays the same, but the memory is not
     returned to the system between passes. Without glibc nothing is done.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    mallopt = _system_function("mallopt")
+    if mallopt is None:
         return False
     return bool(mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)) and bool(mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES))
+
+
+@cache
+def _system_function(name: str) -> Any:
+    """Return a function of the C library on Linux; None if there is none of that name."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
+
+
+def give_back_file_pages(address: int, size: int) -> int:
+    """Give the memory of a range back to the system where a file holds the same, and return how many bytes.
+
+    What is read of the range later, the system reads from the file again. Ranges that are not mapped from a file or
+    have been written to stay as they are. So do small ones, and everything on systems other than Linux.
+    """
+    first, end = -(-address // mmap.PAGESIZE), (address + size) // mmap.PAGESIZE
+    madvise = _system_function("madvise")
+    if end - first < _FEWEST_PAGES or madvise is None:
+        return 0
+    try:
+        with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
+            states = os.pread(pagemap.fileno(), 8 * (end - first), 8 * first)
+    except OSError:
+        return 0
+    if len(states) < 8 * (end - first) or not {state >> 61 for state in memoryview(states).cast("Q")} <= _HELD_BY_FILE:
+        return 0
+    size = (end - first) * mmap.PAGESIZE
+    where = ctypes.c_void_p(first * mmap.PAGESIZE), ctypes.c_size_t(size)
+    return 0 if madvise(*where, mmap.MADV_DONTNEED) else size
+
+
+@contextmanager
+def to_stay() -> Iterator[None]:
+    """Keep the garbage collector away, now and later, from what is made inside the block and before it.
+
+    The import of PyTorch makes about half a million objects that all stay. The collector would go through them several
+    times while they are made, and again while the network computes. Other garbage is collected as before.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from stemsplit.errors import AudioError, UsageError, reason
-from stemsplit.machine.disk import write_whole
+from stemsplit.machine.disk import written_aside
 from stemsplit.melody.contour import Contour
 
 DEFAULT_HOP = 0.010
@@ -25,6 +26,9 @@ DEFAULT_HOP = 0.010
 
 MOST_FRAMES = 10_000_000
 """More than any song has. A file with a few lines but huge times must not fill the memory."""
+
+BLOCK = 4096
+"""Frames that are written at once."""
 
 MIN_DECIMALS, MAX_DECIMALS = 3, 6
 
@@ -41,23 +45,30 @@ class ContourFormat:
 def _csv(contour: Contour) -> Iterator[str]:
     yield "time,frequency,confidence"
     places = _decimals(contour.hop)
-    hertz = np.where(contour.voiced, contour.frequency, 0.0)
-    for time, hz, sure in zip(contour.times.tolist(), hertz.tolist(), contour.confidence.tolist(), strict=True):
-        yield f"{time:.{places}f},{hz:.3f},{sure:.6f}"
+    for time, hz, sure, sung in _frames(contour):
+        yield f"{time:.{places}f},{hz if sung else 0.0:.3f},{sure:.6f}"
 
 
 def _mirex(contour: Contour) -> Iterator[str]:
     places = _decimals(contour.hop)
-    hertz = np.where(contour.voiced | (contour.frequency == 0), contour.frequency, -contour.frequency)
-    for time, hz in zip(contour.times.tolist(), hertz.tolist(), strict=True):
-        yield f"{time:.{places}f}\t{hz:.3f}"
+    for time, hz, _, sung in _frames(contour):
+        yield f"{time:.{places}f}\t{hz if sung or not hz else -hz:.3f}"
 
 
 def _sv(contour: Contour) -> Iterator[str]:
     places = _decimals(contour.hop)
-    points = contour.times[contour.voiced].tolist(), contour.frequency[contour.voiced].tolist()
-    for time, hz in zip(*points, strict=True):
-        yield f"{time:.{places}f},{hz:.3f}"
+    for time, hz, _, sung in _frames(contour):
+        if sung:
+            yield f"{time:.{places}f},{hz:.3f}"
+
+
+def _frames(contour: Contour) -> Iterator[tuple[float, float, float, bool]]:
+    """Yield seconds, Hz, confidence and voicing of every frame. As numbers of Python all of them would be large."""
+    for start in range(0, len(contour), BLOCK):
+        part = slice(start, start + BLOCK)
+        times = np.arange(start, min(start + BLOCK, len(contour))) * contour.hop
+        columns = times, contour.frequency[part], contour.confidence[part], contour.voiced[part]
+        yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
 FORMATS: dict[str, ContourFormat] = {
@@ -90,7 +101,10 @@ def write_contour(path: Path, contour: Contour, format: str = "csv") -> None:
         OutputError: the disk refuses.
     """
     row = format_named(format)
-    write_whole(Path(path), "".join(f"{line}\n" for line in row.lines(contour)).encode())
+    with written_aside(Path(path)) as partial, partial.open("wb") as file:
+        lines = row.lines(contour)
+        while some := list(islice(lines, BLOCK)):
+            file.write("".join(f"{line}\n" for line in some).encode())
 
 
 def read_contour(path: Path) -> Contour:

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from stemsplit.analysis.beats import Tempo
 from stemsplit.errors import UsageError
 from stemsplit.machine.disk import write_whole
-from stemsplit.melody.beats import Tempo
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.notes import Note, Notes, midi_pitch
 

@@ -22,6 +22,7 @@ from stemsplit.audio.formats import SILENT_PEAK
 from stemsplit.audio.rechunk import Rechunker
 from stemsplit.errors import DecodeError, ModelError, OutOfMemoryError
 from stemsplit.machine.device import threads_within_cores
+from stemsplit.melody.octaves import context_frames
 from stemsplit.melody.pitch import PitchGrid
 from stemsplit.networks.contract import MelodyConfig, MelodyNetwork
 from stemsplit.separation.inference import is_out_of_memory
@@ -31,6 +32,10 @@ CHUNK_SECONDS = 10.0
 TINY = np.finfo(np.float32).tiny
 SILENT_BELIEF = np.float32(1e-6)
 """Probability that a silent frame is sung. It is not 0, so that the pitches of the frame keep their proportions."""
+
+
+Correct = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+"""Puts posteriors (n, 1 + bins) right by their samples (k,); their first frame is that frame of the samples."""
 
 
 def grid_of(config: MelodyConfig) -> PitchGrid:
@@ -44,6 +49,7 @@ def posteriors(
     *,
     device: torch.device | str = "cpu",
     chunk_seconds: float = CHUNK_SECONDS,
+    correct: Correct = lambda rows, samples, first: rows,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> Iterator[np.ndarray]:
     """Compute the posteriors of a voice.
@@ -53,6 +59,7 @@ def posteriors(
         blocks: float32 (n,) at the network's sample rate; n ≥ 0 may differ between blocks.
         device: where to compute; if its memory runs out, the rest is computed on the CPU.
         chunk_seconds: affects speed and memory, but not the result.
+        correct: what puts the network's posteriors right, as `octaves.Octaves` does.
         on_warning: called with one sentence if memory runs out.
 
     Yields:
@@ -68,13 +75,15 @@ def posteriors(
     frames = max(1, round(chunk_seconds * config.sample_rate / config.hop_samples))
     estimate = _Estimate(network, torch.device(device), on_warning)
     for samples, first, last in _chunks(_checked(blocks, config.sample_rate), config, frames):
-        rows = estimate(samples)[first:last]
+        rows = correct(estimate(samples)[first:last], samples, first)
         yield _silenced(rows, _is_silent(samples, config.hop_samples)[first:last])
 
 
 def _chunks(blocks: Iterable[np.ndarray], config: MelodyConfig, frames: int) -> Iterator[tuple[np.ndarray, int, int]]:
     """Yield each chunk with its context: samples (n,) from a frame on, and the range of the chunk's own frames."""
-    hop, context = config.hop_samples, max(1, config.context_frames)  # `_is_silent` needs a frame of context
+    hop = config.hop_samples
+    # `_is_silent` and `octaves` need some context, too.
+    context = max(1, config.context_frames, context_frames(config.sample_rate, hop))
     source, before = Rechunker(blocks), 0  # `before`: frames of context before the chunk
     while (held := source.peek(needed := (before + frames + context) * hop)) is not None and len(held) == needed:
         yield held, before, before + frames

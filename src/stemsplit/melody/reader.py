@@ -20,10 +20,11 @@ from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device
 from stemsplit.melody.contour import Contour
 from stemsplit.melody.decode import Decoding, check_decoding, decode
+from stemsplit.melody.octaves import Octaves
 from stemsplit.melody.posterior import grid_of, posteriors, together
 from stemsplit.networks.contract import MelodyNetwork
 from stemsplit.options import MelodyOptions
-from stemsplit.separation.placement import to_mono
+from stemsplit.separation.placement import Channels, to_mono
 from stemsplit.separation.separator import Rendered, Separator, render
 from stemsplit.separation.source import Source
 from stemsplit.weights.model import Model
@@ -100,10 +101,14 @@ def listen(
     config = network.config
     with closing(_voice(reader, source, on_drums, on_progress, on_warning)) as blocks:  # its thread must end
         voice = _Heard(blocks, on_voice)
-        rows = posteriors(network, voice, device=reader.device, on_warning=on_warning)
+        octaves = Octaves(grid_of(config), config.sample_rate, config.hop_samples)
+        rows = posteriors(network, voice, device=reader.device, correct=octaves.of_the_voice, on_warning=on_warning)
         if reader.separator is not None:  # the song is decoded a second time, since keeping it would cost memory
             mixture = _at_rate(source.blocks(None), source.sample_rate, config.sample_rate)
-            rows = together(rows, posteriors(network, mixture, device=reader.device, on_warning=on_warning))
+            heard = posteriors(
+                network, mixture, device=reader.device, correct=octaves.of_the_song, on_warning=on_warning
+            )
+            rows = together(rows, heard)
         contour = decode(rows, grid_of(config), config.hop_samples / config.sample_rate, reader.decoding)
     if not contour.voiced.any():
         on_warning(_why_nothing(reader, voice.peak))
@@ -145,12 +150,20 @@ def _voice(
         for (samples,) in to_mono(_tapped(reader.separator, rendered, on_drums)):
             yield samples
         return
-    done = 0
-    for samples in _at_rate(source.blocks(on_warning), source.sample_rate, rate):
+    done, channels = 0, Channels()
+    for samples in _at_rate(_seen(source.blocks(on_warning), channels), source.sample_rate, rate):
         done += len(samples)
         yield samples
         if on_progress is not None:
             on_progress(done / rate)
+    if (text := channels.found()) is not None:
+        on_warning(text)
+
+
+def _seen(blocks: Iterable[np.ndarray], channels: Channels) -> Iterator[np.ndarray]:
+    for block in blocks:
+        channels.look(block)
+        yield block
 
 
 def _tapped(

@@ -12,6 +12,7 @@ the bins of all channels, C is 1, and there is no exchange.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -27,11 +28,15 @@ from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.bands import BandHeads, BandSplit
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.networks.layers.tac import TransformAverageConcatenate
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Maybe, Number, Rule, Several, Whole
 
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not normalised further: they are silence with rounding errors."""
 
 VOCALS, OTHER = "vocals", "other"
+
+MOST_VALUES = 1 << 27
+"""Of the tokens, or of the stems' spectra, of one chunk: 512 MiB. The published network has 4 million of each."""
 
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz, and the rest."""
@@ -73,23 +78,49 @@ class BSMambaConfig(Config):
 
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "stems": STEM_NAMES,
+        "sample_rate": SAMPLE_RATE,
+        "channels": Whole(1, 64),
+        "chunk_samples": Whole(1, 1 << 24),
+        "overlap": Number(0, 0.99),
+        "n_fft": Whole(2, 1 << 16),
+        "hop_length": Whole(1, 1 << 15),
+        "bands": Several(Whole(1, 1 << 15), 1, 1024),
+        "dim": Whole(1, 8192),
+        "blocks_mask": Whole(0, 128),
+        "blocks_map": Whole(0, 128),
+        "d_state": Whole(1, 4096),
+        "d_conv": Whole(1, 64),
+        "expand": Whole(1, 64),
+        "headdim": Whole(1, 8192),
+        "head_expand": Whole(1, 64),
+        "normalize": Flag(),
+        "joint": Flag(),
+        "expander_db": Maybe(Number(-200, 200)),
+    }
 
-    def __post_init__(self) -> None:
+    def misfits(self) -> Iterator[str]:
+        """Yield what does not fit together; see `Config`."""
         if sum(self.bands) != self.n_fft // 2 + 1:
-            raise ValueError(f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}")
-        if not self.stems or len(set(self.stems)) != len(self.stems):
-            raise ValueError(f"stem names must be distinct and at least one: {self.stems}")
-        for name in ("sample_rate", "channels", "chunk_samples", "hop_length", "dim", "d_state", "d_conv", "headdim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap {self.overlap} is not in [0, 1)")
+            yield f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}"
+        if 2 * self.hop_length > self.n_fft:
+            yield f"hop_length {self.hop_length} is more than half of n_fft {self.n_fft}"
+        if self.chunk_samples < self.n_fft:
+            yield f"chunk_samples {self.chunk_samples} are less than n_fft {self.n_fft}"
         if self.expander_db is not None and not {VOCALS, OTHER} <= {*self.stems}:
-            raise ValueError(f"expander_db needs {VOCALS} and {OTHER}, not {', '.join(self.stems)}")
+            yield f"expander_db needs {VOCALS} and {OTHER}, not {', '.join(self.stems)}"
         if self.expand * self.dim % self.headdim:
-            raise ValueError(f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}")
+            yield f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}"
         if self.head_expand * self.dim % BandHeads.GROUPS:
-            raise ValueError(f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}")
+            yield f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}"
+        frames = self.channels * (self.chunk_samples // self.hop_length + 1)
+        if frames * max(len(self.bands) * self.dim, len(self.stems) * self.n_fft) > MOST_VALUES:
+            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at hop_length {self.hop_length}"
+
+    def least_tensors(self) -> int:
+        """Return a lower bound of the tensors of the weights: a block has 40 and more."""
+        return 26 + 40 * (self.blocks_mask + self.blocks_map)
 
     @property
     def shortest_samples(self) -> int:
@@ -268,7 +299,9 @@ class BSMamba(nn.Module):
             return spectrum, None
         # The RMS of the bins, and not of the samples: stage 2 outputs bins, and these should be of the order of 1.
         scale = torch.view_as_real(spectrum).square().mean(dim=(1, 2, 3, 4)).sqrt().view(-1, 1, 1, 1)
-        return spectrum / scale.clamp_min(QUIETEST), scale
+        # as real numbers, because torch is slow at quotients of complex and real numbers
+        parts = torch.view_as_real(spectrum) / scale.clamp_min(QUIETEST).unsqueeze(-1)
+        return torch.view_as_complex(parts), scale
 
     def transform(self, waves: Tensor) -> Tensor:
         """Return the STFT (…, F, T) of waveforms (…, samples)."""
@@ -283,7 +316,9 @@ class BSMamba(nn.Module):
         """Return the waveforms (B, S, C, length) of spectra (B, S, C, F, T), multiplied by `scale` if it is given."""
         padded = max(length, self.config.n_fft // 2 + 1)
         waves = inverse_stft(spectra, self.config.n_fft, self.config.hop_length, padded)[..., :length]
-        return waves if scale is None else waves * scale
+        if scale is None:
+            return waves
+        return waves * scale if waves.requires_grad else waves.mul_(scale)
 
 
 def _narrow(stems: Tensor, mixture: Tensor) -> Tensor:

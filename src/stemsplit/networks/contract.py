@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from stemsplit.networks.layers.bindable import Bound
+from stemsplit.networks.rules import Rule, broken_rule
 
 Self = TypeVar("Self", bound="Config")
 
@@ -18,14 +19,35 @@ Self = TypeVar("Self", bound="Config")
 class Config:
     """The base class of all configs: a frozen dataclass of JSON values, with tuples instead of lists.
 
-    A subclass checks its values in `__post_init__`, and raises ValueError if one is out of range.
+    A subclass says in `rules` what each setting may be, and in `misfits` how settings have to fit one another. Both are
+    checked whenever a config is made, so that a network is built only of sizes that make sense.
     """
+
+    rules: ClassVar[Mapping[str, Rule]] = {}
+
+    def __post_init__(self) -> None:
+        problem = broken_rule(self.rules, vars(self)) or next(self.misfits(), None)
+        if problem is not None:
+            raise ValueError(problem)
+
+    def misfits(self) -> Iterator[str]:
+        """Yield what does not fit together, in one line each. The settings keep their rules already."""
+        yield from ()
+
+    def least_tensors(self) -> int:
+        """Return how many tensors the weights of such a network have, or a lower bound that is not far from it."""
+        return 1
+
+    plain_chunks: ClassVar[bool] = False
+    one_chunk_on_cpu: ClassVar[bool] = False
 
     @classmethod
     def from_dict(cls: type[Self], values: Mapping[str, Any]) -> Self:
-        """Build a config from JSON values. Raises: ValueError for an unknown name or a value out of range."""
+        """Build a config from JSON values. Raises: ValueError for an unknown name, or values that are not allowed."""
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise ValueError(f"unknown settings {', '.join(unknown)}")
+            raise ValueError(f"unknown settings {', '.join(name[:40] for name in unknown[:5])}")
+        if problem := broken_rule(cls.rules, values):
+            raise ValueError(problem)
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     def as_json(self) -> dict[str, Any]:
@@ -58,6 +80,14 @@ class SeparatorConfig(Protocol):
         """How much successive chunks overlap, as a fraction of a chunk, unless the user chooses."""
 
     @property
+    def plain_chunks(self) -> bool:
+        """Whether chunks are averaged where they overlap, and the ends are left alone, see `separation.chunks`."""
+
+    @property
+    def one_chunk_on_cpu(self) -> bool:
+        """Whether on a CPU all threads compute one chunk, because several at once would take too much memory."""
+
+    @property
     def shortest_samples(self) -> int:
         """Samples of the shortest chunk that the network takes."""
 
@@ -67,7 +97,7 @@ class SeparatorConfig(Protocol):
 
     @property
     def aligned(self) -> bool:
-        """Whether a stem has the same place in the output for every chunk."""
+        """Whether a stem has the same place in the output for every chunk; if not, all channels are heard as one."""
 
 
 class SeparatorNetwork(Protocol):

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,7 @@ from torch.nn import functional
 
 from stemsplit.networks.contract import Config
 from stemsplit.networks.kernels.products import fast_products
+from stemsplit.networks.rules import SAMPLE_RATE, Number, Rule, Several, Whole
 
 FLOOR = 1e-4
 """Added before the logarithm, so that silence gives a finite number: −80 dB of full scale."""
@@ -34,6 +37,10 @@ BRANCHES = ((3, 3), (5, 5), (15, 3), (3, 9))
 
 They are for local structure, wider structure, harmonics, and the continuity of notes.
 """
+MOST_CONTEXT = 4096
+"""Frames on either side that a frame may depend on: 40 s. They are computed with every chunk."""
+MOST_SAMPLES = 1 << 17
+"""Samples that the kernels may look at in a hop, those that several of them see counted again. Ours see 6,784."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 """The golden ratio minus 1."""
 
@@ -60,18 +67,45 @@ class MelodyCNNConfig(Config):
     bins: int = 267
     voicing_threshold: float = 0.5
 
-    def __post_init__(self) -> None:
-        if len(self.kernel_samples) != len(self.positions) or not self.kernel_samples:
-            raise ValueError(f"{len(self.kernel_samples)} kernel lengths and {len(self.positions)} position counts")
-        if any(not 0 < count <= self.hop_samples for count in self.positions):
-            raise ValueError(f"positions {self.positions} do not fit a hop of {self.hop_samples} samples")
-        sizes = (self.sample_rate, self.kernels, self.bins, self.bottleneck, self.time_channels, *self.module_channels)
-        if min(sizes) < 1 or min(self.kernel_samples) < 2 or self.time_kernel % 2 == 0:
-            raise ValueError("a size below one, or an even time_kernel")
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "sample_rate": SAMPLE_RATE,
+        "hop_samples": Whole(1, 1 << 16),
+        "kernels": Whole(1, 2048),
+        "kernel_samples": Several(Whole(2, 1 << 16), 1, 16),
+        "positions": Several(Whole(1, 4096), 1, 16),
+        "module_channels": Several(Whole(1, 1024), 0, 11),
+        "bottleneck": Whole(1, 1024),
+        "time_channels": Whole(1, 8192),
+        "time_dilations": Several(Whole(1, 1024), 0, 64),
+        "time_kernel": Whole(1, 255),
+        "lowest_hz": Number(1, 20_000),
+        "bin_cents": Number(1, 1200),
+        "bins": Whole(1, 8192),
+        "voicing_threshold": Number(0, 1),
+    }
+
+    def misfits(self) -> Iterator[str]:
+        """Yield what does not fit together; see `Config`."""
+        if len(self.kernel_samples) != len(self.positions):
+            yield f"{len(self.kernel_samples)} kernel lengths and {len(self.positions)} position counts"
+        if max(self.positions) > self.hop_samples:
+            yield f"positions {self.positions} do not fit a hop of {self.hop_samples} samples"
+        if self.time_kernel % 2 == 0:
+            yield f"time_kernel {self.time_kernel} is even, and must be odd"
         if self.kernels % 2 ** len(self.module_channels):
-            raise ValueError(f"{self.kernels} kernels cannot be halved {len(self.module_channels)} times")
-        if not (self.lowest_hz > 0 and self.bin_cents > 0 and 0 <= self.voicing_threshold <= 1):
-            raise ValueError("lowest_hz and bin_cents are above 0, voicing_threshold is from 0 to 1")
+            yield f"{self.kernels} kernels cannot be halved {len(self.module_channels)} times"
+        if self.hop_samples > self.sample_rate:
+            yield f"a hop of {self.hop_samples} samples is longer than a second"
+        if self.bins * self.bin_cents / 1200 > math.log2(self.sample_rate / self.lowest_hz):
+            yield f"{self.bins} bins of {self.bin_cents:g} cents above {self.lowest_hz:g} Hz end beyond the sample rate"
+        if self.context_frames > MOST_CONTEXT:
+            yield f"a frame depends on {self.context_frames} frames on either side, more than {MOST_CONTEXT}"
+        if sum(map(operator.mul, self.kernel_samples, self.positions)) > MOST_SAMPLES:
+            yield f"the kernels look at more than {MOST_SAMPLES} samples in a hop"
+
+    def least_tensors(self) -> int:
+        """Return a lower bound of the tensors of the weights: every layer has several."""
+        return 8 + 9 * len(self.module_channels) + 7 * len(self.time_dilations) + len(self.positions)
 
     @property
     def context_frames(self) -> int:

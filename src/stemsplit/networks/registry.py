@@ -59,11 +59,38 @@ ARCHITECTURES = {
             layouts=("stemsplit.weights.layouts.ts_bsmamba2",),
         ),
         Architecture(
+            "s4m",
+            "separate",
+            "stemsplit.networks.s4m:S4MConfig",
+            "stemsplit.networks.s4m:S4M",
+            layouts=("stemsplit.weights.layouts.s4m",),
+        ),
+        Architecture(
             "melody-cnn",
             "melody",
             "stemsplit.networks.melody_cnn:MelodyCNNConfig",
             "stemsplit.networks.melody_cnn:MelodyCNN",
             inference_place="stemsplit.networks.melody_cnn:folded",
+        ),
+        Architecture(
+            "sfc",
+            "separate",
+            "stemsplit.networks.sfc:SFCConfig",
+            "stemsplit.networks.sfc:SFC",
+            layouts=("stemsplit.weights.layouts.sfc",),
+        ),
+        Architecture(
+            "bsmamba2",
+            "separate",
+            "stemsplit.networks.bsmamba2:BSMamba2Config",
+            "stemsplit.networks.bsmamba2:BSMamba2",
+            layouts=("stemsplit.weights.layouts.bsmamba2",),
+        ),
+        Architecture(
+            "htdemucs",
+            "separate",
+            "stemsplit.networks.htdemucs:HTDemucsConfig",
+            "stemsplit.networks.htdemucs:HTDemucs",
         ),
         Architecture(
             "roformer",

@@ -9,6 +9,7 @@ published weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,9 +24,14 @@ from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.roformer.attention import L2Norm, Transformer
 from stemsplit.networks.layers.roformer.bands import BandSplit, MaskEstimator
 from stemsplit.networks.layers.roformer.mel import mel_bands
+from stemsplit.networks.masking import misfits_of_stems, narrowed, with_rest
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Maybe, Number, Rule, Several, Text, Whole
 
 BANDS_62 = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048."""
+
+MOST_VALUES = 1 << 27
+"""Of the tokens, or of the spectrum, of one chunk: 512 MiB."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class RoFormerConfig(Config):
     """Everything that is needed to build and run a network. The defaults are those of the paper's band-split network.
 
     Attributes:
-        rest: the last stem is the mixture without the others, and not estimated.
+        rest: the last stem, if it is the mixture without the others and not estimated.
         chunk_samples: the length of a chunk with which published weights were trained and measured, 8 s.
         bands: widths in bins, side by side; unused if `mel_bands` is set.
         mel_bands: how many bands of a mel filter bank take their place, which makes a mel-band RoFormer; or 0.
@@ -46,7 +52,7 @@ class RoFormerConfig(Config):
     """
 
     stems: tuple[str, ...] = ("vocals", "other")
-    rest: bool = True
+    rest: str | None = "other"
     sample_rate: int = 44100
     channels: int = 2
     chunk_samples: int = 352800
@@ -68,29 +74,56 @@ class RoFormerConfig(Config):
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        if not self.estimated or len(set(self.stems)) != len(self.stems):
-            raise ValueError(f"stem names must be distinct, and at least one must be estimated: {self.stems}")
-        counts = ("sample_rate", "channels", "chunk_samples", "n_fft", "hop_length", "dim", "depth", "time_layers")
-        for name in (*counts, "band_layers", "heads", "head_dim", "mask_maps", "mask_scale"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("overlap", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "stems": STEM_NAMES,
+        "rest": Maybe(Text(60)),
+        "sample_rate": SAMPLE_RATE,
+        "channels": Whole(1, 64),
+        "chunk_samples": Whole(1, 1 << 24),
+        "overlap": Number(0, 0.99),
+        "n_fft": Whole(64, 1 << 16),
+        "hop_length": Whole(16, 1 << 15),
+        "bands": Several(Whole(1, 1 << 15), 1, 1024),
+        "mel_bands": Whole(0, 1024),
+        "dim": Whole(1, 8192),
+        "depth": Whole(1, 64),
+        "time_layers": Whole(1, 64),
+        "band_layers": Whole(1, 64),
+        "heads": Whole(1, 256),
+        "head_dim": Whole(2, 1024),
+        "mask_maps": Whole(1, 16),
+        "mask_scale": Whole(1, 16),
+        "dropout": Number(0, 0.99),
+    }
+
+    def misfits(self) -> Iterator[str]:
+        """Yield what does not fit together; see `Config`."""
+        yield from misfits_of_stems(self.stems, self.rest)
         if self.head_dim % 2:
-            raise ValueError(f"head_dim {self.head_dim} is odd: rotary positions turn pairs")
-        if 2 * self.hop_length > self.n_fft:
-            raise ValueError(f"hop_length {self.hop_length} is more than half of n_fft {self.n_fft}")
-        if self.mel_bands < 0 or (not self.mel_bands and min(self.bands, default=0) < 1):
-            raise ValueError(f"mel_bands {self.mel_bands} and bands {self.bands}: a band has at least one bin")
-        if sum(map(len, self.bins())) < self.n_fft // 2 + 1 or self.bins()[-1][-1] != self.n_fft // 2:
-            raise ValueError(f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}")
+            yield f"head_dim {self.head_dim} is odd: rotary positions turn pairs"
+        if 2 * self.hop_length > self.n_fft or self.n_fft % 2:
+            yield f"n_fft {self.n_fft} must be even, and at least two hops of {self.hop_length}"
+        if self.chunk_samples < self.n_fft:
+            yield f"chunk_samples {self.chunk_samples} are less than n_fft {self.n_fft}"
+        frames = self.chunk_samples // self.hop_length + 1
+        if frames * max((self.mel_bands or len(self.bands)) * self.dim, self.channels * self.n_fft) > MOST_VALUES:
+            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at hop_length {self.hop_length}"
+        if self.mel_bands:
+            try:
+                self.bins()
+            except ValueError as error:
+                yield str(error)
+        elif sum(self.bands) != self.n_fft // 2 + 1:
+            yield f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}"
+
+    def least_tensors(self) -> int:
+        """Return a lower bound of the tensors of the weights: a layer has 10 of its own."""
+        return 10 * self.depth * (self.time_layers + self.band_layers)
 
     @property
     def estimated(self) -> tuple[str, ...]:
         """The stems that have a mask."""
-        return self.stems[:-1] if self.rest else self.stems
+        return self.stems if self.rest is None else self.stems[:-1]
 
     @property
     def shortest_samples(self) -> int:
@@ -141,11 +174,7 @@ class RoFormer(nn.Module):
                 f"a mixture of {mixture.shape[1]} channels; the network takes {self.config.channels}, or one"
             )
         stems = self._estimated(mixture.expand(-1, self.config.channels, -1))
-        if mixture.shape[1] == 1:
-            stems = stems.mean(2, keepdim=True)
-        if self.config.rest:
-            stems = torch.cat([stems, (mixture - stems.sum(1)).unsqueeze(1)], dim=1)
-        return stems
+        return with_rest(narrowed(stems, mixture.shape[1]), mixture, self.config.rest)
 
     def _estimated(self, mixture: Tensor) -> Tensor:
         """Return the stems that have a mask (B, K, C, S)."""

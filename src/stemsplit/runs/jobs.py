@@ -15,7 +15,7 @@ from stemsplit import __version__
 from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
-from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError
+from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError, in_words
 from stemsplit.files.leftovers import claim_path, clear_in
 from stemsplit.files.manifest import is_of, listed_paths, output_paths, read_manifest, relative_path, write_manifest
 from stemsplit.machine.claims import claimed
@@ -120,8 +120,10 @@ class Outcome:
 
     @property
     def audio_seconds(self) -> float:
-        """Length of the input, 0 if it failed."""
-        return self.manifest["samples"] / self.manifest["sample_rate"] if self.manifest else 0.0
+        """Length of the input, 0 if it failed, or if somebody edited the manifest."""
+        counts = [(self.manifest or {}).get(name) for name in ("samples", "sample_rate")]
+        samples, rate = (count if isinstance(count, int) and 0 < count < 1 << 60 else 0 for count in counts)
+        return samples / rate if rate else 0.0
 
 
 class Watcher(Protocol):
@@ -153,7 +155,7 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
                     manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
         except Exception as error:
             took, said = time.monotonic() - started, tuple(told.warnings)
-            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=_message(error, job))
+            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=message_of(error, job))
             continue
         if state == "open":
             yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
@@ -222,7 +224,7 @@ def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
         if known:
             check_targets(job, force=work.options.force)
     except Exception as error:
-        return Outcome(job, "failed", error=error, message=_message(error, job))
+        return Outcome(job, "failed", error=error, message=message_of(error, job))
     return Outcome(job, "planned")
 
 
@@ -270,15 +272,13 @@ class _Told:
             self._watcher.on_warning(self._job, text)
 
 
-def _message(error: Exception, job: Job) -> str:
-    """One line that names the input as the user knows it."""
-    text = str(error)
+def message_of(error: Exception, job: Job) -> str:
+    """Return one line about an error that names the input as the user knows it, and the way on."""
+    text = in_words(error)
     if job.source != Path("-"):  # standard input, if it could not even be copied
         text = text.replace(str(job.source), job.called)
     if isinstance(error, DamagedError):
         text += "; --salvage takes what is there"
-    if not isinstance(error, StemsplitError):
-        text = f"unexpected {type(error).__name__}: {text}; run it with --debug for the whole story"
     return text if job.name in text or STDIN_NAME in text else f"{job.name}: {text}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
-from stemsplit.audio.info import Warn
+from stemsplit.audio.info import Warn, rate_problem
 from stemsplit.errors import TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
@@ -39,8 +39,8 @@ def check_options(options: SeparateOptions) -> None:
     if options.exact_sum and row.lossy:
         raise UsageError(f"--exact-sum needs wav, flac or aiff: {row.name} changes samples")
     rate = options.sample_rate
-    if rate is not None and rate < 1:
-        raise UsageError(f"--sample-rate {rate} is no rate: give Hz, or source")
+    if rate is not None and (problem := rate_problem(rate)):
+        raise UsageError(f"--sample-rate {rate}: {problem}")
     if rate is not None and output_rate(options.format, rate) != rate:
         best = output_rate(options.format, rate)
         raise UsageError(f"{row.name} cannot hold {rate} Hz: use --sample-rate {best}, or --format wav")
@@ -95,7 +95,7 @@ class Separating:
         """
         record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
-        tags = read_tags(job.source, record.warn)
+        tags = read_tags(job.source, record.warn, cover=self.options.cover)
         named = {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
         blocks = render(
             self.separator, file_source(record.info), form.sample_rate, on_progress=on_progress, on_warning=record.warn

@@ -180,6 +180,7 @@ class Final:
 
     def take(self, block: Rendered) -> np.ndarray | None:
         """Return a block as it goes into the files if all seems to stand, else None."""
+        block = Rendered(_interleaved(block.outputs), block.mixture)
         if self._kept is not None:
             self._kept.write(block)
             self.stands = self.stands and self._kept.gain() == 1.0
@@ -228,6 +229,12 @@ class Final:
             return samples
         integers, _ = quantize(samples, self.form.bit_depth)
         return (integers / FULL_SCALE[self.form.bit_depth]).astype(np.float32)
+
+
+def _interleaved(samples: np.ndarray) -> np.ndarray:
+    """Return samples (outputs, channels, n) whose memory is in the order of files, (outputs, n, channels)."""
+    laid_out: np.ndarray = np.ascontiguousarray(samples.swapaxes(1, 2)).swapaxes(1, 2)
+    return laid_out
 
 
 class _Kept:

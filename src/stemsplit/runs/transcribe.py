@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stemsplit.analysis.beats import Beat, Drums, Tempo, check_beat_tracker, checked_tempo
 from stemsplit.audio.info import Warn
 from stemsplit.errors import UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MELODY_MANIFEST, output_record, still_holds
 from stemsplit.files.naming import NAME_BYTES, shortened
 from stemsplit.machine.together import Together, written_together
-from stemsplit.melody.beats import Beat, Drums, Tempo, check_beat_tracker, checked_tempo
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_notes

@@ -21,6 +21,9 @@ TS-BSMamba2 weights were measured (overlap 0.5), except that the batch size has 
 a last chunk of which less than half is left with silence, which at that overlap never happens. Its rule "no
 fade-in on the first chunk, no fade-out on the last" needs no code: a ramp is never longer than a step, so no
 other chunk covers those samples, and the division undoes the ramp.
+
+*Plain* chunks are those of SFC's authors: no borders, no ramps, and silence where the last chunk lacks samples. Where
+two chunks overlap, their mean is taken.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class Chunking:
         overlap: fraction of a chunk that the next one covers again, in [0, 1).
         batch_size: chunks per call of the network; speed and memory only, never the result.
         shortest_samples: what the network needs at least; at most `chunk_samples`.
+        plain: average chunks without ramps, and mirror nothing.
 
     Raises:
         UsageError: a number outside its range.
@@ -55,6 +59,7 @@ class Chunking:
     overlap: float = 0.5
     batch_size: int = 1
     shortest_samples: int = 1
+    plain: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk_samples < 1:
@@ -75,7 +80,9 @@ class Chunking:
         return self.chunk_samples - self.step_samples
 
     def window(self) -> np.ndarray:
-        """Weights (chunk_samples,): ones with a linear ramp at both ends, all above zero."""
+        """Weights (chunk_samples,): ones with a linear ramp at both ends, all above zero; plain ones have none."""
+        if self.plain:
+            return np.ones(self.chunk_samples, np.float32)
         ramp_samples = min(self.chunk_samples // RAMP_PARTS, self.step_samples)
         ramp = np.maximum(np.linspace(0, 1, ramp_samples), SMALLEST_WEIGHT)
         flat = np.ones(self.chunk_samples - 2 * ramp_samples)
@@ -108,7 +115,7 @@ def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
         if length:
             yield Chunk(_pad(head, max(length, chunking.shortest_samples)), 0, 0, length, alone=True)
         return
-    mirrored = head.shape[-1] > 2 * border
+    mirrored = not chunking.plain and head.shape[-1] > 2 * border
     if mirrored:
         source.put_back(head[:, border:0:-1])
         begin = -border
@@ -122,6 +129,9 @@ def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
     length = begin + held.shape[-1]
     if mirrored:
         held = np.concatenate([held, held[:, -2 : -2 - border : -1]], axis=-1)
+    if chunking.plain:  # one more chunk finishes all that is left
+        yield Chunk(np.pad(held, ((0, 0), (0, chunk - held.shape[-1]))), begin, 0, length - begin)
+        return
     while begin < length:
         yield Chunk(_pad(held[:, :chunk], chunk), begin, max(0, -begin), min(step, length - begin))
         held, begin = held[:, step:], begin + step
@@ -147,11 +157,12 @@ class OverlapAdd:
         """
         if chunk.alone:
             return np.asarray(estimate[..., chunk.first : chunk.last])
-        step, carried = self._step, min(self._step, self._border)
+        step = max(self._step, chunk.last)  # the last of plain chunks finishes more than a step
+        carried = min(step, self._border)
         total, weight = estimate[..., :step] * self._window[:step], self._window[:step].copy()
         total[..., :carried] += self._tail[..., :carried]
         weight[:carried] += self._tail_weight[:carried]
-        self._carry(estimate[..., step:])
+        self._carry(estimate[..., self._step :])
         if chunk.first >= chunk.last:
             return None
         finished = slice(chunk.first, chunk.last)

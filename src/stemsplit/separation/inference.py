@@ -22,7 +22,8 @@ from stemsplit.machine.device import threads_within_cores
 from stemsplit.networks.backends.choose import bind, choose
 from stemsplit.networks.backends.gpu.graphs import Graphs
 from stemsplit.networks.contract import SeparatorNetwork
-from stemsplit.separation.chunks import Chunking, OverlapAdd, chunks
+from stemsplit.separation.chunks import Chunking, chunks
+from stemsplit.separation.stitch import joiner
 
 SMALLEST_CHUNK_PARTS = 4  # below a quarter of the length it was trained with, a network has too little context
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
@@ -100,6 +101,11 @@ class Inference:
             stems[overflowed] = self._run(mixture[overflowed], None)
         return stems
 
+    def one(self, mixture: np.ndarray) -> np.ndarray:
+        """Estimate the stems (K, C, S) of one mixture (C, S); see `__call__`."""
+        stems: np.ndarray = self(mixture[None])[0]
+        return stems
+
     def _run(self, mixture: np.ndarray, precision: torch.dtype | None) -> np.ndarray:
         autocast = nullcontext() if precision is None else torch.autocast(self.device.type, dtype=precision)
         with torch.inference_mode(), autocast, threads_within_cores():
@@ -112,8 +118,8 @@ class Inference:
 
     def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
         """Separate one chunk (C, S) as a stream of its own."""
-        smaller = Chunking(self.most_samples, self.chunking.overlap)
-        joined = OverlapAdd(smaller)
+        smaller = Chunking(self.most_samples, self.chunking.overlap, plain=self.chunking.plain)
+        joined = joiner(self.network.config, smaller, self.one)
         blocks = [joined.add(chunk, self(chunk.samples[None])[0]) for chunk in chunks([mixture], smaller)]
         return np.concatenate([block for block in blocks if block is not None], axis=-1)
 

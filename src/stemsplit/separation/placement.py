@@ -44,6 +44,32 @@ def channel_gains(mixture: np.ndarray) -> np.ndarray:
     return gains
 
 
+class Channels:
+    """Counts the pieces of a song in which a channel is silent or turned over, to say so."""
+
+    def __init__(self) -> None:
+        self._pieces, self._turned = 0, 0
+        self._silent = np.zeros(2, np.int64)
+
+    def look(self, piece: np.ndarray) -> None:
+        """Take note of a piece (channels, n)."""
+        if len(piece) != 2 or not piece.any():
+            return
+        gains = channel_gains(piece)
+        self._pieces += 1
+        self._silent += gains == 0
+        self._turned += bool((gains < 0).any())
+
+    def found(self) -> str | None:
+        """Return what is to be said, if it is so in most pieces."""
+        for name, silent in zip(("left", "right"), self._silent.tolist(), strict=True):
+            if 2 * silent > self._pieces:
+                return f"its {name} channel is silent: the other one is heard in mono"
+        if 2 * self._turned > self._pieces:
+            return "its channels have opposite polarity: one of them is heard turned over"
+        return None
+
+
 def correlation(mixture: np.ndarray) -> float:
     """Return the correlation of two channels (2, S), from −1 to 1; 0 if one is silent."""
     left, right = mixture.astype(np.float64)

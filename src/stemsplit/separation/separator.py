@@ -18,14 +18,18 @@ from stemsplit.audio.info import Warn
 from stemsplit.machine.device import choose_device, chunks_in_a_batch, chunks_side_by_side, precision_name
 from stemsplit.machine.pipeline import ahead
 from stemsplit.networks.backends.choose import precision_for
-from stemsplit.networks.contract import SeparatorNetwork
+from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.sides import voice_is_aside
 from stemsplit.separation.source import Source
 from stemsplit.separation.stems import Output, mix_outputs, needs_mixture, select
-from stemsplit.separation.stream import chunking_for, separate_blocks
+from stemsplit.separation.stream import chunking_for, separate_array, separate_blocks
 from stemsplit.weights.model import Model
 
+VOICE = "vocals"  # the stem, where a network has one
+HEARD_RATE = 32000
+"""A lower rate (Hz) leaves out what people hear."""
 SLACK_SAMPLES = 64  # what two conversions of the rate may add at the end
 
 
@@ -69,6 +73,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
     """
     config = model.network.config
     device = choose_device(options.device)
+    alone = device.type == "cpu" and config.one_chunk_on_cpu
     return Separator(
         model,
         select(
@@ -87,7 +92,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
         ),
         device,
         precision_for(model.network, options.precision, device),
-        chunks_side_by_side(device, shareable_parameters(model.network)),
+        1 if alone else chunks_side_by_side(device, shareable_parameters(model.network)),
     )
 
 
@@ -106,10 +111,13 @@ def render(
     """
     network, passed = separator.model.network, _Passed()
     own_rate = network.config.sample_rate
+    if limits := limits_of(network.config, source):
+        on_warning(f"{separator.model.reference} {limits}")
 
     def mixture(warn: Warn) -> Iterator[np.ndarray]:
         return resample(passed.counted(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
 
+    apart = _is_apart(separator, source, on_warning)
     finish = _Finish(separator, source, sample_rate)
     with ahead(mixture, on_warning) as blocks:
         for stems in separate_blocks(
@@ -120,11 +128,43 @@ def render(
             device=separator.device,
             precision=separator.precision,
             side_by_side=separator.side_by_side,
+            apart=apart,
             on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
             on_warning=on_warning,
         ):
             yield from finish.push(stems)
         yield from finish.end(resampled_length(passed.samples, source.sample_rate, sample_rate))
+
+
+def _is_apart(separator: Separator, source: Source, on_warning: Warn) -> bool:
+    """Return whether the channels of a source are separated one by one, and say what is odd about them. See `sides`."""
+    config = separator.model.network.config
+    if config.channels < 2 or source.channels != 2:
+        return False
+
+    def infer(mixture: np.ndarray) -> np.ndarray:
+        # Its warnings will come again.
+        return separate_array(
+            separator.model.network,
+            mixture[0],
+            chunking=separator.chunking,
+            device=separator.device,
+            precision=separator.precision,
+            on_warning=lambda text: None,
+        )[None]
+
+    voice = config.stems.index(VOICE) if VOICE in config.stems else None
+    return voice_is_aside(source, infer, voice=voice, sample_rate=config.sample_rate, on_warning=on_warning)
+
+
+def limits_of(config: SeparatorConfig, source: Source) -> str:
+    """Say what the stems of a source lack of it; "" where nothing is lost that can be heard."""
+    lost = []
+    if config.sample_rate < min(HEARD_RATE, source.sample_rate):
+        lost.append(f"works at {config.sample_rate} Hz: its stems hold nothing above {config.sample_rate // 2} Hz")
+    if not config.aligned and source.channels > config.channels:
+        lost.append(f"hears one channel: its stems are the same in all {source.channels}")
+    return ", and ".join(lost)
 
 
 class _Passed:
@@ -155,7 +195,8 @@ class _Finish:
 
     def push(self, stems: np.ndarray) -> Iterator[Rendered]:
         """Take stems (K, channels, n) at the network's rate."""
-        yield from self._mixed(self._settling.push(self._resampler.push(stems.reshape(self._rows, -1))))
+        for piece in self._resampler.pieces(stems.reshape(self._rows, -1)):
+            yield from self._mixed(self._settling.push(piece))
 
     def end(self, samples: int) -> Iterator[Rendered]:
         """Yield what is left of so many samples at the wanted rate."""

@@ -85,7 +85,8 @@ def needs_mixture(outputs: Iterable[Output]) -> bool:
 def mix_outputs(outputs: Sequence[Output], stems: np.ndarray, mixture: np.ndarray | None = None) -> np.ndarray:
     """Model stems (K, channels, n) and their mixture (channels, n) → outputs (len(outputs), channels, n)."""
     weights = np.array([output.weights for output in outputs], np.float32)
-    mixed = np.tensordot(weights, stems, axes=1)
+    plain = np.array_equal(weights, np.eye(len(stems)))
+    mixed = stems.copy() if plain else np.tensordot(weights, stems, axes=1)
     takers = [index for index, output in enumerate(outputs) if output.residual]
     if takers:
         if mixture is None:

@@ -2,6 +2,8 @@
 
 blocks (channels, n) → chunks (B, channels, S) → network, by channel groups → stems (B, K, channels, S)
                      → overlap-add → blocks (K, channels, n)
+
+Speakers have no order: a network that is trained without one hears all channels as one, and its chunks are stitched.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import torch
 from stemsplit.errors import DecodeError, ModelError, UsageError
 from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
-from stemsplit.separation.chunks import Chunk, Chunking, OverlapAdd, chunks
+from stemsplit.separation.chunks import Chunk, Chunking, chunks
 from stemsplit.separation.inference import Inference, is_out_of_memory
-from stemsplit.separation.placement import placed, placement
+from stemsplit.separation.placement import placed, placement, to_mono
+from stemsplit.separation.stitch import joiner
 
 T = TypeVar("T")
 
@@ -48,6 +51,10 @@ def channel_groups(channels: int, *, widest: int = 2) -> tuple[tuple[int, ...], 
     return LAYOUTS.get(channels, alone) if widest >= 2 else alone
 
 
+MOST_CHUNK_SECONDS = 3600
+"""What memory could ever hold; memory that is short before shows when it is asked for."""
+
+
 def chunking_for(
     config: SeparatorConfig,
     *,
@@ -62,11 +69,14 @@ def chunking_for(
     """
     if chunk_seconds is not None and not math.isfinite(chunk_seconds):
         raise UsageError(f"chunks of {chunk_seconds} s have no length: choose a few seconds")
+    if chunk_seconds is not None and chunk_seconds > MOST_CHUNK_SECONDS:
+        raise UsageError(f"chunks of {chunk_seconds:g} s are too long: choose at most {MOST_CHUNK_SECONDS} s")
     samples = config.chunk_samples if chunk_seconds is None else round(chunk_seconds * config.sample_rate)
     if samples < config.shortest_samples:
         seconds = config.shortest_samples / config.sample_rate
         raise UsageError(f"chunks of {chunk_seconds} s are too short for this model: {seconds:.3f} s or more")
-    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size, config.shortest_samples)
+    plain = config.plain_chunks
+    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size, config.shortest_samples, plain)
 
 
 def separate_blocks(
@@ -78,6 +88,7 @@ def separate_blocks(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
     side_by_side: int = 1,
+    apart: bool = False,
     on_progress: Callable[[int], object] | None = None,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> Generator[np.ndarray]:
@@ -86,11 +97,13 @@ def separate_blocks(
     Args:
         network: see `SeparatorNetwork`; a module is moved to `device`.
         blocks: float32 (channels, n) at the network's rate, n ≥ 0 may vary.
-        channels: of every block; more than the network takes are separated in `channel_groups`.
+        channels: of every block; more than the network takes are separated in `channel_groups`, or are taken together
+            where the network gives its stems in any order.
         chunking: see `Chunking`; `chunking_for(network.config)` is the network's own.
         device: where to start; see `inference` for what happens when its memory runs out.
         precision: dtype of autocast, None for fp32; see `device.choose_precision`.
         side_by_side: calls of the network at once, each on one thread; for small networks on a CPU.
+        apart: separate every channel by itself.
         on_progress: called with the count of samples finished so far.
         on_warning: called with one line when memory runs out or half precision overflows.
 
@@ -99,15 +112,15 @@ def separate_blocks(
 
     Raises:
         DecodeError: the mixture holds NaN or infinity.
-        ModelError: the network returned NaN, infinity or another shape, or is not `aligned`.
+        ModelError: the network returned NaN, infinity or another shape.
         OutOfMemoryError: not even a short chunk fits on the CPU.
     """
-    if not network.config.aligned:
-        raise ModelError("the network's stems come in another order in every chunk, which cannot be joined yet")
     infer = Inference(network, chunking, torch.device(device), precision, on_warning)
-    groups = [list(group) for group in channel_groups(channels, widest=network.config.channels)]
-    cut = chunks(_checked(blocks, channels, network.config.sample_rate), chunking)
-    joined, done = OverlapAdd(chunking), 0
+    checked = _checked(blocks, channels, network.config.sample_rate)
+    heard = channels if network.config.aligned else min(channels, network.config.channels)
+    groups = [list(group) for group in channel_groups(heard, widest=1 if apart else network.config.channels)]
+    cut = chunks(checked if heard == channels else to_mono(checked), chunking)
+    joined, done = joiner(network.config, chunking, infer.one), 0
     for batch, stems in _computed(infer, _batched(cut, chunking.batch_size), groups, side_by_side):
         for chunk, estimate in zip(batch, stems, strict=True):
             _require_finite(chunk, estimate, network.config.sample_rate)
@@ -117,7 +130,7 @@ def separate_blocks(
             done += block.shape[-1]
             if on_progress is not None:
                 on_progress(done)
-            yield block
+            yield block if heard == channels else np.repeat(block, channels, axis=1)
             del block
         del batch, stems, chunk, estimate  # before the network needs the memory
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from stemsplit.errors import StemsplitError
 from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.device import choose_device
+from stemsplit.machine.streams import READER_GONE, ReaderGone, one_line, owned
 from stemsplit.training.examples.shards import unpack_all
 from stemsplit.training.loop import run_recipe
 from stemsplit.training.pace import Pace
@@ -24,7 +25,11 @@ from stemsplit.training.task import Event
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one recipe and return the exit code."""
-    options = _parser().parse_args(arguments)
+    with owned():
+        return _run(_parser().parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     minutes, decay_minutes = options.minutes or None, options.decay_minutes
     try:
         recipe = load_recipe(options.recipe)
@@ -40,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         left = run_recipe(recipe, device=choose_device(options.device), pace=pace, on_event=last.tell)
         last.tell({"left": str(left), "step": last.step, "steps": recipe.schedule.steps})
     except StemsplitError as error:
-        sys.stderr.write(f"stemsplit.training: error: {error}\n")
+        sys.stderr.write(f"stemsplit.training: error: {one_line(str(error))}\n")
         return error.exit_code
+    except ReaderGone:
+        return READER_GONE
     except KeyboardInterrupt:
         sys.stderr.write("stemsplit.training: interrupted: stopped; the same command goes on from the last step\n")
         return 130

@@ -25,7 +25,7 @@ from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
 from stemsplit.training.examples.prefetch import drawn_ahead, threads_for
-from stemsplit.training.muon import Muon, Together
+from stemsplit.training.optimizers.muon import Muon, Together
 from stemsplit.training.pace import Clock, Meter, Pace
 from stemsplit.training.parallel import average_gradients, followers, rank
 from stemsplit.training.schedule import Schedule

@@ -18,9 +18,11 @@ from stemsplit.networks.registry import ARCHITECTURES, Task
 from stemsplit.training.curve import LOG_NAME, read_log
 from stemsplit.training.examples.clips import MelodyMixing
 from stemsplit.training.examples.mixes import Mixing
+from stemsplit.training.examples.speakers import SpeakerMixing
 from stemsplit.training.melody_task import MelodyRecipe
 from stemsplit.training.schedule import Schedule
 from stemsplit.training.separator_task import Recipe
+from stemsplit.training.speakers_task import SpeakersRecipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,21 +42,23 @@ class Kind(NamedTuple):
 KINDS = {
     "separator": Kind(Recipe, Mixing, "separate", "ts-bsmamba2"),
     "melody": Kind(MelodyRecipe, MelodyMixing, "melody", "melody-cnn"),
+    "speakers": Kind(SpeakersRecipe, SpeakerMixing, "separate", "s4m"),
 }
+AnyRecipe = Recipe | MelodyRecipe | SpeakersRecipe
 
-SEVERAL = ("songs", "backing", "solo", "loose", "dev_folder", "dev_backing")
+SEVERAL = ("songs", "backing", "solo", "loose", "dev_folder", "dev_backing", "speakers")
 """Keys that name a folder or a list of folders."""
 PLAN_NAME = "decay.json"
-PATHS = (*SEVERAL, "clips", "output")
+PATHS = (*SEVERAL, "clips", "heldout", "rooms", "output")
 
 
-def load_recipe(path: Path) -> Recipe | MelodyRecipe:
+def load_recipe(path: Path) -> AnyRecipe:
     """Read a TOML recipe; UsageError names what is missing, unknown or out of range."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; recipes are in recipes/") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of tomllib, or no text at all
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     try:
         return _recipe(values)
@@ -62,7 +66,7 @@ def load_recipe(path: Path) -> Recipe | MelodyRecipe:
         raise UsageError(f"{path}: {error.args[0] if error.args else error}") from error
 
 
-def decay_of(recipe: Recipe | MelodyRecipe, run: Path, minutes: float) -> Recipe | MelodyRecipe:
+def decay_of(recipe: AnyRecipe, run: Path, minutes: float) -> AnyRecipe:
     """Return a recipe whose run goes on from another run's last save while the learning rate falls to zero.
 
     The first call copies the save into the new run's folder, and leaves the other run as it is. How many steps the
@@ -84,7 +88,7 @@ def decay_of(recipe: Recipe | MelodyRecipe, run: Path, minutes: float) -> Recipe
     return replace(recipe, schedule=replace(recipe.schedule, steps=first + steps, decay_steps=steps))
 
 
-def _branch(recipe: Recipe | MelodyRecipe, run: Path, minutes: float) -> dict[str, Any]:
+def _branch(recipe: AnyRecipe, run: Path, minutes: float) -> dict[str, Any]:
     """Copy a run's last save, and return where the decay begins and how many steps it takes."""
     saved = run / "last.pt"
     rates = [event["audio_per_second"] for event in read_log(run / LOG_NAME) if "audio_per_second" in event]
@@ -100,7 +104,7 @@ def _branch(recipe: Recipe | MelodyRecipe, run: Path, minutes: float) -> dict[st
     return {"from": str(run), "from_step": step, "steps": steps}
 
 
-def _recipe(values: dict[str, Any]) -> Recipe | MelodyRecipe:
+def _recipe(values: dict[str, Any]) -> AnyRecipe:
     if (kind := values.pop("kind", "separator")) not in KINDS:
         raise ValueError(f"kind is {' or '.join(KINDS)}, not {kind}")
     chosen = KINDS[kind]
@@ -115,7 +119,7 @@ def _recipe(values: dict[str, Any]) -> Recipe | MelodyRecipe:
     }
     paths = {key: _paths(values.pop(key), key) for key in PATHS if key in values}
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    recipe: Recipe | MelodyRecipe = _build(chosen.recipe, {**values, **lists, **paths, **parts})
+    recipe: AnyRecipe = _build(chosen.recipe, {**values, **lists, **paths, **parts})
     return recipe
 
 

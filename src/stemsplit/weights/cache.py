@@ -26,10 +26,16 @@ WAY_OUT = "Free some space, or set STEMSPLIT_CACHE to another folder."
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: $STEMSPLIT_CACHE, or the system's place for caches. It need not exist yet."""
+    """Return the cache folder: $STEMSPLIT_CACHE, or the system's place for caches. It need not exist yet.
+
+    Raises: OutputError if the variable names the home of nobody.
+    """
     chosen = os.environ.get("STEMSPLIT_CACHE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise OutputError(f"STEMSPLIT_CACHE is {chosen}: there is no such user") from error
     import platformdirs  # here: to train, PyTorch, numpy and safetensors are enough
 
     return Path(platformdirs.user_cache_dir("stemsplit", appauthor=False))
@@ -78,7 +84,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """Return a small JSON object from the cache; empty if it is missing or was cut short."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

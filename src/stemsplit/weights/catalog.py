@@ -16,13 +16,14 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
 
-from stemsplit.errors import HashError, ModelError, UnknownModelError, reason
+from stemsplit.errors import CheckpointError, HashError, ModelError, UnknownModelError, reason
 from stemsplit.machine.disk import sha256_of
 from stemsplit.weights.cache import cache_dir
 from stemsplit.weights.card import (
@@ -35,7 +36,11 @@ from stemsplit.weights.card import (
     weights_name,
 )
 from stemsplit.weights.download import download, is_cached
+from stemsplit.weights.trainer_folder import CHECKPOINTS, SETTINGS_NAME, checkpoints_in, settings_beside
 from stemsplit.weights.transfer import Progress, require_safe
+
+if TYPE_CHECKING:
+    from stemsplit.weights.hub_place import HubReference
 
 DEFAULT_MODEL = "ts-bsmamba2-mini"
 DEFAULT_MELODY_MODEL = "melody-cnn"
@@ -54,6 +59,8 @@ class ModelFiles:
     weights: Path
     sha256: str
     config: Mapping[str, Any] | None = None  # config.json; None where the tensors themselves have to tell
+    more: tuple[Path, ...] = ()  # other files of weights: the model is the mean of all; `sha256` is of all then
+    settings: Path | None = None  # a trainer's settings, which tell what is in its checkpoints
     revision: str | None = None  # of a Hub repository: the commit
     source: str | None = None  # the URL or repository that the weights came from
 
@@ -63,31 +70,49 @@ class ModelFiles:
         return self.weights.suffix.lower() in CHECKPOINT_SUFFIXES
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a model is fetched: see `locate`."""
+
+    offline: bool
+    check: bool
+    progress: Progress | None
+    endpoint: str | None
+
+
 def locate(
     reference: str | Path,
     *,
     offline: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
     endpoint: str | None = None,
 ) -> ModelFiles:
     """Find or fetch the model that `reference` names, check its weights' hash, and read its config.
 
-    `endpoint` replaces the Hub's address for `hf:` references. `offline` takes what is on disk.
+    `endpoint` replaces the Hub's address for `hf:` references. `offline` takes what is on disk. With `check` everything
+    that was fetched earlier is compared with its hash, and fetched again if it is damaged.
     Raises: UnknownModelError, DownloadError, HashError, CheckpointError, OutputError (cache not writable), ModelError.
     """
-    reference = str(reference)
+    reference, way = str(reference), _Way(offline, check, progress, endpoint)
     if reference.startswith("hf:"):
-        return _from_hub(reference, offline, progress, endpoint)
+        return _from_hub(reference, way)
     if "://" in reference:
-        return _from_url(reference, offline, progress)
-    if (folder := models_dir() / reference).is_dir() and reference in model_names():
-        return _from_described(reference, folder, offline, progress)
+        return _from_url(reference, way)
+    if reference in model_names():
+        return _from_described(reference, models_dir() / reference, way)
     if not reference.strip():
         raise UnknownModelError("The model reference is empty. `stemsplit models list` shows the names.")
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        return _from_folder(reference, path, offline, progress)
-    if path.is_file():
+    try:
+        path = Path(reference).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except RuntimeError as error:
+        raise UnknownModelError(f"There is no model {reference}: there is no such user.") from error
+    except OSError as error:
+        raise UnknownModelError(f"There is no model {reference}: {reason(error)}.") from error
+    if is_folder:
+        return _from_folder(reference, path, way)
+    if is_file:
         return _from_file(reference, path)
     raise _unknown(reference)
 
@@ -119,6 +144,11 @@ def card(name: str) -> ModelCard:
     found = read_card(models_dir() / name)
     if not found.url:
         return found
+    if found.url.startswith("hf:"):
+        from stemsplit.weights import hub
+
+        told = read_config(found.path / CONFIG_NAME)["weights"]
+        return replace(found, local="cached" if hub.is_kept(_on_hub(told)) else "to download")
     return replace(found, local="cached" if is_cached(_url_target(found.url)) else "to download")
 
 
@@ -128,37 +158,73 @@ def converted_folder(files: ModelFiles) -> Path:
     There is one place per content: it depends on the SHA-256 of the weights and on the config that goes with them.
     """
     digest = files.sha256
-    if files.config:
-        digest = hashlib.sha256((digest + json.dumps(files.config, sort_keys=True)).encode()).hexdigest()
+    if files.config or files.settings:
+        told = json.dumps(dict(files.config or {}), sort_keys=True)
+        told += files.settings.read_text(encoding="utf-8", errors="replace") if files.settings else ""
+        digest = hashlib.sha256((digest + told).encode()).hexdigest()
     return cache_dir() / "converted" / f"{files.weights.stem}-{digest[:16]}"
 
 
-def _from_hub(reference: str, offline: bool, progress: Progress | None, endpoint: str | None) -> ModelFiles:
+def _from_hub(asked: str | HubReference, way: _Way) -> ModelFiles:
     from stemsplit.weights import hub  # here: huggingface_hub is for those who ask for it
 
-    snapshot = hub.fetch(reference, offline=offline, progress=progress, endpoint=endpoint)
+    reference = str(asked)
+    snapshot = hub.fetch(asked, offline=way.offline, check=way.check, progress=way.progress, endpoint=way.endpoint)
     path, weights, config = snapshot.path, snapshot.path, None
+    if path.is_dir() and not (path / CONFIG_NAME).is_file():
+        found = _from_trainer(reference, path)
+        return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
     if path.is_dir():
-        config = read_config(path / CONFIG_NAME)
+        config = _read_cached(reference, path / CONFIG_NAME, snapshot.fetched)
         weights = path / weights_name(config, reference)
         path = _named_path(path, weights)
     if snapshot.fetched:  # and hashed on arrival
         found = ModelFiles(reference, path, weights, snapshot.sha256, config)
     else:
-        found = _verified(reference, path, weights, config, snapshot.sha256)
-    return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
+        found = _verified(reference, path, weights, config, snapshot.sha256, _renew(reference))
+    settings = None if path.is_dir() else settings_beside(weights)
+    return replace(found, settings=settings, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
 
 
-def _from_described(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
+def _renew(reference: str) -> str:
+    """Return the advice for damaged files of the cache."""
+    return f"Fetch it again with: stemsplit models download {shlex.quote(reference)}"
+
+
+def _read_cached(reference: str, path: Path, fetched: bool) -> dict[str, Any]:
+    """Read a config.json in the cache, which was fetched and compared just now or earlier. Raises: CheckpointError."""
+    try:
+        return read_config(path)
+    except CheckpointError as error:
+        raise CheckpointError(str(error) if fetched else f"{error} {_renew(reference)}") from error
+
+
+def _from_described(reference: str, folder: Path, way: _Way) -> ModelFiles:
     """Locate a folder with a config.json: its weights lie there, or the config says where they come from."""
     config = read_config(folder / CONFIG_NAME)
     weights = folder / weights_name(config, str(folder))
-    if weights.is_file():
-        return _verified(reference, _named_path(folder, weights), weights, config, _pin_of(config, weights.name))
     told = config.get("weights", {})
-    if not (url := told.get("url")):
+    url = told.get("url")
+    if weights.is_file():
+        advice = "Copy it again from where it came."
+        if folder.parent == models_dir():
+            advice = "Install stemsplit again."
+        elif url:
+            advice = f"Delete it and run: stemsplit models download {shlex.quote(reference)}"
+        pin = _pin_of(config, weights.name)
+        return _verified(reference, _named_path(folder, weights), weights, config, pin, advice)
+    if told.get("hub"):
+        return replace(_from_hub(_on_hub(told), way), reference=reference, config=config)
+    if not url:
         raise ModelError(f"{reference}: {weights} is missing, and {folder / CONFIG_NAME} states no URL for it.")
-    return _fetched(reference, url, told.get("sha256"), config, offline, progress)
+    return _fetched(reference, url, told.get("sha256"), config, way)
+
+
+def _on_hub(told: Mapping[str, Any]) -> HubReference:
+    """Return where on the Hub the weights of a model of the catalog are; `told` is the weights' part of its config."""
+    from stemsplit.weights.hub_place import HubReference
+
+    return HubReference(str(told["hub"]), "main", str(told.get("folder", "")), str(told.get("like", "")))
 
 
 def _named_path(folder: Path, weights: Path) -> Path:
@@ -171,28 +237,25 @@ def _fetched(
     url: str,
     pin: str | None,
     config: Mapping[str, Any] | None,
-    offline: bool,
-    progress: Progress | None,
+    way: _Way,
 ) -> ModelFiles:
-    found = download(url, _url_target(url), sha256=pin, offline=offline, progress=progress)
+    target = _url_target(url)
+    found = download(url, target, sha256=pin, offline=way.offline, check=way.check, progress=way.progress)
     if found.fetched:  # and hashed on arrival
         return ModelFiles(reference, found.path, found.path, found.sha256, config, source=url)
-    return replace(_verified(reference, found.path, found.path, config, found.sha256), source=url)
+    return replace(_verified(reference, found.path, found.path, config, found.sha256, _renew(reference)), source=url)
 
 
 def _verified(
-    reference: str, path: Path, weights: Path, config: Mapping[str, Any] | None, expected: str | None
+    reference: str, path: Path, weights: Path, config: Mapping[str, Any] | None, expected: str | None, advice: str
 ) -> ModelFiles:
-    """Hash the weights on disk and compare. Raises: HashError, ModelError (they cannot be read)."""
+    """Hash the weights on disk and compare. Raises: HashError with advice, ModelError (they cannot be read)."""
     try:
         found = sha256_of(weights)
     except OSError as error:
         raise ModelError(f"{weights} cannot be read: {reason(error)}.") from error
     if expected and found != expected:
-        raise HashError(
-            f"{weights} has SHA-256 {found}, but {expected} is expected: damaged or changed. "
-            f"Delete it and run: stemsplit models download {reference}"
-        )
+        raise HashError(f"{weights} has SHA-256 {found}, but {expected} is expected: damaged or changed. {advice}")
     return ModelFiles(reference, path, weights, found, config)
 
 
@@ -200,14 +263,14 @@ def _url_target(url: str) -> Path:
     """Where the cache keeps the file of a URL. Siblings of one remote folder share one folder here."""
     parts = urlsplit(url)
     remote_name = unquote(PurePosixPath(parts.path).name)
-    name = re.sub(r"[^\w.+-]", "_", remote_name)[-100:].lstrip(".")
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", remote_name)[-100:].lstrip(".")
     if name != remote_name:  # two names must not become one
         name = f"{hashlib.sha256(remote_name.encode()).hexdigest()[:8]}-{name}"
     remote_folder = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).parent), fragment=""))
     return cache_dir() / "downloads" / hashlib.sha256(remote_folder.encode()).hexdigest()[:16] / name
 
 
-def _from_url(reference: str, offline: bool, progress: Progress | None) -> ModelFiles:
+def _from_url(reference: str, way: _Way) -> ModelFiles:
     url, fragment = urldefrag(reference)
     require_safe(url)
     pin = _pin(reference, fragment)
@@ -220,9 +283,9 @@ def _from_url(reference: str, offline: bool, progress: Progress | None) -> Model
         )
     config = None
     if suffix == ".safetensors":
-        config = _download_config(url, offline)
+        config = _download_config(reference, url, way)
         pin = pin or _pin_of(config, name)
-    return _fetched(reference, url, pin, config, offline, progress)
+    return _fetched(reference, url, pin, config, way)
 
 
 def _pin(reference: str, fragment: str) -> str | None:
@@ -234,10 +297,11 @@ def _pin(reference: str, fragment: str) -> str | None:
     return match[1].lower()
 
 
-def _download_config(url: str, offline: bool) -> dict[str, Any]:
+def _download_config(reference: str, url: str, way: _Way) -> dict[str, Any]:
     parts = urlsplit(url)
     sibling = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_name(CONFIG_NAME))))
-    return read_config(download(sibling, _url_target(sibling), offline=offline).path)
+    found = download(sibling, _url_target(sibling), offline=way.offline, check=way.check)
+    return _read_cached(reference, found.path, found.fetched)
 
 
 def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
@@ -246,9 +310,11 @@ def _pin_of(config: Mapping[str, Any], file_name: str) -> str | None:
     return weights.get("sha256") if weights.get("file", WEIGHTS_NAME) == file_name else None
 
 
-def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress | None) -> ModelFiles:
+def _from_folder(reference: str, folder: Path, way: _Way) -> ModelFiles:
     if (folder / CONFIG_NAME).is_file():
-        return _from_described(reference, folder, offline, progress)
+        return _from_described(reference, folder, way)
+    if (folder / SETTINGS_NAME).is_file() or checkpoints_in(folder):
+        return _from_trainer(reference, folder)
     lone = sorted(path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES)
     if len(lone) == 1:
         return _from_file(reference, lone[0])
@@ -256,6 +322,25 @@ def _from_folder(reference: str, folder: Path, offline: bool, progress: Progress
         names = ", ".join(path.name for path in lone[:5])
         raise UnknownModelError(f"{folder} holds {len(lone)} checkpoints ({names}): name one of them.")
     raise UnknownModelError(f"{folder} holds no model: it has no {CONFIG_NAME} and no checkpoint.")
+
+
+def _from_trainer(reference: str, folder: Path) -> ModelFiles:
+    """Locate the checkpoints of a trainer's folder, whose mean is the model."""
+    paths = checkpoints_in(folder)
+    if not paths:
+        raise UnknownModelError(f"{folder} holds {SETTINGS_NAME}, but no checkpoint in {folder / CHECKPOINTS}.")
+    found = _verified(reference, folder, paths[0], None, None, "Copy it again from where it came.")
+    settings = folder / SETTINGS_NAME
+    return replace(
+        found,
+        sha256=found.sha256 if len(paths) == 1 else _hash_of_all(paths),
+        more=tuple(paths[1:]),
+        settings=settings if settings.is_file() else None,
+    )
+
+
+def _hash_of_all(paths: Iterable[Path]) -> str:
+    return hashlib.sha256("".join(sha256_of(path) for path in paths).encode()).hexdigest()
 
 
 def _from_file(reference: str, path: Path) -> ModelFiles:
@@ -267,12 +352,13 @@ def _from_file(reference: str, path: Path) -> ModelFiles:
     if config is None and suffix == ".safetensors":
         raise UnknownModelError(f"{path} needs its {CONFIG_NAME} beside it, which is missing.")
     pin = _pin_of(config, path.name) if config is not None and suffix == ".safetensors" else None
-    return _verified(reference, path, path, config, pin)
+    found = _verified(reference, path, path, config, pin, "Copy it again from where it came.")
+    return replace(found, settings=settings_beside(path) if found.needs_conversion else None)
 
 
 def _unknown(reference: str) -> UnknownModelError:
     if re.search(r"[/\\]|^~", reference) or reference.lower().endswith((*CHECKPOINT_SUFFIXES, ".safetensors")):
-        hint = f" Did you mean hf:{reference}?" if re.fullmatch(r"[\w.-]+/[\w.-]+", reference) else ""
+        hint = f" Did you mean hf:{reference}?" if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", reference) else ""
         return UnknownModelError(f"There is no file or folder {reference}.{hint}")
     near = difflib.get_close_matches(reference, model_names(), n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

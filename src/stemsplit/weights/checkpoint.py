@@ -8,9 +8,7 @@ once into our format.
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -24,13 +22,16 @@ from stemsplit.errors import CheckpointError
 from stemsplit.machine.disk import locked, sha256_of, write_whole, written_aside
 from stemsplit.networks.contract import Config
 from stemsplit.networks.registry import ARCHITECTURES, Architecture, architecture_of
+from stemsplit.networks.rules import shown
 from stemsplit.weights.cache import make_folder
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.weights.catalog import ModelFiles, converted_folder, locate
+from stemsplit.weights.tensors import Spec, check_fit, open_safetensors, read_pickle
+from stemsplit.weights.trainer_folder import read_settings
 
 FORMAT = 1
-WRAPPERS = ("state", "state_dict", "model_state_dict")
-"""Keys under which trainers put the state dict."""
+_MISFITS = (TypeError, ValueError, ArithmeticError, LookupError)
+"""What settings or shapes that no network has can raise, beside what the rules say."""
 
 
 def load_network(model: ModelFiles | Path | str) -> nn.Module:
@@ -42,7 +43,10 @@ def load_network(model: ModelFiles | Path | str) -> nn.Module:
     files = model if isinstance(model, ModelFiles) else locate(model)
     if files.needs_conversion:
         files = _converted(files)
-    return _build_described(files, _read_safetensors(files.weights))
+    with _naming(files.weights):
+        row, config = _described(files)
+        with open_safetensors(files.weights) as file:
+            return _built(row, config, file.specs, file.read)
 
 
 def save(network: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32, **about: Any) -> Path:
@@ -67,14 +71,15 @@ def save(network: nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32
     return folder
 
 
-def convert(model: ModelFiles | Path | str, target: Path) -> Path:
+def convert(model: ModelFiles | Path | str, target: Path, *, raw: bool = False) -> Path:
     """Write a model, a public checkpoint or one in our format, to the folder `target` in our format; return it.
 
-    Where it came from and the source's SHA-256 go into the new config.
+    Of a checkpoint that holds the running average of the weights too, that is taken, unless `raw` is set. Where it came
+    from and the source's SHA-256 go into the new config.
     Raises: CheckpointError naming what does not fit; OutputError.
     """
     files = model if isinstance(model, ModelFiles) else locate(model)
-    network = _read_public(files) if files.needs_conversion else load_network(files)
+    network = _read_public(files, raw=raw) if files.needs_conversion else load_network(files)
     about = dict(files.config or {})
     for written_anew in ("network", "parameters", "format", "architecture"):
         about.pop(written_anew, None)
@@ -93,92 +98,103 @@ def _converted(files: ModelFiles) -> ModelFiles:
     return locate(folder)
 
 
-def _read_public(files: ModelFiles) -> nn.Module:
-    """Return the network of a pickle: of a public layout, or of our own keys where a config describes it."""
-    state = _read_pickle(files.weights)
+def _read_public(files: ModelFiles, *, raw: bool = False) -> nn.Module:
+    """Return the network of pickles: of a public layout, or of our own keys where a config describes it."""
+    states = [read_pickle(path) for path in (files.weights, *files.more)]
+    state = states[0]
     described = bool((files.config or {}).get("network"))
-    for row in [_architecture(files)] if described else ARCHITECTURES.values():
-        for layout in map(import_module, row.layouts):
-            if layout.matches(state.keys()):
-                with _naming(files.weights):
-                    config = _config_of(files) if described else layout.config(state)
-                    check_fit(state, layout.shapes(config))
-                    return _build(row, config, layout.convert(state, config))
-    if described:
-        return _build_described(files, state)
-    raise CheckpointError(
-        f"{files.weights} is of no layout that is known here: it has keys like {', '.join(list(state)[:3])}"
-    )
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file that torch.save wrote; anything but tensors in it is refused, not run."""
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds more than tensors, or is damaged; it was not opened: code in it could do anything"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no checkpoint: {str(error).partition(chr(10))[0] or 'it is empty'}"
-        ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(f"{path} holds no state dict, plain or under {', '.join(WRAPPERS)}")
-    if strange := [str(key) for key, value in loaded.items() if not isinstance(value, Tensor)]:
-        raise CheckpointError(f"{path} holds more than tensors: {', '.join(strange[:5])}")
-    return dict(loaded)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-
-
-def _build_described(files: ModelFiles, state: Mapping[str, Tensor]) -> nn.Module:
-    """Return the network that a model's config.json describes, with tensors under our keys."""
     with _naming(files.weights):
-        return _build(_architecture(files), _config_of(files), state)
+        for row in [_architecture(files)] if described else ARCHITECTURES.values():
+            for layout in map(import_module, row.layouts):
+                if layout.matches(state.keys()):
+                    return _converted_state(files, row, layout, states, raw=raw)
+        if described:
+            return _built(*_described(files), _specs(state), lambda: state)
+    keys = ", ".join(shown(key).strip("'") for key in [*state][:3])
+    raise CheckpointError(f"{files.weights} is of no layout that is known here: it has keys like {keys}")
 
 
-def _build(row: Architecture, config: Config, state: Mapping[str, Tensor]) -> nn.Module:
-    """Build on the meta device, where nothing is allocated or drawn, then put the tensors in."""
-    with torch.device("meta"):
-        network = row.network(config)
-    check_fit(state, {key: tuple(value.shape) for key, value in network.state_dict().items()})
-    network.load_state_dict(
-        {key: _stored(value, torch.float32) for key, value in state.items()}, strict=True, assign=True
-    )
-    return network.eval().requires_grad_(False)
+def _converted_state(
+    files: ModelFiles, row: Architecture, layout: Any, states: list[dict[str, Tensor]], *, raw: bool
+) -> nn.Module:
+    """Return the network of public state dicts of a layout: of the mean of all."""
+    if hasattr(layout, "chosen"):
+        states = [layout.chosen(state, raw=raw) for state in states]
+    config = _public_config(files, layout, states[0])
+    _check_count(config, len(states[0]))
+    needed = layout.shapes(config)
+    for state in states:
+        found = _specs(state)
+        whole = {key for key, spec in found.items() if spec.kind == "whole"}  # whole numbers are converted, too
+        check_fit(found, {key: Spec(shape, "whole" if key in whole else "float") for key, shape in needed.items()})
+    ours = layout.convert(mean_of(states), config)
+    return _built(row, config, _specs(ours), lambda: ours)
 
 
-def check_fit(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the keys and shapes of a state dict with those that are needed.
+def _public_config(files: ModelFiles, layout: Any, state: Mapping[str, Tensor]) -> Config:
+    """Return the config that the trainer's settings or our config.json tell, or else the shapes."""
+    try:
+        if files.settings is not None and hasattr(layout, "configured"):
+            found: Config = layout.configured(read_settings(files.settings))
+        elif (files.config or {}).get("network"):
+            found = _config_of(files)
+        else:
+            found = layout.config(state)
+    except _MISFITS as error:
+        raise CheckpointError(f"the weights do not fit the network: {error}") from error
+    return found
 
-    Raises: CheckpointError naming missing, unknown and misshapen keys.
-    """
-    found = {
-        "missing": [key for key in shapes if key not in state],
-        "unknown": [key for key in state if key not in shapes],
-        "misshapen": [
-            f"{key} {tuple(state[key].shape)} instead of {shape}"
-            for key, shape in shapes.items()
-            if key in state and tuple(state[key].shape) != shape
-        ],
+
+def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of state dicts of the same keys and shapes."""
+    if len(states) == 1:
+        return states[0]
+    return {
+        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
+        for key, value in states[0].items()
     }
-    problems = [
-        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-        for kind, keys in found.items()
-        if keys
-    ]
-    if problems:
-        raise CheckpointError(f"the weights do not fit the network: {'; '.join(problems)}")
+
+
+def _specs(state: Mapping[str, Tensor]) -> dict[str, Spec]:
+    return {key: Spec.of(value) for key, value in state.items()}
+
+
+def _check_count(config: Config, found: int) -> None:
+    """Refuse a config of many more layers than the weights have tensors for: to build them takes time.
+
+    Raises: CheckpointError.
+    """
+    if config.least_tensors() > 2 * found:
+        least = config.least_tensors()
+        raise CheckpointError(f"the weights do not fit the network: they are {found} tensors, it has {least} or more")
+
+
+def _built(
+    row: Architecture, config: Config, specs: Mapping[str, Spec], read: Callable[[], Mapping[str, Tensor]]
+) -> nn.Module:
+    """Build a network on the meta device, where nothing is allocated or drawn, then put the tensors in that fit.
+
+    Raises: CheckpointError.
+    """
+    _check_count(config, len(specs))
+    try:
+        with torch.device("meta"):
+            network = row.network(config)
+    except (*_MISFITS, RuntimeError) as error:
+        raise CheckpointError(f"its config.json describes no network: {str(error).partition(chr(10))[0]}") from error
+    check_fit(specs, _specs(network.state_dict()))
+    return _filled(network, read())
+
+
+def _filled(network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Put tensors that fit into a network. Raises: CheckpointError if they hold NaN or infinity."""
+    stored = {key: _stored(value, torch.float32) for key, value in state.items()}
+    for key, value in stored.items():
+        # the sum is cheap; it can be infinite where no value is
+        if value.is_floating_point() and not (torch.isfinite(value.sum()) or torch.isfinite(value).all()):
+            raise CheckpointError(f"the weights hold NaN or infinity, in {key}: train or fetch them again")
+    network.load_state_dict(stored, strict=True, assign=True)
+    return network.eval().requires_grad_(False)
 
 
 def _architecture(files: ModelFiles) -> Architecture:
@@ -192,10 +208,14 @@ def _architecture(files: ModelFiles) -> Architecture:
     return ARCHITECTURES[name]
 
 
+def _described(files: ModelFiles) -> tuple[Architecture, Config]:
+    return _architecture(files), _config_of(files)
+
+
 def _config_of(files: ModelFiles) -> Config:
     try:
         return _architecture(files).config.from_dict((files.config or {}).get("network", {}))
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except _MISFITS as error:
         raise CheckpointError(f"its config.json: {error}") from error
 
 

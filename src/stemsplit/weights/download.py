@@ -37,16 +37,18 @@ def download(
     *,
     sha256: str | None = None,
     offline: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
 ) -> Download:
     """Fetch `url` to `target`, or take the copy that is there.
 
-    `sha256` is the expected hash; without it the hash recorded at the first download counts.
+    `sha256` is the expected hash; without it the hash recorded at the first download counts. With `check` a copy is
+    hashed, and fetched again if it is damaged; else its size is compared.
     Raises: UnknownModelError (no URL that we fetch), DownloadError, HashError, OutputError (the cache).
     """
     require_safe(url)
     if not offline:
-        return fetch_file(url, target, sha256=sha256, progress=progress)
+        return fetch_file(url, target, sha256=sha256, check=check, progress=progress)
     if cached := _cached(url, target, sha256):
         return cached
     raise DownloadError(
@@ -59,17 +61,23 @@ def fetch_file(
     target: Path,
     *,
     sha256: str | None = None,
+    check: bool = False,
     headers: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Download:
     """Do what `download` does online, for any address and with `headers`, as `transfer` takes them."""
-    if cached := _cached(url, target, sha256):
+    if cached := _cached(url, target, sha256, check):
         return cached
     with cache_lock(target.with_name(f"{target.name}.lock")) as exclusive:
-        if cached := _cached(url, target, sha256):  # another process has fetched it meanwhile
+        if cached := _cached(url, target, sha256, check):  # another process has fetched it meanwhile
             return cached
-        partial = target.with_name(f"{target.name}{'' if exclusive else f'.{os.getpid()}'}.partial")
-        return _fetch(url, target, partial, sha256, headers or {}, progress)
+        if exclusive:
+            return _fetch(url, target, target.with_name(f"{target.name}.partial"), sha256, headers or {}, progress)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        try:
+            return _fetch(url, target, partial, sha256, headers or {}, progress, kept=False)
+        finally:
+            forget(partial)  # nobody will look for it
 
 
 def is_cached(target: Path) -> bool:
@@ -88,7 +96,7 @@ def _record(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
 
 
-def _cached(url: str, target: Path, sha256: str | None) -> Download | None:
+def _cached(url: str, target: Path, sha256: str | None, check: bool = False) -> Download | None:
     """Return the copy on disk, if it is whole and the expected one. One put there by hand gets its record here."""
     if not target.is_file():
         return None
@@ -100,20 +108,29 @@ def _cached(url: str, target: Path, sha256: str | None) -> Download | None:
             write_record(_record(target), record)
     if record.get("size") != size or record.get("sha256") != (sha256 or record.get("sha256")):
         return None
+    if check and record.get("sha256") != sha256_of(target):
+        return None
     return Download(target, url, size, str(record.get("sha256")), fetched=False)
 
 
 def _fetch(
-    url: str, target: Path, partial: Path, sha256: str | None, headers: Mapping[str, str], progress: Progress | None
+    url: str,
+    target: Path,
+    partial: Path,
+    sha256: str | None,
+    headers: Mapping[str, str],
+    progress: Progress | None,
+    *,
+    kept: bool = True,
 ) -> Download:
     record = _record(target)
     expected = sha256 or read_record(record).get("sha256")
-    joined = transfer(url, partial, headers, progress)
+    joined = transfer(url, partial, headers, progress, kept=kept)
     found = sha256_of(partial)
     if expected and found != expected and joined:
         # Bytes from two attempts may be from two versions of the file: one attempt in one piece decides.
         forget(partial)
-        transfer(url, partial, headers, progress)
+        transfer(url, partial, headers, progress, kept=kept)
         found = sha256_of(partial)
     if expected and found != expected:
         forget(partial)

@@ -1,8 +1,8 @@
 """`hf:OWNER/REPO[@REV][:SUBFOLDER]` → a folder on disk.
 
-Only a model's own files are fetched: config.json, its weights and README.md, or one lone checkpoint with the YAML
-beside it. Every file is checked against what the repository's listing and config.json say. What was checked is
-recorded, and serves offline runs.
+Only a model's own files are fetched: config.json, its weights and README.md; or a trainer's checkpoints and settings;
+or one lone checkpoint with the YAML beside it. Every file is checked against what the repository's listing and
+config.json say. What was checked is recorded, and serves offline runs.
 
     <cache>/hub/models--OWNER--REPO/snapshots/COMMIT/…   links to the files, named as in the repository
     <cache>/hub/models--OWNER--REPO/blobs/HASH           the files; commits share those that they have in common
@@ -19,46 +19,47 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stemsplit import __version__
-from stemsplit.errors import DownloadError, HashError, ModelError, UnknownModelError
+from stemsplit.errors import DownloadError, HashError, ModelError
 from stemsplit.machine.disk import partial_path, sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
-from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME, read_config, weights_name
+from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
 from stemsplit.weights.download import Download, discard, fetch_file
-from stemsplit.weights.hub_client import endpoint_of, translated, within
-from stemsplit.weights.transfer import Progress
+from stemsplit.weights.hub_client import endpoint_of, translated
+from stemsplit.weights.hub_place import HubReference, parse, place
+from stemsplit.weights.transfer import Progress, within
 
 ASK_SECONDS = 5.0
 """How long the Hub may take to say what a repository holds; HF_HUB_ETAG_TIMEOUT replaces it."""
 
+LONGEST_NAME = 200
+"""Bytes of a file's name: room is needed for what is appended to it."""
+LONGEST_PATH = 500
+"""Letters of a path inside a repository."""
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class HubReference:
-    """The parts of an `hf:` reference."""
-
-    repository: str  # OWNER/REPO
-    revision: str  # branch, tag or commit
-    subfolder: str  # "" is the root; may also name one file
-
-    def __str__(self) -> str:
-        revision = "" if self.revision == "main" else f"@{self.revision}"
-        return f"hf:{self.repository}{revision}{':' if self.subfolder else ''}{self.subfolder}"
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """Checked files of one commit of a repository."""
 
-    path: Path  # the folder with config.json, or the lone weights file
+    path: Path  # the folder with config.json or a trainer's settings, or the lone weights file
     repository: str
     revision: str  # commit, 40 hexadecimal digits
-    sha256: str  # of the weights
+    sha256: str  # of the weights; of the first file of several
     fetched: bool = field(default=True, compare=False)  # now, and so hashed just now
+
+
+class _Entry(NamedTuple):
+    """What a listing says of a file. Large files have a SHA-256, small ones git's name for their content."""
+
+    size: int
+    sha256: str | None
+    blob_id: str | None
 
 
 class _Listing(NamedTuple):
@@ -67,36 +68,28 @@ class _Listing(NamedTuple):
     wanted: HubReference
     endpoint: str
     revision: str
-    entries: dict[str, Any]  # path inside the repository → huggingface_hub's RepoSibling (size, blob_id, lfs)
-
-
-_REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:@\s]+))?(?::(?P<subfolder>.+))?")
-
-
-def parse(reference: str) -> HubReference:
-    """Split an `hf:` reference. Raises: UnknownModelError."""
-    match = _REFERENCE.fullmatch(reference)
-    if not match:
-        raise UnknownModelError(f"{reference} is not of the form hf:OWNER/REPO[@REVISION][:SUBFOLDER].")
-    subfolder = (match["subfolder"] or "").strip("/")
-    if "\\" in subfolder or ".." in PurePosixPath(subfolder).parts:
-        raise UnknownModelError(f"{reference}: the subfolder must be a path inside the repository.")
-    return HubReference(match["repo"], match["revision"] or "main", subfolder)
+    entries: dict[str, _Entry]  # by path inside the repository
 
 
 def fetch(
-    reference: str, *, offline: bool = False, progress: Progress | None = None, endpoint: str | None = None
+    reference: str | HubReference,
+    *,
+    offline: bool = False,
+    check: bool = False,
+    progress: Progress | None = None,
+    endpoint: str | None = None,
 ) -> Snapshot:
     """Bring the model that `reference` names onto the disk and check it.
 
     A commit that is on disk already costs no request; a branch is asked for its newest commit, and if the Hub
     cannot be reached the one fetched last serves. HF_HUB_OFFLINE counts as `offline`; `endpoint` replaces
-    HF_ENDPOINT, which replaces huggingface.co.
+    HF_ENDPOINT, which replaces huggingface.co. With `check` every file on disk is compared with the Hub's hash, and
+    fetched again if it is damaged.
     Raises: UnknownModelError (no such repository, revision or folder), DownloadError, HashError, ModelError.
     """
-    wanted = parse(reference)
+    wanted = parse(reference) if isinstance(reference, str) else reference
     kept, offline = _kept(wanted), offline or _hub_is_off()
-    if kept and (offline or kept.revision == wanted.revision):
+    if kept and (offline or (kept.revision == wanted.revision and not check)):
         return kept
     if offline:
         raise DownloadError(
@@ -110,9 +103,14 @@ def fetch(
             raise
         logger.info("%s Using commit %s, which is on disk.", error, kept.revision)
         return kept
-    if kept and kept.revision == listing.revision:
+    if kept and kept.revision == listing.revision and not check:
         return kept
     return _fetch(listing, progress)
+
+
+def is_kept(wanted: HubReference) -> bool:
+    """Return whether the files of a reference are on disk."""
+    return _kept(wanted) is not None
 
 
 def hub_folder() -> Path:
@@ -128,7 +126,7 @@ def _hub_is_off() -> bool:
 
 
 def _record_path(wanted: HubReference) -> Path:
-    key = hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{wanted}{wanted.like}".encode()).hexdigest()[:16]
     return hub_folder() / "checked" / f"{wanted.repository.replace('/', '--')}-{key}.json"
 
 
@@ -141,18 +139,19 @@ def _kept(wanted: HubReference) -> Snapshot | None:
         if any((root / name).stat().st_size != size for name, size in sizes.items()):
             return None
         return Snapshot(path, wanted.repository, record["revision"], record["sha256"], fetched=False)
-    except (KeyError, TypeError, AttributeError, OSError):
+    except (KeyError, TypeError, AttributeError, OSError, ValueError):
         return None
 
 
 def _keep(wanted: HubReference, snapshot: Snapshot, files: list[Path]) -> None:
+    root = snapshot.path if snapshot.path.is_dir() else snapshot.path.parent
     record = {
         "reference": str(wanted),
         "revision": snapshot.revision,
         "path": snapshot.path.relative_to(hub_folder()).as_posix(),
         "is_folder": snapshot.path.is_dir(),
         "sha256": snapshot.sha256,
-        "sizes": {file.name: file.stat().st_size for file in files},
+        "sizes": {os.path.relpath(file, root): file.stat().st_size for file in files},
     }
     write_record(_record_path(wanted), record)
 
@@ -176,10 +175,10 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
             info = within(patience, ask)
             if not re.fullmatch("[0-9a-f]{40}", info.sha or ""):
                 raise ValueError("no commit")
-            entries = {file.rfilename: file for file in info.siblings or [] if not _OUTSIDE.search(file.rfilename)}
+            entries = {file.rfilename: _entry(file) for file in info.siblings or [] if _is_name(file.rfilename)}
         except HFValidationError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise DownloadError(
                 f"{wanted}: {api.endpoint} does not answer like a Hub. "
                 "Check HF_ENDPOINT; on an open wireless network, log in first."
@@ -187,8 +186,19 @@ def _ask(wanted: HubReference, endpoint: str | None) -> _Listing:
     return _Listing(wanted, api.endpoint, str(info.sha), entries)
 
 
-_OUTSIDE = re.compile(r"^/|[\\:]|(^|/)\.\.(/|$)")
-"""A path that could lead out of a folder, on Windows too."""
+def _is_name(path: Any) -> bool:
+    """Return whether a path can be one inside a folder, on Windows too: it leads nowhere else, and is plain text."""
+    if not isinstance(path, str) or not path.isprintable() or re.search(r"[\\:]", path) or len(path) > LONGEST_PATH:
+        return False
+    return all(part not in ("", ".", "..") and len(part.encode()) <= LONGEST_NAME for part in path.split("/"))
+
+
+def _entry(file: Any) -> _Entry:
+    """Read huggingface_hub's RepoSibling. Raises: ValueError, TypeError."""
+    size, sha256, blob_id = file.size or 0, file.lfs["sha256"] if file.lfs else None, file.blob_id
+    if not isinstance(size, int) or size < 0 or not re.fullmatch("[0-9a-f]{64}", sha256 or "0" * 64):
+        raise ValueError("a size or hash that is none")
+    return _Entry(size, sha256, blob_id if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", blob_id or "") else None)
 
 
 def _patience() -> float:
@@ -204,19 +214,23 @@ def _patience() -> float:
 
 def _fetch(listing: _Listing, progress: Progress | None) -> Snapshot:
     wanted, entries = listing.wanted, listing.entries
-    folder, lone = _place(listing)
-    if lone:
-        others = [_bring(listing, name)[0] for name in entries if _is_yaml_beside(name, lone)]
-        path, sha256 = _bring(listing, lone, progress=progress)
+    where = place(wanted, entries)
+    if where.checkpoints:
+        others = [_bring(listing, name)[0] for name in where.beside]
+        pickles = [_bring(listing, name, progress=progress) for name in where.checkpoints]
+        path, sha256 = pickles[0]
+        root = others[0].parent if where.together else path
+        others += [other for other, _ in pickles[1:]]
     else:
-        names = [f"{folder}{name}" for name in (CONFIG_NAME, "README.md")]
+        names = [f"{where.folder}{name}" for name in (CONFIG_NAME, "README.md")]
         others = [_bring(listing, name)[0] for name in names if name in entries]
         config = read_config(others[0])
-        name = folder + weights_name(config, str(wanted))
+        name = where.folder + weights_name(config, str(wanted))
         if name not in entries:
             raise ModelError(f"{wanted}: {CONFIG_NAME} names {name}, which the repository does not hold.")
         path, sha256 = _bring(listing, name, pin=config.get("weights", {}).get("sha256"), progress=progress)
-    snapshot = Snapshot(path if lone else path.parent, wanted.repository, listing.revision, sha256)
+        root = path.parent
+    snapshot = Snapshot(root, wanted.repository, listing.revision, sha256)
     for reference in {wanted, replace(wanted, revision=listing.revision)}:
         _keep(reference, snapshot, [*others, path])
     return snapshot
@@ -227,7 +241,7 @@ def _bring(
 ) -> tuple[Path, str]:
     """Return (path, SHA-256) of one file of the commit, on disk and checked. Raises: HashError, DownloadError."""
     entry, wanted = listing.entries[name], listing.wanted
-    listed = entry.lfs["sha256"] if entry.lfs else None  # of a large file; small ones are listed as git objects
+    listed = entry.sha256
     if pin and listed and pin != listed:
         raise HashError(
             f"{wanted}: the repository lists {name} with SHA-256 {listed}, but {CONFIG_NAME} says {pin}. "
@@ -235,8 +249,8 @@ def _bring(
         )
     folder = hub_folder() / f"models--{wanted.repository.replace('/', '--')}"
     place = folder / "snapshots" / listing.revision / name
-    key = str(listed or entry.blob_id)
-    blob = folder / "blobs" / key if re.fullmatch("[0-9a-f]{40,64}", key) else place  # some mirrors list no hashes
+    key = listed or entry.blob_id
+    blob = folder / "blobs" / key if key else place  # some mirrors list no hashes
     if blob.is_file() and _differs(blob, entry):
         discard(blob)  # damaged since, and so fetched again
     found = _download(listing, name, blob, pin or listed, progress)
@@ -258,15 +272,15 @@ def _download(listing: _Listing, name: str, blob: Path, sha256: str | None, prog
     url = hf_hub_url(repository, name, revision=listing.revision, endpoint=listing.endpoint)
     headers = build_hf_headers(library_name="stemsplit", library_version=__version__)  # with the user's token
     if not blob.is_file():
-        require_space(make_folder(blob.parent), listing.entries[name].size or 0)
+        require_space(make_folder(blob.parent), listing.entries[name].size)
     with translated(f"{listing.wanted}: {name}", repository, listing.endpoint):
-        return fetch_file(url, blob, sha256=sha256, headers=headers, progress=progress)
+        return fetch_file(url, blob, sha256=sha256, check=True, headers=headers, progress=progress)
 
 
-def _differs(path: Path, entry: Any) -> bool:
+def _differs(path: Path, entry: _Entry) -> bool:
     """Return whether a file has another hash than the repository lists: a SHA-256, or git's name for its content."""
-    if entry.lfs:
-        return sha256_of(path) != str(entry.lfs["sha256"])
+    if entry.sha256:
+        return sha256_of(path) != entry.sha256
     data = path.read_bytes()
     git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     return entry.blob_id not in (None, git)
@@ -284,38 +298,3 @@ def _link(place: Path, blob: Path) -> None:
         except OSError:
             shutil.copyfile(blob, partial)
         partial.replace(place)
-
-
-# ---- where in a repository the model lies ----
-
-
-def _is_yaml_beside(name: str, other: str) -> bool:
-    return name.endswith((".yaml", ".yml")) and PurePosixPath(name).parent == PurePosixPath(other).parent
-
-
-def _place(listing: _Listing) -> tuple[str, str | None]:
-    """Return where the model lies: (folder as a prefix, None), or ("", the one checkpoint)."""
-    wanted, names, sub = listing.wanted, listing.entries, listing.wanted.subfolder
-    if sub in names:
-        if sub.lower().endswith(CHECKPOINT_SUFFIXES):
-            return "", sub
-        raise UnknownModelError(f"{wanted}: {sub} is not a checkpoint. Name its folder, or leave it out.")
-    prefix = f"{sub}/" if sub else ""
-    if f"{prefix}{CONFIG_NAME}" in names:
-        return prefix, None
-    here = [name for name in names if name.startswith(prefix)]
-    lone = [name for name in here if name.lower().endswith(CHECKPOINT_SUFFIXES) and "/" not in name[len(prefix) :]]
-    if len(lone) == 1:
-        return "", lone[0]
-    raise UnknownModelError(_no_model(wanted, here, lone))
-
-
-def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
-    base = HubReference(wanted.repository, wanted.revision, "")
-    if not here and wanted.subfolder:
-        return f"{base} has no folder or file {wanted.subfolder}."
-    if lone:
-        return f"{wanted} holds {len(lone)} checkpoints: name one, as in {base}:{sorted(lone)[0]}"
-    inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *CHECKPOINT_SUFFIXES)))
-    hint = f" It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}." if inside else ""
-    return f"{wanted} holds no model: it has no {CONFIG_NAME} and no checkpoint.{hint}"

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from stemsplit.errors import DownloadError, UnknownModelError
-from stemsplit.weights.transfer import RefusedError, http_library
-
-T = TypeVar("T")
+from stemsplit.weights.transfer import RefusedError, http_library, own_words
 
 
 def endpoint_of(endpoint: str | None) -> str:
     """Return the Hub's address. huggingface_hub reads HF_ENDPOINT at import only; here it counts at every call."""
     return (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return the result of `call`. Raises: TimeoutError; a name server that never answers knows no other limit."""
-    future: futures.Future[T] = futures.Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        return future.result(seconds)
-    except futures.TimeoutError:  # not yet the built-in one in Python 3.10
-        raise TimeoutError(f"no answer within {seconds:.0f} seconds") from None
 
 
 @contextmanager
@@ -43,7 +22,7 @@ def translated(what: str, repository: str, endpoint: str | None) -> Iterator[Non
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined, unused-ignore]
 
-    address = endpoint_of(endpoint)
+    address, library = endpoint_of(endpoint), http_library()
     try:
         try:
             yield
@@ -51,19 +30,15 @@ def translated(what: str, repository: str, endpoint: str | None) -> Iterator[Non
             hf_raise_for_status(error.response)
             raise
     except HFValidationError as error:
-        raise UnknownModelError(f"{what}: {_one_line(error)}") from error
+        raise UnknownModelError(f"{what}: {own_words(error)}") from error
     except HfHubHTTPError as error:
         _refused(what, error, repository, address)
     # RuntimeError comes from uploads by hf_xet, ImportError from a proxy of a kind that needs another package
-    except (http_library().HTTPError, ConnectionError, TimeoutError, RuntimeError, ImportError) as error:
+    except (library.HTTPError, library.InvalidURL, ConnectionError, TimeoutError, RuntimeError, ImportError) as error:
         raise DownloadError(
-            f"{what}: the connection to {address} failed ({_one_line(error)}). "
+            f"{what}: the connection to {address} failed ({own_words(error)}). "
             "Check the network, or set HF_ENDPOINT to a mirror."
         ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _refused(what: str, error: Any, repository: str, address: str) -> NoReturn:

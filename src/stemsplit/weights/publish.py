@@ -15,8 +15,8 @@ from typing import Any
 from stemsplit.errors import CheckpointError, HashError, OutputError, UnknownModelError
 from stemsplit.machine.disk import sha256_of
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_file
-from stemsplit.weights.hub import parse
 from stemsplit.weights.hub_client import endpoint_of, translated
+from stemsplit.weights.hub_place import parse
 
 CARD_NAME = "README.md"
 HUB_FILES = (CONFIG_NAME, CARD_NAME, WEIGHTS_NAME)

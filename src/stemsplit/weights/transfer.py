@@ -1,6 +1,7 @@
 """One address → its bytes on disk: attempt by attempt, each from the byte that the last one reached.
 
-Beside the file that grows, `<file>.json` says which version of the remote file its bytes belong to.
+Beside the file that grows, `<file>.json` says which version of the remote file its bytes belong to, and whether the
+server was seen to go on in the middle. A server may be slow, but neither silent nor as slow as a drip.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import importlib
 import ipaddress
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from stemsplit import __version__
@@ -24,8 +27,15 @@ from stemsplit.weights.cache import read_record, require_space, write_record, wr
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes on disk so far and the total, None while unknown."""
 
+T = TypeVar("T")
+
 TIMEOUT_SECONDS = 15.0  # to connect, and between two blocks
-WAITS_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts that bring nothing new
+ANSWER_SECONDS = 30.0  # until the headers are there, however they come
+SLOW_SECONDS, SLOW_BYTES = 20.0, 20_000  # in so much time so many bytes come, or the server is given up
+MOST_SECONDS = 6 * 3600.0  # for everything
+ENOUGH_BYTES = 16_384  # an attempt that brings fewer has failed
+SPACE_BYTES = 64 << 20  # after so many bytes of a file of unknown size the disk is asked again
+WAITS_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts that fail
 MAX_REDIRECTS = 10
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 REFUSALS = {401: "access refused", 403: "access refused", 404: "no such file", 410: "no such file"}
@@ -40,35 +50,61 @@ class RefusedError(DownloadError):
 
 
 class _BrokenTransferError(Exception):
-    """The transfer stopped early; another attempt may help."""
+    """The transfer stopped early; another attempt may help, unless this is `final`."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
-def transfer(url: str, partial: Path, headers: Mapping[str, str], progress: Progress | None) -> bool:
+def transfer(
+    url: str, partial: Path, headers: Mapping[str, str], progress: Progress | None, *, kept: bool = True
+) -> bool:
     """Fill `partial` with the bytes of `url`; return whether they come from more than one attempt.
 
     What `partial` holds already is kept if the server can tell that it still fits. `headers` have names in lower
-    case; a redirect to another host does not get "authorization".
+    case; a redirect to another host does not get "authorization". `kept` is whether a later call will find `partial`.
     Raises: DownloadError (RefusedError if the server says no), UnknownModelError, OutputError.
     """
     furthest, failures = _size(partial), 0
-    joined = furthest > 0
+    joined, end = furthest > 0, time.monotonic() + MOST_SECONDS
     with _client(headers) as client:
         while True:
             try:
-                _attempt(client, url, partial, progress)
+                _attempt(client, url, partial, progress, end)
                 return joined
             except _BrokenTransferError as broken:
                 reached, joined = _size(partial), True
-                failures = 0 if reached > furthest else failures + 1
+                failures = 0 if reached - furthest >= ENOUGH_BYTES else failures + 1
                 furthest = max(furthest, reached)
-                if failures > len(WAITS_SECONDS):
-                    raise DownloadError(_gave_up(url, broken, reached)) from broken
+                if broken.final or failures > len(WAITS_SECONDS):
+                    raise DownloadError(_gave_up(url, broken, partial if kept else None)) from broken
             time.sleep(WAITS_SECONDS[max(failures, 1) - 1])
 
 
-def _gave_up(url: str, broken: Exception, reached: int) -> str:
+def _gave_up(url: str, broken: Exception, partial: Path | None) -> str:
+    reached = _resumable(url, partial)[0] if partial and read_record(_state(partial)).get("resumes") else 0
     kept = f" The {reached} bytes that came are kept: the same command goes on from there." if reached else ""
     return f"Cannot download {url}: {broken}. Check the network and try again.{kept}"
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Return the result of `call`. Raises: TimeoutError; a name server that never answers knows no other limit."""
+    future: futures.Future[T] = futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return future.result(seconds)
+    except futures.TimeoutError:  # not yet the built-in one in Python 3.10
+        if future.done():
+            raise
+        raise TimeoutError(f"no answer within {seconds:.0f} seconds") from None
 
 
 def forget(partial: Path) -> None:
@@ -143,8 +179,8 @@ def _check_redirect(response: Any) -> None:
 # ---- attempts ----
 
 
-def _attempt(client: Any, url: str, partial: Path, progress: Progress | None) -> None:
-    """Make one request. Raises: _BrokenTransferError if another one may bring the rest."""
+def _attempt(client: Any, url: str, partial: Path, progress: Progress | None, end: float) -> None:
+    """Make one request, until the time `end`. Raises: _BrokenTransferError if another one may bring the rest."""
     have, validator = _resumable(url, partial)
     with _answer(client, url, {"Range": f"bytes={have}-", "If-Range": validator} if have else {}) as response:
         if response.status_code == 416 and have:
@@ -155,8 +191,17 @@ def _attempt(client: Any, url: str, partial: Path, progress: Progress | None) ->
         _refuse(url, response)
         start, total = _extent(response, have)
         require_space(partial.parent, (total or 0) - start)
-        write_record(_state(partial), {"url": url, "validator": _validator(response.headers)})
-        _copy(response, partial, start, total, progress)
+        write_record(_state(partial), _version(url, response, validator))
+        _copy(response, partial, start, total, progress, end)
+
+
+def _version(url: str, response: Any, asked: str) -> dict[str, Any]:
+    """Return what is known of the bytes that come; `asked` is the validator of those that were there already."""
+    validator, partly = _validator(response.headers), response.status_code == 206
+    if asked and asked == validator and not partly:  # the same file, and all of it again
+        validator = None
+    resumes = partly or response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+    return {"url": url, "validator": validator, "resumes": resumes}
 
 
 @contextmanager
@@ -164,9 +209,12 @@ def _answer(client: Any, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
     """Yield the response, its body still to come. What breaks then, or in the block, is said in our words."""
     library = http_library()
     try:
-        with client.stream("GET", url, headers=headers) as response:
+        response = _open(client, url, headers)
+        try:
             yield response
-    except (library.InvalidURL, library.TooManyRedirects) as error:
+        finally:
+            response.close()
+    except (library.InvalidURL, library.TooManyRedirects, UnicodeError) as error:
         raise DownloadError(f"Cannot download {url}: {error}.") from error
     except library.TimeoutException as error:
         raise _BrokenTransferError("the server does not answer") from error
@@ -176,7 +224,20 @@ def _answer(client: Any, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
             raise DownloadError(
                 f"Cannot download {url}: {said}. Behind a company proxy, set SSL_CERT_FILE to its certificates."
             ) from error
-        raise _BrokenTransferError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise _BrokenTransferError(own_words(error)) from error
+
+
+def _open(client: Any, url: str, headers: Mapping[str, str]) -> Any:
+    request = client.build_request("GET", url, headers=headers)
+    try:
+        return within(ANSWER_SECONDS, lambda: client.send(request, stream=True))
+    except TimeoutError as error:
+        raise _BrokenTransferError(f"the server did not answer within {ANSWER_SECONDS:g} s", final=True) from error
+
+
+def own_words(error: BaseException) -> str:
+    """Return what an error of the HTTP library says, in one line."""
+    return " ".join(str(error).replace("unexpectedly", "").split()) or type(error).__name__
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
@@ -188,14 +249,16 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
     return None
 
 
-def _copy(response: Any, partial: Path, start: int, total: int | None, progress: Progress | None) -> None:
+def _copy(response: Any, partial: Path, start: int, total: int | None, progress: Progress | None, end: float) -> None:
     """Write the body after the first `start` bytes of `partial`; what lay beyond them is dropped."""
     done, broken = start, None
     with writing(partial), partial.open("r+b" if partial.exists() else "wb") as file:
         file.seek(start)
         file.truncate()
         try:
-            for block in response.iter_raw():  # as they come, so that a break loses nothing
+            for block in _in_time(response, end):
+                if total is None and done // SPACE_BYTES < (done + len(block)) // SPACE_BYTES:
+                    require_space(partial.parent, SPACE_BYTES)
                 file.write(block)
                 file.flush()  # a full disk shows here, not when the file is closed
                 done += len(block)
@@ -206,6 +269,27 @@ def _copy(response: Any, partial: Path, start: int, total: int | None, progress:
     if broken or total not in (None, done):
         of_all = "" if total is None else f" of {total}"
         raise _BrokenTransferError(f"the connection broke after {done}{of_all} bytes") from broken
+
+
+def _in_time(response: Any, end: float) -> Iterator[bytes]:
+    """Yield the body as it comes, so that a break loses nothing. Raises: _BrokenTransferError if it takes too long."""
+    blocks, since, came = response.iter_raw(), time.monotonic(), 0
+    drips = f"the server sends less than {SLOW_BYTES / SLOW_SECONDS / 1000:g} kB a second"
+    while True:
+        try:
+            block: bytes | None = within(SLOW_SECONDS, lambda: next(blocks, None))
+        except TimeoutError as error:  # byte by byte, and not yet a block
+            raise _BrokenTransferError(drips, final=True) from error
+        if block is None:
+            return
+        yield block
+        came, now = came + len(block), time.monotonic()
+        if now > end:
+            raise _BrokenTransferError(f"it takes longer than {MOST_SECONDS / 3600:g} hours", final=True)
+        if now - since >= SLOW_SECONDS:
+            if came < SLOW_BYTES:
+                raise _BrokenTransferError(drips, final=True)
+            since, came = now, 0
 
 
 # ---- what the server says ----
@@ -232,8 +316,10 @@ def _extent(response: Any, have: int) -> tuple[int, int | None]:
     """Return (where in the file the body starts, bytes of the whole file, None where that is not said)."""
     if response.status_code != 206:
         length = response.headers.get("Content-Length", "")
-        return 0, int(length) if re.fullmatch("[0-9]+", length) else None
-    match = re.fullmatch(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)", response.headers.get("Content-Range", "").strip())
+        return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+    match = re.fullmatch(
+        r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", response.headers.get("Content-Range", "").strip()
+    )
     if not match or int(match[1]) != have:
         raise _BrokenTransferError(f"the server did not resume at byte {have}")
     return have, None if match[2] == "*" else int(match[2])

@@ -140,7 +140,10 @@ def test_auto_precision_on_a_cpu_is_bf16_where_its_backend_multiplies_so(monkeyp
     network = BSMamba(TINY)
     assert backends.precision_for(network, "auto", CPU) is torch.bfloat16
     assert backends.precision_for(network, "fp32", CPU) is None
-    assert backends.precision_for(torch.nn.Linear(2, 2), "auto", CPU) is None
+    plain = torch.nn.Linear(2, 2)
+    assert backends.precision_for(plain, "auto", CPU) is None
+    plain.bfloat16_on_cpu = True
+    assert backends.precision_for(plain, "auto", CPU) is torch.bfloat16
     assert backends.precision_for(lambda mixture: mixture, "auto", CPU) is None
     assert backends.precision_for(network, "auto", torch.device("mps")) is None
     monkeypatch.setattr(backends, "has_bfloat16", lambda: False)
@@ -148,6 +151,17 @@ def test_auto_precision_on_a_cpu_is_bf16_where_its_backend_multiplies_so(monkeyp
     monkeypatch.setattr(backends, "has_bfloat16", lambda: True)
     monkeypatch.setattr(backends, "choose", lambda device: Named("torch"))
     assert backends.precision_for(network, "auto", CPU) is None
+
+
+def test_a_network_that_leaves_only_products_in_bf16_needs_no_backend_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(torch.nn.Module):
+        bfloat16_on_cpu = True
+
+    monkeypatch.setattr(backends, "choose", lambda device: Named("torch"))
+    for has, precision in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(backends, "has_bfloat16", lambda has=has: has)
+        assert backends.precision_for(Own(), "auto", CPU) is precision
+        assert backends.precision_for(Own(), "fp32", CPU) is None
 
 
 class Named:

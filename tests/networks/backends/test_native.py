@@ -7,6 +7,8 @@ import importlib.util
 import os
 import random
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ import torch
 from torch import Tensor
 
 from stemsplit.errors import DeviceError
+from stemsplit.machine.memory import give_back_file_pages
 from stemsplit.networks.backends import choose as backends
-from stemsplit.networks.backends import native
+from stemsplit.networks.backends import native, native_packing
 from stemsplit.networks.backends.choose import bind
 from stemsplit.networks.backends.native import NativeBackend
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig, bimamba_of
@@ -23,7 +26,7 @@ from stemsplit.networks.kernels import native_library
 from stemsplit.networks.kernels.native import build
 from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
-from stemsplit.weights.checkpoint import load_network
+from stemsplit.weights.checkpoint import load_network, save
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()
@@ -73,6 +76,19 @@ def run(block: ResidualBiMamba, rows: Tensor, name: str | None = None) -> Tensor
 def test_each_instruction_set_meets_the_truth(name: str, length: int) -> None:
     block, rows = block_of(), 2 * torch.randn(3, length, 16) + 0.5
     assert snr(run(block, rows, name), rows, block) > LEAST_SNR.get(name, 110)
+
+
+@each_set
+@pytest.mark.parametrize(
+    "lie", [lambda x: x.transpose(1, 2), lambda x: x.transpose(0, 2), lambda x: x[:, ::2], lambda x: x[..., :1, :]]
+)
+def test_tokens_may_lie_anyhow(name: str, lie: Callable[[Tensor], Tensor]) -> None:
+    block, tokens = block_of(), lie(torch.randn(2, 4, 5, 16))
+    found = run(block, tokens, name)
+    assert found.stride() == torch.empty_like(tokens).stride()
+    assert torch.equal(found, run(block, tokens.contiguous(), name))
+    wide = torch.randn(*tokens.shape[:-1], 2 * 16)[..., ::2]  # features that are not contiguous
+    assert torch.equal(run(block, wide, name), run(block, wide.contiguous(), name))
 
 
 @each_set
@@ -162,7 +178,7 @@ def test_silence_is_finite() -> None:
 
 @needs_library
 def test_rows_of_another_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="rows of 12 features, the block has 16"):
+    with pytest.raises(ValueError, match="tokens of 12 features, the block has 16"):
         run(block_of(), torch.randn(1, 4, 12))
 
 
@@ -253,8 +269,9 @@ def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 @needs_library
 def test_a_library_of_another_interface_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = native_library.ABI
     monkeypatch.setattr(native_library, "ABI", 99)
-    with pytest.raises(LibraryError, match="has interface 3, not 99"):
+    with pytest.raises(LibraryError, match=f"has interface {built}, not 99"):
         Library()
 
 
@@ -359,3 +376,27 @@ def _shipped() -> BSMamba:
 
 def _db(found: Tensor, truth: Tensor) -> float:
     return float(10 * torch.log10(truth.square().sum() / (found.double() - truth).square().sum()))
+
+
+@pytest.mark.skipif("avx512bf16" not in HERE, reason=f"no avx512bf16 here: {LIBRARY}")
+def test_weights_of_a_file_are_given_back_and_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What overflows in bfloat16 is computed in fp32, whose weights are packed only then."""
+    given: list[int] = []
+
+    def give_back(address: int, size: int) -> int:
+        given.append(give_back_file_pages(address, size))
+        return given[-1]
+
+    monkeypatch.setattr(native_packing, "give_back_file_pages", give_back)
+    torch.manual_seed(0)
+    network = BSMamba(config(dim=64, d_state=32, expand=4, headdim=32)).eval()
+    loaded = load_network(save(network, tmp_path / "model"))
+    for one in (network, loaded):
+        bind(one, NativeBackend())
+    mixture = torch.randn(1, 2, 2000)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            loaded(mixture)
+        if sys.platform.startswith("linux"):
+            assert sum(given) > 0.5 * sum(weight.nbytes for weight in loaded.parameters())
+        assert torch.equal(loaded(mixture), network(mixture))

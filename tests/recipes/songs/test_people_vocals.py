@@ -16,9 +16,11 @@ from song_sources import small_sources, vocal_form, write_speech
 from songs.composition.more_styles import VARIOUS_STYLES
 from songs.composition.score import QUALITIES, Chord
 from songs.draft import Draft, Sources
-from songs.render import render_song
+from songs.render import render_song, render_vocals
 from songs.stems import people_vocals
+from songs.stems import various_vocals as various
 from songs.stems.various_vocals import various_vocals
+from songs.voices.line import choose_manner
 from songs.voices.people.person import list_people
 from songs.voices.voicebank import AnalysisStore
 from stemsplit.errors import StemsplitError
@@ -53,7 +55,7 @@ def test_every_kind_sounds_in_its_sections_only_and_says_who_it_was(sources: Sou
     assert not np.abs(audio[:, : round(1.5 * RATE)]).max() > 1e-3
     assert np.sqrt(np.mean(audio[:, 2 * RATE : 6 * RATE] ** 2)) > 1e-3
     assert song.meta["vocals"]["people"]
-    assert (f0 is not None) == (kind in ("sung", "few words")) or kind == "chopped"
+    assert (f0 is not None) == (kind in ("sung", "few words"))
 
 
 @pytest.mark.parametrize("backing", people_vocals._BACKINGS)
@@ -95,6 +97,15 @@ def test_the_same_state_sings_the_same(sources: Sources) -> None:
     assert np.isfinite(stems[0]).all()
 
 
+def test_a_voice_that_is_cut_up_has_no_melody(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(various, "_CUT", 1.0)
+    song = draft(replace(sources, people_kinds=("sung",)), 4)
+    audio, f0 = various_vocals(song)
+    assert f0 is None
+    assert audio.any()
+    assert song.meta["vocals"]["treatments"][0] in ("stutter", "gated")
+
+
 def test_people_sing_a_share_of_the_songs(sources: Sources) -> None:
     song = draft(replace(sources, people_share=0.0), 3)
     various_vocals(song)
@@ -103,10 +114,24 @@ def test_people_sing_a_share_of_the_songs(sources: Sources) -> None:
 
 def test_songs_of_one_kind_have_vocals_of_that_kind(sources: Sources) -> None:
     one = replace(sources, people_kinds=("spoken",))
-    for seed in range(3):
-        song = render_song(np.random.default_rng(seed), one)
-        assert song.meta["vocals"]["kind"] == "spoken"
-        assert song.stems["vocals"].any()
+    song = render_song(np.random.default_rng(1), one)
+    assert song.meta["vocals"]["kind"] == "spoken"
+    assert song.stems["vocals"].any()
+
+
+def test_samples_are_played_too_fast_or_too_slowly(sources: Sources) -> None:
+    for seed in range(4):
+        manner, moved = people_vocals._pitched(draft(sources, seed), choose_manner(np.random.default_rng(seed)))
+        assert moved != 0
+        assert 12 * np.log2(manner.formant) == pytest.approx(moved)
+
+
+def test_vocals_alone_are_there_in_any_case(sources: Sources) -> None:
+    for seed in range(2):
+        song = render_vocals(np.random.default_rng(seed), sources)
+        assert set(song.stems) == {"vocals"}
+        assert np.abs(song.stems["vocals"]).max() == pytest.approx(0.7, abs=1e-3)
+        assert song.meta["vocals"]["people"]
 
 
 def test_people_who_say_too_little_are_an_error(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> None:

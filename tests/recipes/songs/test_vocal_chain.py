@@ -21,7 +21,9 @@ def bursts() -> np.ndarray:
     return audio
 
 
-@pytest.mark.parametrize("treatment", [t for t, _ in vocal_chain.TREATMENTS], ids=lambda t: t.__name__)
+@pytest.mark.parametrize(
+    "treatment", [*(t for t, _ in vocal_chain.TREATMENTS), *vocal_chain.CUTTING], ids=lambda t: t.__name__
+)
 def test_treatments_keep_length_and_silence(treatment: vocal_chain.Treatment) -> None:
     for seed in range(3):
         audio = bursts()
@@ -40,3 +42,21 @@ def test_throws_echo_the_ends_of_phrases_only() -> None:
     assert gate[int(0.9 * RATE)] > 0.99
     assert gate[int(1.5 * RATE) : int(2.5 * RATE)].max() < 1e-3
     assert gate[int(2.9 * RATE)] > 0.99
+
+
+def test_a_stutter_repeats_the_beginning_of_a_beat() -> None:
+    ramp = np.tile(np.arange(4 * RATE, dtype=np.float32), (2, 1))
+    out = vocal_chain.stutter(np.random.default_rng(2), ramp, 0.5)
+    length = RATE // 2
+    repeated = [first for first in range(0, 3 * RATE, length) if out[0, first + length - 200] < first + length - 200]
+    assert 0 < len(repeated) < 6
+    beat = out[0, repeated[0] : repeated[0] + length]
+    assert beat.max() <= repeated[0] + length // 2
+
+
+def test_a_gate_is_the_same_in_all_bars() -> None:
+    steady = np.ones((2, 4 * RATE), np.float32)
+    out = vocal_chain.gated(np.random.default_rng(0), steady, 0.25)  # a bar a second
+    np.testing.assert_allclose(out[:, RATE : 2 * RATE], out[:, 2 * RATE : 3 * RATE], atol=1e-6)
+    assert 0.3 < out.mean() < 0.95
+    assert out.min() < 1e-3

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from songs.voices.voicebank import FRAME_SECONDS, world
+from stemsplit.errors import StemsplitError
 
 RATE = 16000
 """Sample rate of recorded speech in Hz."""
@@ -22,8 +23,8 @@ BINS = FFT_SIZE // 2 + 1
 FRAME_SAMPLES = round(FRAME_SECONDS * RATE)
 HERTZ = np.arange(BINS) * RATE / FFT_SIZE
 """Frequency of every bin."""
-LONGEST = 60.0
-"""So many seconds of a person are used at most."""
+SHORTEST, LONGEST = 0.5, 60.0
+"""Recordings of so few seconds are left out; so many seconds of a person are used at most."""
 _STEPS, _LOWEST = 8.0, -26.0  # an envelope's byte: the logarithm of the power in steps of 0.5 dB
 _LEVEL = 0.05
 _APART = 30  # frames of silence between two recordings
@@ -53,20 +54,32 @@ class Talk(NamedTuple):
 
 
 def analyse_talk(files: Sequence[Path]) -> Mapping[str, np.ndarray]:
-    """Analyse a person's recordings, at most `LONGEST` seconds; return the fields of a `Talk`."""
+    """Analyse a person's recordings, at most `LONGEST` seconds; return the fields of a `Talk`.
+
+    Raises:
+        StemsplitError: One cannot be read.
+    """
     parts, frames = [_silence()], 0
     for path in files:
         if frames * FRAME_SECONDS > LONGEST:
             break
-        part = _analyse(read_speech(path)[: round(LONGEST * RATE)])
-        parts += [part, _silence()]
-        frames += len(part.f0)
+        sound = read_speech(path)[: round(LONGEST * RATE)]
+        if len(sound) > SHORTEST * RATE:
+            parts += [_analyse(sound), _silence()]
+            frames += len(parts[-2].f0)
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in Talk._fields}
 
 
 def read_speech(path: Path) -> np.ndarray:
-    """Read a recording as (samples,) float64 at 16 kHz, at a common level."""
-    sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """Read a recording as (samples,) float64 at 16 kHz, at a common level.
+
+    Raises:
+        StemsplitError: It cannot be read.
+    """
+    try:
+        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise StemsplitError(f"{path} cannot be read: {error}") from error
     sound = np.asarray(soxr.resample(sound.mean(1), rate, RATE), np.float64)
     loud = np.sqrt(np.mean(sound**2)) if len(sound) else 0.0
     sound *= min(_LEVEL / max(loud, 1e-9), 0.95 / max(np.abs(sound).max(initial=0.0), 1e-9))

@@ -1,11 +1,14 @@
-"""Containers of boxes: MP4, Matroska, AVI, ASF. How many bytes they state, against how many there are."""
+"""Containers of boxes: MP4, Matroska, AVI, ASF, DSDIFF, DSF. How many bytes they state, against how many there are."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+
+from stemsplit.audio.containers.view import most_steps
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -18,19 +21,23 @@ _MP4_BOXES = {
 
 
 def missing_bytes(path: Path) -> int:
-    """Return how many bytes are missing at the end of an MP4, Matroska, AVI or ASF file; 0 for others."""
+    """Return how many bytes are missing at the end of an MP4, Matroska, AVI, ASF, DSDIFF or DSF file; else 0."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        head = file.read(16)
+        head = file.read(20)
         if head[4:8] in _MP4_BOXES:
             end = _mp4_end(file, size)
         elif head[:4] == _EBML:
-            end = _matroska_end(file)
+            end = _matroska_end(file, size)
         elif head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             end = _avi_end(file, size)
-        elif head == _ASF_HEADER:
-            end = _asf_end(file)
+        elif head[:16] == _ASF_HEADER:
+            end = _asf_end(file, size)
+        elif head[:4] == b"FRM8":  # DSDIFF
+            end = 12 + int.from_bytes(head[4:12], "big")
+        elif head[:4] == b"DSD ":  # DSF
+            end = int.from_bytes(head[12:20], "little")
         else:
             end = 0
     return max(0, end - size)
@@ -44,14 +51,14 @@ def strange_bytes(path: Path) -> int:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         end, fragmented = 0, False
-        for at, name, box in _mp4_boxes(file, size):
+        for at, name, box in islice(_mp4_boxes(file, size), most_steps(size)):
             end, fragmented = at + box, fragmented or name == b"moof"
     return max(0, size - end) if fragmented else 0
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
     """Return where the last known box ends. What follows the boxes may be anything."""
-    return max((at + box for at, _, box in _mp4_boxes(file, size)), default=0)
+    return max((at + box for at, _, box in islice(_mp4_boxes(file, size), most_steps(size))), default=0)
 
 
 def _mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
@@ -70,7 +77,7 @@ def _mp4_boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int]]:
         at += box
 
 
-def _matroska_end(file: BinaryIO) -> int:
+def _matroska_end(file: BinaryIO, file_size: int) -> int:
     """Return where the segment ends; 0 if that is unknown, as in a live stream."""
     file.seek(4)
     header = _ebml_number(file)
@@ -80,13 +87,13 @@ def _matroska_end(file: BinaryIO) -> int:
     if file.read(4) != _SEGMENT:
         return 0
     size = _ebml_number(file)
-    return _last_element_end(file) if size is None else file.tell() + size
+    return _last_element_end(file, most_steps(file_size)) if size is None else file.tell() + size
 
 
-def _last_element_end(file: BinaryIO) -> int:
-    """Return where the last element of a live stream ends; 0 if something else follows its elements."""
+def _last_element_end(file: BinaryIO, most: int) -> int:
+    """Return where the last element of a live stream ends; 0 if something else follows its elements, or `most` do."""
     at = end = file.tell()
-    while True:
+    for _ in range(most):
         file.seek(at)
         first = file.read(1)
         if not first:
@@ -99,6 +106,7 @@ def _last_element_end(file: BinaryIO) -> int:
         if first < b"\x10" or size is None:
             return 0
         at = end = at + size
+    return 0
 
 
 def _ebml_number(file: BinaryIO) -> int | None:
@@ -127,12 +135,14 @@ def _avi_end(file: BinaryIO, size: int) -> int:
     return end
 
 
-def _asf_end(file: BinaryIO) -> int:
+def _asf_end(file: BinaryIO, file_size: int) -> int:
     """Return the size of the file by its properties; 0 if it is a live stream, which does not say."""
     file.seek(16)
     header = file.read(14)
     count, at = int.from_bytes(header[8:12], "little"), 30
     for _ in range(min(count, 100)):
+        if at >= file_size:
+            break
         file.seek(at)
         head = file.read(24)
         if head[:16] == _ASF_FILE_PROPERTIES:

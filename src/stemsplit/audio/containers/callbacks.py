@@ -62,7 +62,10 @@ class CallbackFile:
             return self.file.seek(offset, whence)  # can fail on a full disk: it first writes what is buffered
         except BaseException as error:
             # A damaged header may send a decoder to a position before the start. The decoder reports that itself.
-            if not (isinstance(error, (OSError, ValueError)) and getattr(error, "errno", None) in (None, errno.EINVAL)):
+            if not (
+                isinstance(error, (OSError, ValueError, OverflowError))
+                and getattr(error, "errno", None) in (None, errno.EINVAL)
+            ):
                 self._error = self._error or error
             return -1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from stemsplit.audio.containers.tags import id3_size, sound_end, sound_start
-from stemsplit.audio.containers.view import View
+from stemsplit.audio.containers.view import View, most_steps
 
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _SLOPPY_BYTES = 64  # some programs count the header as samples, so that few bytes more or less are no damage
@@ -124,6 +124,17 @@ def _find_samples(file: BinaryIO, start: int) -> Samples | None:
     return None
 
 
+def _heads(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the head of a chunk, of `size` bytes, wherever the caller has moved to, until the file ends."""
+    at = file.tell()
+    most = most_steps(file.seek(0, os.SEEK_END))
+    file.seek(at)
+    for _ in range(most):
+        if len(head := file.read(size)) < size:
+            return
+        yield head
+
+
 def _stated(size: int) -> int | None:
     """Return a size of 32 bits, or None if it is one of those that stand for "unknown"."""
     unknown = size == 0 or size >= 0xFFFFFF00 or 0x7FFFF000 <= size <= 0x80000100
@@ -133,7 +144,7 @@ def _stated(size: int) -> int | None:
 def _riff_samples(file: BinaryIO, at: int) -> Samples | None:
     file.seek(at)
     long_size, field = 0, None
-    while len(head := file.read(8)) == 8:
+    for head in _heads(file, 8):
         name, size = head[:4], int.from_bytes(head[4:], "little")
         here = file.tell()
         if name == b"ds64":
@@ -149,7 +160,7 @@ def _riff_samples(file: BinaryIO, at: int) -> Samples | None:
 
 def _aiff_samples(file: BinaryIO, at: int) -> Samples | None:
     file.seek(at)
-    while len(head := file.read(8)) == 8:
+    for head in _heads(file, 8):
         size, here = int.from_bytes(head[4:], "big"), file.tell()
         if head[:4] == b"SSND":
             stated = _stated(size)
@@ -160,7 +171,7 @@ def _aiff_samples(file: BinaryIO, at: int) -> Samples | None:
 
 def _w64_samples(file: BinaryIO, at: int) -> Samples | None:
     file.seek(at)
-    while len(head := file.read(24)) == 24:
+    for head in _heads(file, 24):
         size, here = int.from_bytes(head[16:], "little"), file.tell()  # includes the 24 bytes of this header
         if head[:16] == _W64_DATA:
             return Samples("w64", here, size - 24 if 24 < size < 1 << 62 else None, Field(here - 8, 8, "little", 24))
@@ -172,11 +183,11 @@ def _w64_samples(file: BinaryIO, at: int) -> Samples | None:
 
 def _caf_samples(file: BinaryIO, at: int) -> Samples | None:
     file.seek(at)
-    while len(head := file.read(12)) == 12:
+    for head in _heads(file, 12):
         size, here = int.from_bytes(head[4:], "big", signed=True), file.tell()  # -1: until the end of the file
         if head[:4] == b"data":  # four bytes that count edits stand before the samples
             return Samples("caf", here + 4, size - 4 if size > 4 else None, Field(here - 8, 8, "big", 4))
-        if size < 0:
+        if not 0 <= size < 1 << 62:
             return None
         file.seek(here + size)
     return None
@@ -188,7 +199,7 @@ def _caf_samples(file: BinaryIO, at: int) -> Samples | None:
 def _following(file: BinaryIO, samples: Samples, end: int) -> int | None:
     """Return where another WAV or AIFF begins behind this one; None if nowhere."""
     at = _aligned(end, samples)
-    while samples.kind in ("riff", "aiff"):
+    for _ in range(most_steps(end) if samples.kind in ("riff", "aiff") else 0):
         file.seek(at)
         head = file.read(24)
         name, size = _chunk_head(samples.kind, head)
@@ -220,7 +231,8 @@ def _chunks_before(file: BinaryIO, kind: str, begin: int, limit: int) -> int:
     file.seek(begin)
     tail = file.read(limit - begin)
     found = sorted(at for name in _NAMES for at in _places(tail, name))
-    return next((begin + at for at in found if _is_rest(file, kind, begin + at, limit)), limit)
+    tried = set[int]()
+    return next((begin + at for at in found if _is_rest(file, kind, begin + at, limit, tried)), limit)
 
 
 def _places(data: bytes, name: bytes) -> Iterator[int]:
@@ -247,10 +259,18 @@ def _aligned(end: int, samples: Samples) -> int:
     return samples.start + (end - samples.start + align - 1) // align * align
 
 
-def _is_rest(file: BinaryIO, kind: str, at: int, limit: int) -> bool:
-    """Return whether chunks, or a few bytes of padding, fill a file from a position to its end."""
-    align = _ALIGN.get(kind, 1)
-    while limit - at > _SLOPPY_BYTES:
+def _is_rest(file: BinaryIO, kind: str, at: int, limit: int, tried: set[int] | None = None) -> bool:
+    """Return whether chunks, or a few bytes of padding, fill a file from a position to its end.
+
+    `tried` collects the positions from which they do not, so that no way is gone twice.
+    """
+    align, tried = _ALIGN.get(kind, 1), set() if tried is None else tried
+    for _ in range(most_steps(limit)):
+        if limit - at <= _SLOPPY_BYTES:
+            break
+        if at in tried:
+            return False
+        tried.add(at)
         file.seek(at)
         head = file.read(24)
         name, size = _chunk_head(kind, head)

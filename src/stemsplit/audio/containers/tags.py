@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+_MOST_TAGS = 1000  # one after the other
+_DSF_TAG = 20  # where a DSF file states the place of its tag, in eight bytes
 
 
 def sound_start(file: BinaryIO) -> int:
     """Return how many bytes the ID3v2 tags at the start of a file take; 0 if there are none."""
     start = 0
     file.seek(0)
-    while size := id3_size(file.read(10)):
+    for _ in range(_MOST_TAGS):
+        if not (size := id3_size(file.read(10))):
+            break
         start = file.seek(start + size)
     return start
+
+
+def hiding_tags(path: Path, start: int) -> tuple[tuple[int, bytes], ...]:
+    """Return the patches that hide the ID3v2 tags inside of a WAV, AIFF or DSF file that begins at a position.
+
+    FFmpeg would read all of them, and a frame of a few bytes can inflate to hundreds of megabytes.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        head = file.read(12)
+        if head[:4] == b"DSD ":
+            return ((start + _DSF_TAG, bytes(8)),)
+        if (head[:4], head[8:]) not in ((b"RIFF", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC")):
+            return ()
+        order: Literal["little", "big"] = "little" if head[:4] == b"RIFF" else "big"
+        found = list[tuple[int, bytes]]()
+        for _ in range(_MOST_TAGS):
+            at, chunk = file.tell(), file.read(8)
+            if chunk[:4].lower() == b"id3 ":
+                found.append((at, b"JUNK"))
+            size = int.from_bytes(chunk[4:], order)
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return tuple(found)
 
 
 def id3_size(head: bytes) -> int:
@@ -29,8 +58,10 @@ def id3_size(head: bytes) -> int:
 def sound_end(file: BinaryIO) -> int:
     """Return the position at which the tags at the end of a file begin; its size if there are none."""
     end = file.seek(0, os.SEEK_END)
-    while size := _tag_before(file, end):
-        end -= size
+    for _ in range(_MOST_TAGS):
+        end -= (size := _tag_before(file, end))
+        if not size:
+            break
     return end
 
 

@@ -86,9 +86,9 @@ def bind(network: nn.Module, backend: Backend | None) -> None:
 def precision_for(network: object, name: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype for autocast with which a network computes; None means plain fp32.
 
-    This is `machine.device.choose_precision`, but on a CPU auto is bf16 if the native backend computes the network, and
-    the processor multiplies in bfloat16. Its sums, decays, states and norms stay in fp32, and so does what blocks add
-    to. So the error is far below that of the separation.
+    This is `machine.device.choose_precision`, but on a CPU auto is bf16 if the processor multiplies in bfloat16, and
+    the native backend computes the network, or the network says by `bfloat16_on_cpu` that PyTorch should. Sums, decays,
+    states and norms stay in fp32, and so does what blocks add to. So the error is far below that of the separation.
 
     Raises:
         DeviceError: the name is unknown, or the device does not compute in that precision.
@@ -96,8 +96,9 @@ def precision_for(network: object, name: str, device: torch.device) -> torch.dty
     chosen = choose_precision(name, device)
     if name != "auto" or device.type != "cpu" or not isinstance(network, nn.Module):
         return chosen
-    bindable = any(isinstance(layer, Bindable) for layer in network.modules())
-    return torch.bfloat16 if bindable and cpu_has_bfloat16() else chosen
+    suited = getattr(network, "bfloat16_on_cpu", False)
+    suited = suited or any(isinstance(layer, Bindable) for layer in network.modules())
+    return torch.bfloat16 if suited and cpu_has_bfloat16() else chosen
 
 
 def cpu_has_bfloat16() -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import torch
@@ -25,7 +24,7 @@ class BoundSplit:
 
     def __init__(self, layer: BandSplit, library: Library, instructions: str | None) -> None:
         self.layer, self.library = layer, library
-        self._weights = ByPrecision(library, instructions, partial(pack_split, layer))
+        self._weights = ByPrecision(library, instructions, layer, pack_split)
 
     def __call__(self, spectrum: Tensor) -> Tensor:
         """Compute the band split.
@@ -59,7 +58,7 @@ class BoundHeads:
 
     def __init__(self, layer: BandHeads, library: Library, instructions: str | None) -> None:
         self.layer, self.library = layer, library
-        self._weights = ByPrecision(library, instructions, partial(pack_heads, layer))
+        self._weights = ByPrecision(library, instructions, layer, pack_heads)
 
     def __call__(self, tokens: Tensor, mixture: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         """Compute the heads.
@@ -121,7 +120,7 @@ def pack_split(layer: BandSplit, packer: Packer) -> Split:
 
 
 def pack_heads(layer: BandHeads, packer: Packer) -> Heads:
-    """Pack the weights of heads."""
+    """Pack the weights of heads. What has the same size in all bands is packed at once."""
     outputs, bins = layer.weight3.shape[1:3]
     heads = Heads(
         features=layer.norm_weight.shape[1],
@@ -132,32 +131,40 @@ def pack_heads(layer: BandHeads, packer: Packer) -> Heads:
         bands=len(layer.widths),
         slice=max(1, OUTPUTS_AT_ONCE // outputs),
     )
-    heads.band = (Head * heads.bands)(
-        *(
-            _pack_head(layer, packer, index, first, width, heads.slice)
-            for index, (first, width) in enumerate(_bins(layer.widths))
+    by_group = (layer.GROUPS, -1)
+    of_bands = {
+        "norm_weight": packer.each(packer.pad(layer.norm_weight, dim=1)),
+        "norm_bias": packer.each(packer.pad(layer.norm_bias, dim=1)),
+        "map1": packer.matrices(packer.pad(layer.weight1.unflatten(1, by_group), dim=2).flatten(1, 2)),
+        "bias1": packer.each(packer.pad(layer.bias1.unflatten(1, by_group), dim=2)),
+        "map2": packer.matrices(packer.pad(packer.pad(layer.weight2, dim=2), dim=3)),
+        "bias2": packer.each(packer.pad(layer.bias2.unflatten(1, by_group), dim=2)),
+    }
+    heads.band = (Head * heads.bands)()
+    last = layer.weight3.detach().to(packer.dtype)  # most of the weights, so they are rounded before they are moved
+    for index, (first, width) in enumerate(_bins(layer.widths)):
+        band = slice(first, first + width)
+        weights = [packer.pad(part, dim=-1) for part in _slices(last[:, :, band], heads.slice)]
+        biases = [packer.pad_to_panel(part).flatten() for part in _slices(layer.bias3[:, :, band], heads.slice)]
+        heads.band[index] = Head(
+            first=first,
+            width=width,
+            **{name: pointers[index] for name, pointers in of_bands.items()},
+            map3=packer.in_a_row(weights),
+            bias3=packer.keep(torch.cat(biases)),
         )
-    )
     return heads
 
 
-def _pack_head(layer: BandHeads, packer: Packer, index: int, first: int, width: int, at_once: int) -> Head:
-    groups = layer.GROUPS
-    slices = [slice(at, min(at + at_once, first + width)) for at in range(first, first + width, at_once)]
-    last = [packer.pad(layer.weight3[:, :, bins].flatten(1, 2), dim=-1) for bins in slices]
-    last_bias = [layer.bias3[:, :, bins].flatten(1) for bins in slices]
-    return Head(
-        first=first,
-        width=width,
-        norm_weight=packer.vector(layer.norm_weight[index]),
-        norm_bias=packer.vector(layer.norm_bias[index]),
-        map1=packer.matrix(packer.pad(layer.weight1[index].unflatten(0, (groups, -1)), dim=1).flatten(0, 1)),
-        bias1=packer.keep(packer.pad(layer.bias1[index].view(groups, -1), dim=1)),
-        map2=packer.matrices([packer.pad(packer.pad(layer.weight2[index], dim=1), dim=2)]),
-        bias2=packer.keep(packer.pad(layer.bias2[index].view(groups, -1), dim=1)),
-        map3=packer.matrices(last),
-        bias3=packer.keep(torch.cat([packer.pad_to_panel(bias).flatten() for bias in last_bias])),
-    )
+def _slices(values: Tensor, at_once: int) -> Iterator[Tensor]:
+    """Cut values (GROUPS, outputs, width, …) into slices of bins, (n, GROUPS, outputs · bins, …).
+
+    The slices of `at_once` bins come together, and then the narrower one that is left.
+    """
+    whole = values.shape[2] // at_once * at_once
+    for part, size in ((values[:, :, :whole], at_once), (values[:, :, whole:], values.shape[2] - whole)):
+        if part.shape[2]:
+            yield part.unflatten(2, (-1, size)).movedim(2, 0).flatten(2, 3)
 
 
 def _bins(widths: Sequence[int]) -> list[tuple[int, int]]:

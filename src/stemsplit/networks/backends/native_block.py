@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from stemsplit.networks.backends.native_packing import ByPrecision, Packer, check, thread_scratch
-from stemsplit.networks.kernels.native_library import BlockWeights, Direction, Library, Shape
+from stemsplit.networks.kernels.native_library import BlockWeights, Direction, Library, Places, Shape
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.networks.layers.mamba2 import Mamba2
 
 
 class BoundBlock:
-    """A bound block: rows (N, L, D) → rows (N, L, D) of the same type.
+    """A bound block: tokens (…, L, D) with any strides → tokens of the same shape and type.
 
-    Weights are packed at the first call in each precision. Rows in float64 are computed by the block itself.
+    Weights are packed at the first call in each precision. Tokens in float64 are computed by the block itself.
     """
+
+    strided = True
 
     def __init__(self, block: ResidualBiMamba, library: Library, instructions: str | None) -> None:
         self.block, self.library = block, library
-        self._weights = ByPrecision(library, instructions, partial(pack_block, block))
+        self._weights = ByPrecision(library, instructions, block, pack_block)
 
-    def __call__(self, rows: Tensor) -> Tensor:
+    def __call__(self, tokens: Tensor) -> Tensor:
         """Compute the block with as many threads as PyTorch would use.
 
         Raises:
             DeviceError: the library reports an error.
-            ValueError: the rows have a wrong width.
+            ValueError: the tokens have a wrong width.
         """
-        if rows.dtype == torch.float64:  # more precision than the library has
-            return self.block.fused(rows)
+        if tokens.dtype == torch.float64:  # more precision than the library has
+            return self.block.fused(tokens)
         name, weights = self._weights.now()
-        if rows.shape[-1] != weights.shape.features:
-            raise ValueError(f"rows of {rows.shape[-1]} features, the block has {weights.shape.features}")
-        values = rows.detach().to(torch.float32).contiguous()
+        if tokens.shape[-1] != weights.shape.features:
+            raise ValueError(f"tokens of {tokens.shape[-1]} features, the block has {weights.shape.features}")
+        values = tokens.detach().to(torch.float32)
         out = torch.empty_like(values)
+        places = places_of(values)
+        if places is None or places != places_of(out):
+            values = values.contiguous()
+            out = torch.empty_like(values)
+            places = places_of(values)
         if values.numel():
-            self._run(name, weights, values, out)
-        return out.to(rows.dtype)
+            assert places is not None
+            self._run(name, weights, values, out, Places(*places))
+        return out.to(tokens.dtype)
 
-    def _run(self, name: str, weights: BlockWeights, values: Tensor, out: Tensor) -> None:
-        sequences, steps, _ = values.shape
-        threads = min(torch.get_num_threads(), sequences)
+    def _run(self, name: str, weights: BlockWeights, values: Tensor, out: Tensor, places: Places) -> None:
+        steps, threads = values.shape[-2], min(torch.get_num_threads(), places.sequences)
         words = threads * self.library.scratch(name, weights.shape, steps)
         scratch = thread_scratch(words)
         pointers = (values.data_ptr(), out.data_ptr(), scratch.data_ptr())
-        check(name, self.library.run(name, weights, pointers, (sequences, steps, threads), words))
+        check(name, self.library.run(name, weights, pointers, places, (steps, threads), words))
+
+
+def places_of(tokens: Tensor) -> tuple[int, int, int, int, int] | None:
+    """Return where the sequences of tokens (…, L, D) lie: the fields of `Places`. None if these cannot say it."""
+    *outer, steps, features = zip(tokens.shape, tokens.stride(), strict=True)
+    if features[1] != 1:
+        return None
+    axes: list[tuple[int, int]] = []  # sizes and strides, of which neighbours are joined where one goes on in the other
+    for size, stride in outer:
+        if axes and axes[-1][1] == size * stride:
+            axes[-1] = (axes[-1][0] * size, stride)
+        elif size != 1:
+            axes.append((size, stride))
+    if len(axes) > 2:
+        return None
+    (groups, group_stride), (inner, stride) = [(1, 0)] * (2 - len(axes)) + axes
+    return groups * inner, max(1, inner), group_stride, stride, steps[1]
 
 
 def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
     """Pack the weights of a block."""
     mamba = block.forward_mamba2
-    outward = [part.detach().double() for part in block.proj.weight.chunk(2, dim=1)]
+    outward = [part.detach() for part in block.proj.weight.chunk(2, dim=1)]
     weights = BlockWeights(
         shape=Shape(
             features=block.norm_weight.numel(),
@@ -77,8 +99,8 @@ def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
 
 def _pack_direction(mamba: Mamba2, outward: Tensor, packer: Packer) -> Direction:
     inner, state, heads = mamba.d_inner, mamba.d_state, mamba.heads
-    gate, x, b, c, dt = mamba.in_proj.weight.double().split([inner, inner, state, state, heads])
-    folded = outward @ (mamba.out_proj.weight * mamba.norm.weight).double()
+    gate, x, b, c, dt = mamba.in_proj.weight.split([inner, inner, state, state, heads])
+    folded = outward.double() @ (mamba.out_proj.weight * mamba.norm.weight).double()
     kernel = torch.cat([mamba.conv1d.weight.squeeze(1), _bias(mamba).unsqueeze(1)], dim=1)  # (channels, taps + 1)
     kernel = torch.cat([_heads(kernel[:inner], mamba, packer), *map(packer.pad, kernel[inner:].split(state))])
     mixed = torch.cat([_heads(x, mamba, packer), *map(packer.pad, (b, c, dt))])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ class BoundExchange:
 
     def __init__(self, layer: TransformAverageConcatenate, library: Library, instructions: str | None) -> None:
         self.layer, self.library = layer, library
-        self._weights = ByPrecision(library, instructions, partial(pack_exchange, layer))
+        self._weights = ByPrecision(library, instructions, layer, pack_exchange)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Compute the exchange.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from ctypes import c_void_p
 from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stemsplit.errors import DeviceError
+from stemsplit.machine.memory import give_back_file_pages
 from stemsplit.networks.kernels.native_library import OK, Library
 
 WIDE = ("avx512", "avx2")
@@ -20,6 +21,7 @@ WIDE = ("avx512", "avx2")
 BF16 = "avx512bf16"
 """The instruction set with products in bfloat16. Sums, decays and states stay in fp32."""
 
+L = TypeVar("L", bound=nn.Module)
 P = TypeVar("P")
 
 
@@ -29,7 +31,7 @@ class Packer:
     def __init__(self, library: Library, name: str) -> None:
         self.name = name
         self.vector_width, self.panel = library.vector(name), library.panel(name)
-        self.pack = 2 if name == BF16 else 1
+        self.pack, self.dtype = (2, torch.bfloat16) if name == BF16 else (1, torch.float32)
         self._kept: list[Tensor] = []
 
     def padded(self, width: int) -> int:
@@ -39,12 +41,15 @@ class Packer:
     def pad(self, rows: Tensor, dim: int = 0) -> Tensor:
         """Append zeros to one axis, up to a multiple of the vector."""
         missing = self.padded(rows.shape[dim]) - rows.shape[dim]
+        if not missing:
+            return rows
         after = rows.dim() - 1 - dim % rows.dim()
         return F.pad(rows, (0, 0) * after + (0, missing))
 
     def pad_to_panel(self, rows: Tensor) -> Tensor:
         """Append zeros to the last axis, up to a multiple of the panel."""
-        return F.pad(rows, (0, -rows.shape[-1] % self.panel))
+        missing = -rows.shape[-1] % self.panel
+        return F.pad(rows, (0, missing)) if missing else rows
 
     def vector(self, values: Tensor) -> c_void_p:
         """Keep a vector (n,), padded."""
@@ -52,44 +57,64 @@ class Packer:
 
     def matrix(self, weight: Tensor) -> c_void_p:
         """Keep a weight (outputs, inner), packed."""
-        return self.keep(self.packed(weight), self._dtype())
+        return self.in_a_row([weight])
 
-    def matrices(self, weights: list[Tensor]) -> c_void_p:
-        """Keep weights (groups, outputs, inner), packed one after the other."""
-        return self.keep(torch.cat([self.packed(weight).flatten() for weight in weights]), self._dtype())
+    def matrices(self, weights: Tensor) -> list[c_void_p]:
+        """Keep weights (n, …, outputs, inner), packed, and return the pointers to each of n."""
+        return self._pointers(self._kept_copy([self.packed(weights)]).chunk(len(weights)))
+
+    def in_a_row(self, weights: Sequence[Tensor]) -> c_void_p:
+        """Keep weights (…, outputs, inner), packed one after the other."""
+        return c_void_p(self._kept_copy([self.packed(weight) for weight in weights]).data_ptr())
 
     def packed(self, weight: Tensor) -> Tensor:
-        """Return weights (…, outputs, inner) as the library reads them; see native/abi.h.
+        """Return a view of weights (…, outputs, inner) in the order in which the library reads them; see native/abi.h.
 
-        Each is a sequence of panels of outputs. A panel has [inner cells][panel] cells of `pack` inner values.
+        Each is a sequence of panels of outputs. A panel has [inner cells][panel] cells of 4 bytes.
         """
         outputs, inner = weight.shape[-2:]
-        weight = F.pad(weight, (0, -inner % self.pack, 0, -outputs % self.panel))
-        panels = weight.unflatten(-1, (-1, self.pack)).unflatten(-3, (-1, self.panel))
-        return panels.transpose(-3, -2)
+        values = weight.detach().to(self.dtype)
+        if outputs % self.panel or inner % self.pack:
+            values = F.pad(values, (0, -inner % self.pack, 0, -outputs % self.panel))
+        cells = values.contiguous().view(torch.float32)  # only moved, never computed with
+        return cells.unflatten(-2, (-1, self.panel)).transpose(-1, -2)
 
-    def keep(self, values: Tensor, dtype: torch.dtype = torch.float32) -> c_void_p:
-        """Keep values as they are, and return the pointer to them."""
-        kept = values.detach().to(dtype).contiguous().clone()
+    def keep(self, values: Tensor) -> c_void_p:
+        """Keep values as they are, in float32, and return the pointer to them."""
+        return c_void_p(self._kept_copy([values]).data_ptr())
+
+    def each(self, values: Tensor) -> list[c_void_p]:
+        """Keep values (n, …) as they are, in float32, and return the pointers to each of n."""
+        return self._pointers(self._kept_copy([values]).chunk(len(values)))
+
+    def _kept_copy(self, parts: Sequence[Tensor]) -> Tensor:
+        """Copy parts of any shapes into a row of float32, and keep it."""
+        kept = torch.empty(sum(part.numel() for part in parts))
+        for part, place in zip(parts, kept.split([part.numel() for part in parts]), strict=True):
+            place.view(part.shape).copy_(part.detach())
         self._kept.append(kept)
-        return c_void_p(kept.data_ptr())
+        return kept
 
-    def _dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.pack == 2 else torch.float32
+    @staticmethod
+    def _pointers(parts: Iterable[Tensor]) -> list[c_void_p]:
+        return [c_void_p(part.data_ptr()) for part in parts]
 
 
-class ByPrecision(Generic[P]):
+class ByPrecision(Generic[L, P]):
     """Packed weights, made when they are needed first: in fp32, and in bfloat16 if autocast asks for that.
+
+    The weights of the layer itself are hardly ever needed again. Where they are pages of a file, these are given back.
 
     Args:
         library: the native library.
         instructions: an instruction set for all calls; None chooses the best one.
-        pack: makes the packed weights.
+        layer: whose weights are packed.
+        pack: makes the packed weights of a layer.
     """
 
-    def __init__(self, library: Library, instructions: str | None, pack: Callable[[Packer], P]) -> None:
+    def __init__(self, library: Library, instructions: str | None, layer: L, pack: Callable[[L, Packer], P]) -> None:
         here = library.instruction_sets()
-        self.library, self._pack = library, pack
+        self.library, self._layer, self._pack = library, layer, pack
         self.exact = instructions or next(name for name in WIDE if name in here)
         self.fast = instructions or (BF16 if BF16 in here else self.exact)
         self._made: dict[str, tuple[Packer, P]] = {}
@@ -102,7 +127,9 @@ class ByPrecision(Generic[P]):
             if name not in self._made:
                 packer = Packer(self.library, name)
                 with torch.no_grad(), torch.autocast("cpu", enabled=False):
-                    self._made[name] = packer, self._pack(packer)
+                    self._made[name] = packer, self._pack(self._layer, packer)
+                for weight in self._layer.parameters():
+                    give_back_file_pages(weight.data_ptr(), weight.nbytes)
             return name, self._made[name][1]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stemsplit.networks.kernels.native.build import LIBRARY, source_hash
 
-ABI = 3
+ABI = 4
 BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
 """The instruction sets, in the order of the library's numbers for them."""
@@ -48,6 +48,14 @@ class BlockWeights(Structure):
         ("straight", c_void_p),
         ("bias", c_void_p),
         ("direction", Direction * 2),
+    )
+
+
+class Places(Structure):
+    """`stemsplit_places` in native/abi.h: where sequences lie."""
+
+    _fields_ = tuple(
+        (name, c_int64) for name in ("sequences", "inner", "group_stride", "sequence_stride", "step_stride")
     )
 
 
@@ -159,7 +167,10 @@ class Library:
         library.stemsplit_scratch.argtypes = (c_int32, POINTER(Shape), c_int64)
         library.stemsplit_scratch.restype = c_int64
         pointers, sizes, scratch = (c_void_p, c_void_p), (c_int64, c_int64, c_int32), (c_void_p, c_int64)
-        library.stemsplit_block.argtypes = (c_int32, POINTER(BlockWeights), *pointers, *sizes, *scratch)
+        library.stemsplit_block.argtypes = (
+            *(c_int32, POINTER(BlockWeights), *pointers),
+            *(POINTER(Places), c_int64, c_int32, *scratch),
+        )
         library.stemsplit_block.restype = c_int32
         for layer, kind, sizes_of_scratch, run in (
             ("split", Split, (c_int64,), (*pointers, c_int64, c_int64)),
@@ -203,7 +214,8 @@ class Library:
         name: str,
         weights: BlockWeights,
         pointers: tuple[int, int, int],
-        sizes: tuple[int, int, int],
+        places: Places,
+        sizes: tuple[int, int],
         scratch_words: int,
     ) -> int:
         """Compute a block, and return the status.
@@ -212,12 +224,13 @@ class Library:
             name: the instruction set.
             weights: of the block.
             pointers: to input, output and temporary memory.
-            sizes: numbers of sequences, steps and threads.
+            places: of the sequences, in input and output.
+            sizes: numbers of steps and threads.
             scratch_words: size of the temporary memory.
         """
         x, out, scratch = pointers
-        number = INSTRUCTION_SETS.index(name)
-        return int(self._library.stemsplit_block(number, ctypes.byref(weights), x, out, *sizes, scratch, scratch_words))
+        call = (INSTRUCTION_SETS.index(name), ctypes.byref(weights), x, out, ctypes.byref(places))
+        return int(self._library.stemsplit_block(*call, *sizes, scratch, scratch_words))
 
     def layer_scratch(self, layer: str, name: str, weights: Structure, *sizes: int) -> int:
         """Return how much temporary memory one thread needs for a layer around the blocks, in words of 4 bytes.

@@ -17,18 +17,18 @@ SMALLEST_ENVELOPE = 1e-11
 """The smallest sum of squared windows that torch.istft divides by."""
 
 
-def window_of(n_fft: int, like: Tensor) -> Tensor:
-    """Return the periodic Hann window (n_fft,). It is rounded to float32 in every type, as in the published network."""
-    return _window(n_fft, like.device, like.dtype)
+def window_of(n_fft: int, like: Tensor, *, rounded: bool = True) -> Tensor:
+    """Return the periodic Hann window (n_fft,), by default rounded to float32 in every type, as in TS-BSMamba2."""
+    return _window(n_fft, like.device, like.dtype, torch.float32 if rounded else like.dtype)
 
 
 @lru_cache(maxsize=16)
-def _window(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _window(n_fft: int, device: torch.device, dtype: torch.dtype, computed: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # it is kept, and may be used outside of inference mode
-        return torch.hann_window(n_fft).to(device, dtype)
+        return torch.hann_window(n_fft, dtype=computed).to(device, dtype)
 
 
-def inverse_stft(spectra: Tensor, n_fft: int, hop_length: int, length: int) -> Tensor:
+def inverse_stft(spectra: Tensor, n_fft: int, hop_length: int, length: int, *, rounded: bool = True) -> Tensor:
     """Return the waveforms (…, length) of spectra (…, F, T) that were made with `center=True` and a Hann window.
 
     The fast versions are used for inference, if n_fft is a multiple of the hop. In all other cases `torch.istft` is
@@ -38,9 +38,9 @@ def inverse_stft(spectra: Tensor, n_fft: int, hop_length: int, length: int) -> T
     Raises:
         RuntimeError: the length is one that torch.istft refuses.
     """
-    plan, window = None, window_of(n_fft, spectra.real)
+    plan, window = None, window_of(n_fft, spectra.real, rounded=rounded)
     if not torch.is_grad_enabled() and n_fft % hop_length == 0:
-        plan = _plan(n_fft, hop_length, spectra.shape[-1], length, window.dtype, window.device)
+        plan = _plan(n_fft, hop_length, spectra.shape[-1], length, window.dtype, window.device, rounded)
     if plan is not None:
         overlap_add = _overlap_add if spectra.device.type == "cpu" else _overlap_add_together
         return overlap_add(spectra, *plan, length)
@@ -89,11 +89,11 @@ def _overlap_add_together(spectra: Tensor, window: Tensor, envelope: Tensor, len
 
 @lru_cache(maxsize=8)
 def _plan(
-    n_fft: int, hop_length: int, frames: int, length: int, dtype: torch.dtype, device: torch.device
+    n_fft: int, hop_length: int, frames: int, length: int, dtype: torch.dtype, device: torch.device, rounded: bool
 ) -> tuple[Tensor, Tensor] | None:
     """Return the window (parts, hop) and 1 / Σ window² (length,). Return None if the frames do not cover the length."""
     with torch.inference_mode(False):  # these tensors are kept, and may be used outside of inference mode
-        window = window_of(n_fft, torch.empty(0, dtype=dtype)).view(-1, hop_length)
+        window = window_of(n_fft, torch.empty(0, dtype=dtype), rounded=rounded).view(-1, hop_length)
         steps = window.new_zeros(frames + len(window) - 1, hop_length)
         for part, weights in enumerate(window):
             steps[part : part + frames] += weights.square()

@@ -10,7 +10,7 @@ NORM_EPS = torch.finfo(torch.float32).eps
 """The epsilon of `group_norm`, as in the published network."""
 
 RMS_EPS = 1e-5
-"""The epsilon of `RMSNorm`."""
+"""The epsilon of `RMSNorm`, if the network has no other."""
 
 
 def group_norm(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -22,10 +22,11 @@ def group_norm(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class RMSNorm(nn.Module):
     """x / rms(x) · weight, over the last axis."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, eps: float = RMS_EPS) -> None:
         super().__init__()
+        self.eps = eps
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised x, of the same shape."""
-        return F.rms_norm(x, self.weight.shape, self.weight, RMS_EPS)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)

@@ -6,4 +6,9 @@ A module of a layout has four functions, which see nothing but tensors:
     config(state)                    the config that its shapes tell; CheckpointError where they do not
     shapes(config)                   every key of the family with its shape, which the state dict is checked against
     convert(state, config)           the same numbers under our keys
+
+and two more, where trainers leave more than a state dict:
+
+    chosen(state, raw=…)             the running average of the weights, or the raw ones, without the trainer's prefix
+    configured(settings)             the config that the trainer's settings tell; CheckpointError where they do not
 """

@@ -128,13 +128,13 @@ def _sizes(model: Mapping[str, Any], *, mel: bool) -> dict[str, Any]:
     return found | {"mask_maps": depth + mel, "channels": 2 if model.get("stereo", False) else 1}
 
 
-def _stems(training: Mapping[str, Any], count: int) -> tuple[tuple[str, ...], bool]:
-    """Return the stems, and whether the last one is the rest."""
+def _stems(training: Mapping[str, Any], count: int) -> tuple[tuple[str, ...], str | None]:
+    """Return the stems, and which one is the rest."""
     names, target = training.get("instruments"), training.get("target_instrument")
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"training.instruments is {names}, and not a list of names")
     if target is None and len(names) == count and count > 1:
-        return tuple(names), False
+        return tuple(names), None
     if target is None and len(names) == 1:
         target = names[0]
     if not isinstance(target, str) or count != 1:
@@ -144,7 +144,7 @@ def _stems(training: Mapping[str, Any], count: int) -> tuple[tuple[str, ...], bo
         )
     others = [name for name in names if name != target]
     left = others[0] if len(others) == 1 else "rest" if target == "other" else "other"
-    return (target, left), True
+    return (target, left), left
 
 
 def _refuse_unknown(model: Mapping[str, Any], n_fft: int) -> None:

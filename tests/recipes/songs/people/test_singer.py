@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 pytest.importorskip("mido")
 pytest.importorskip("scipy")
@@ -18,11 +19,12 @@ from song_sources import chord_form, spectrum, vocal_form, write_speech
 from songs.composition.score import Note
 from songs.voices.line import Manner, Sung
 from songs.voices.people import samples
-from songs.voices.people.person import list_people
+from songs.voices.people.person import Person, list_people
 from songs.voices.people.rap import choose_delivery, rapped_line
 from songs.voices.people.singer import Singer, set_words, singer_of, voiced_as
 from songs.voices.vocoder import vocode
 from songs.voices.voicebank import AnalysisStore
+from stemsplit.errors import StemsplitError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pkg_resources") is None, reason="pyworld needs pkg_resources")
 MANNER = Manner(0.0, 5.5, 0.05, 0.0, 0.0, 1.0, 0.0, 0.0)
@@ -61,6 +63,20 @@ def test_analyses_are_read_back_the_same(tmp_path: Path) -> None:
     for made, kept in zip(first.talk, second.talk, strict=True):
         np.testing.assert_array_equal(made, kept)
     assert first.syllables == second.syllables
+
+
+@pytest.mark.parametrize("samples_there", [10, 16000])
+def test_hardly_anything_or_silence_is_no_singer(tmp_path: Path, samples_there: int) -> None:
+    path = tmp_path / "a" / "b" / "1.opus"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, np.zeros(samples_there), 16000, format="OGG", subtype="OPUS")
+    assert singer_of(Person("a/b", (path,)), AnalysisStore(None)) is None
+
+
+def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.opus").write_bytes(b"OggS")
+    with pytest.raises(StemsplitError, match=r"1\.opus cannot be read"):
+        singer_of(Person("a/b", (tmp_path / "1.opus",)), AnalysisStore(None))
 
 
 def test_who_says_too_little_does_not_sing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define STEMSPLIT_ABI 3
+#define STEMSPLIT_ABI 4
 #if defined(_WIN32)
 #define STEMSPLIT_EXPORT __declspec(dllexport)
 #else
@@ -52,6 +52,12 @@ typedef struct {
     const float* bias;        // (D)
     stemsplit_direction direction[2]; // forward, backward in time
 } stemsplit_block_weights;
+
+// Where sequences lie, in floats: number n is the (n % inner)-th of group n / inner. A step's D features are contiguous.
+typedef struct {
+    int64_t sequences, inner;
+    int64_t group_stride, sequence_stride, step_stride;
+} stemsplit_places;
 
 // The band split: each band's bins of all channels of a group → a token.
 typedef struct {
@@ -157,9 +163,10 @@ STEMSPLIT_EXPORT int64_t stemsplit_vector(int32_t set);
 STEMSPLIT_EXPORT int64_t stemsplit_panel(int32_t set);
 // 4-byte words of scratch that one thread needs.
 STEMSPLIT_EXPORT int64_t stemsplit_scratch(int32_t set, const stemsplit_shape* shape, int64_t steps);
-// out = x + block(x) for `sequences` of `steps` rows of D floats, each by itself. `scratch` is for all threads.
+// out = x + block(x) for sequences of `steps` rows of D floats, each by itself; x and out lie alike. `scratch` is for all
+// threads.
 STEMSPLIT_EXPORT int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, const float* x, float* out,
-                        int64_t sequences, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words);
+                        const stemsplit_places* places, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words);
 
 // The layers around the blocks. Words of scratch are what one thread needs; `scratch` is for all threads. Complex numbers
 // lie as (re, im).

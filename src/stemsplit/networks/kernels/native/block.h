@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "gemm.h"
 #include "norm.h"
+#include "rows.h"
 #include "ssd.h"
 
 namespace {
@@ -30,7 +31,7 @@ INLINE ptrdiff_t chunk_steps(const stemsplit_shape& s, ptrdiff_t steps) {
 
 struct Workspace {
     ptrdiff_t columns, mixed_width, conv_width, inner, row_cells, features;
-    float *normed, *total, *mixed, *active, *y, *z, *gated;
+    float *rows, *normed, *total, *mixed, *active, *y, *z, *gated;
     Chunk chunk;
     ptrdiff_t words;
 };
@@ -46,6 +47,7 @@ INLINE Workspace lay_out(const stemsplit_shape& s, ptrdiff_t steps, float* scrat
     w.conv_width = w.inner + 2 * s.state;
     w.mixed_width = w.conv_width + s.heads_padded;
     w.columns = round_up(q, PANEL) + PANEL;
+    w.rows = take(at, steps * s.features);
     w.normed = take(at, steps * w.row_cells);
     w.total = take(at, steps * w.features);
     w.mixed = take(at, (TILE_ROWS + s.taps - 1) * w.mixed_width);
@@ -130,10 +132,20 @@ INLINE void run_direction(const stemsplit_block_weights& weights, bool backward,
     }
 }
 
-void sequence(const stemsplit_block_weights& weights, const float* x, float* out, ptrdiff_t steps, float* scratch) {
+// Rows that lie apart → one after the other.
+INLINE const float* gather(const float* x, ptrdiff_t stride, ptrdiff_t steps, ptrdiff_t features, float* rows) {
+    if (stride == features) return x;
+    for (ptrdiff_t t = 0; t < steps; ++t) fetch(x + t * stride, features);
+    for (ptrdiff_t t = 0; t < steps; ++t) memcpy(rows + t * features, x + t * stride, (size_t)features * sizeof(float));
+    return rows;
+}
+
+void sequence(const stemsplit_block_weights& weights, const float* from, float* out, ptrdiff_t step_stride, ptrdiff_t steps,
+              float* scratch) {
     const stemsplit_shape& s = weights.shape;
     const Workspace w = lay_out(s, steps, scratch);
     const ptrdiff_t inner_cells = cells(s.features);
+    const float* x = gather(from, step_stride, steps, s.features, w.rows);
     group_norm(x, steps, s.features, weights.norm_weight, weights.norm_bias, w.normed, w.row_cells);
     for (ptrdiff_t t = 0; t < steps; t += TILE_ROWS)
         multiply<false>(steps - t < TILE_ROWS ? steps - t : TILE_ROWS, w.features, inner_cells, w.normed + t * w.row_cells,
@@ -142,7 +154,7 @@ void sequence(const stemsplit_block_weights& weights, const float* x, float* out
     run_direction(weights, true, w, steps);
     for (ptrdiff_t t = 0; t < steps; ++t) {
         const float *row = x + t * s.features, *added = w.total + t * w.features;
-        for (ptrdiff_t i = 0; i < s.features; ++i) out[t * s.features + i] = row[i] + (added[i] + weights.bias[i]);
+        for (ptrdiff_t i = 0; i < s.features; ++i) out[t * step_stride + i] = row[i] + (added[i] + weights.bias[i]);
     }
 }
 

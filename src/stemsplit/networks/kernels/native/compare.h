@@ -80,6 +80,12 @@ struct Frame {
     ptrdiff_t bins;
 };
 
+// Asks for what a frame `ahead` floats on is compared with.
+INLINE void fetch_frame(const Compare& k, const Frame& f, ptrdiff_t ahead) {
+    for (ptrdiff_t c = 0; c < k.channels; ++c) fetch(f.spectrum + f.spectrum_at[c] + ahead, 2 * f.bins);
+    for (ptrdiff_t m = 0; m < k.m; ++m) fetch(f.known + f.known_at[m] + ahead, 2 * f.bins);
+}
+
 // value sigmoid(gate) of row t; the sigmoid takes the gate's place.
 INLINE void gate_outputs(const Compare& k, ptrdiff_t t) {
     for (ptrdiff_t stage = 0; stage < 2; ++stage)
@@ -231,6 +237,7 @@ INLINE void compare_item(const stemsplit_compare& c, const Compare& k, ptrdiff_t
             product(FULL, rows, k.outputs, k.inner, {c.maps[i / 4].hidden + hidden_at(c, band, i, row), k.inner}, k.map[i], k.outputs,
                     k.last[i], k.outputs, false);
         for (ptrdiff_t t = 0; t < rows; ++t, f.spectrum += 2 * c.bins, f.known += 2 * c.bins) {
+            if (first + t + 1 < c.steps) fetch_frame(k, f, 2 * c.bins);
             gate_outputs(k, t);
             estimate_stems(k, f);
             compare_stems(k, f);

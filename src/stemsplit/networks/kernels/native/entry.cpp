@@ -42,11 +42,12 @@ int64_t stemsplit_scratch(int32_t set, const stemsplit_shape* shape, int64_t ste
     return kernels && steps > 0 && sound(*kernels, *shape) ? words_of_thread(*kernels, *shape, steps) + LINE : 0;
 }
 
-int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, const float* x, float* out, int64_t sequences,
-                        int64_t steps, int32_t threads, float* scratch, int64_t scratch_words) {
+int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, const float* x, float* out,
+                        const stemsplit_places* places, int64_t steps, int32_t threads, float* scratch, int64_t scratch_words) {
     const stemsplit_kernels* kernels = usable(set);
     if (!kernels) return STEMSPLIT_UNSUPPORTED;
-    if (!sound(*kernels, weights->shape) || sequences < 0 || steps < 0 || threads < 1) return STEMSPLIT_INVALID;
+    const int64_t sequences = places->sequences, inner = places->inner;
+    if (!sound(*kernels, weights->shape) || sequences < 0 || inner < 1 || steps < 0 || threads < 1) return STEMSPLIT_INVALID;
     if (sequences == 0 || steps == 0) return STEMSPLIT_OK;
     if (threads > sequences) threads = static_cast<int32_t>(sequences);
     const int64_t each = words_of_thread(*kernels, weights->shape, steps);
@@ -54,11 +55,12 @@ int32_t stemsplit_block(int32_t set, const stemsplit_block_weights* weights, con
     float* first = on_a_line(scratch);
 
     std::atomic<int64_t> next{0};
-    const int64_t size = steps * weights->shape.features;
     const auto work = [&](int32_t thread) {
         const NoDenormals guard;
-        for (int64_t n = next++; n < sequences; n = next++)
-            kernels->sequence(*weights, x + n * size, out + n * size, steps, first + thread * each);
+        for (int64_t n = next++; n < sequences; n = next++) {
+            const int64_t at = n / inner * places->group_stride + n % inner * places->sequence_stride;
+            kernels->sequence(*weights, x + at, out + at, places->step_stride, steps, first + thread * each);
+        }
     };
     on_threads(threads, work);
     return STEMSPLIT_OK;

@@ -97,6 +97,15 @@ INLINE void finish_row(const stemsplit_heads& h, const stemsplit_finish& f, cons
     }
 }
 
+// Asks for what `finish_row` reads and writes.
+INLINE void fetch_row(const stemsplit_heads& h, const stemsplit_finish& f, ptrdiff_t t, ptrdiff_t steps, ptrdiff_t bin, ptrdiff_t bins) {
+    for (ptrdiff_t c = 0; c < h.channels; ++c) {
+        const ptrdiff_t at = 2 * ((c * steps + t) * h.bins + bin);
+        if (f.spectrum) fetch(f.spectrum + at, 2 * bins);
+        for (ptrdiff_t s = 0; s < h.stems; ++s) fetch(f.out + at + s * f.stem_stride, 2 * bins);
+    }
+}
+
 // The last map, slice by slice, of the rows from frame `first` on.
 INLINE void last_map(const stemsplit_heads& h, const stemsplit_head& b, const stemsplit_finish& f, const HeadSpace& space,
                      ptrdiff_t first, ptrdiff_t rows, ptrdiff_t steps) {
@@ -107,6 +116,7 @@ INLINE void last_map(const stemsplit_heads& h, const stemsplit_head& b, const st
         const ptrdiff_t outputs = round_up(h.stems * h.channels * bins, VW), padded = last_outputs(h, bins);
         grouped(h, rows, outputs, padded, space.second, map, space.last, stride, row);
         for (ptrdiff_t t = 0; t < rows; ++t) {
+            if (first + t + 1 < steps) fetch_row(h, f, first + t + 1, steps, b.first + bin, bins);
             gate_row(space.last + t * row, stride, bias, padded, outputs);
             finish_row(h, f, space.last + t * row, stride, first + t, steps, b.first + bin, bins);
         }

@@ -8,7 +8,8 @@
 struct stemsplit_kernels {
     ptrdiff_t vector, panel;
     ptrdiff_t (*scratch_words)(const stemsplit_shape&, ptrdiff_t steps);
-    void (*sequence)(const stemsplit_block_weights&, const float* x, float* out, ptrdiff_t steps, float* scratch);
+    void (*sequence)(const stemsplit_block_weights&, const float* x, float* out, ptrdiff_t step_stride, ptrdiff_t steps,
+                     float* scratch);
 
     // The layers around the blocks, one band each.
     ptrdiff_t (*split_words)(const stemsplit_split&, ptrdiff_t steps);

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from stemsplit.training.muon import STEP_RMS, Muon, Together, orthogonal
+from stemsplit.training.optimizers.muon import STEP_RMS, Muon, Together, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 6, 20), (2, 20, 6), (1, 1, 5)])

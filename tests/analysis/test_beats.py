@@ -7,8 +7,8 @@ import builtins
 import numpy as np
 import pytest
 
+from stemsplit.analysis.beats import LONGEST_SECONDS, Beat, Drums, Tempo, check_beat_tracker, checked_tempo, steady
 from stemsplit.errors import UsageError
-from stemsplit.melody.beats import LONGEST_SECONDS, Beat, Drums, Tempo, check_beat_tracker, checked_tempo, steady
 
 RATE = 16000
 
