@@ -18,7 +18,7 @@ from stemsplit.cli import main
 from stemsplit.errors import CheckpointError
 from stemsplit.networks.layers.roformer.attention import rotary_frequencies
 from stemsplit.networks.roformer import BANDS_62, CONFIGS, RoFormer, RoFormerConfig
-from stemsplit.weights.checkpoint import convert
+from stemsplit.weights.checkpoint import convert, load_network
 from stemsplit.weights.layouts import roformer as layout
 
 TINY = RoFormerConfig(dim=8, depth=1, heads=2, head_dim=4, n_fft=512, hop_length=128, bands=BANDS, chunk_samples=4096)
@@ -143,3 +143,17 @@ def test_a_described_checkpoint_separates_a_song(tmp_path: Path) -> None:
     stems = [read_song(tmp_path / "out" / "song" / f"{stem}.wav") for stem in TINY.stems]
     assert np.abs(stems[0]).max() > 0.01
     np.testing.assert_allclose(stems[0] + stems[1], read_song(song), atol=1e-6)
+
+
+def test_the_yaml_beside_a_checkpoint_describes_it(tmp_path: Path) -> None:
+    torch.save(published(), tmp_path / "model.ckpt")
+    widths = "".join(f"\n  - {width}" for width in BANDS)
+    (tmp_path / "merged_config.yaml").write_text(
+        "audio: {chunk_size: 4096}\nmodel:\n  dim: 8\n  depth: 1\n  heads: 2\n  dim_head: 4\n  stft_n_fft: 512\n"
+        "  stft_hop_length: 128\n  stereo: true\n  time_transformer_depth: 1\n  freq_transformer_depth: 1\n"
+        f"  freqs_per_bands: !!python/tuple{widths}\n"
+        "training: {instruments: [vocals, other], target_instrument: vocals}\n"
+    )
+    converted = load_network(convert(tmp_path / "model.ckpt", tmp_path / "converted"))
+    assert isinstance(converted, RoFormer)
+    assert converted.config == replace(TINY, band_layers=1)
