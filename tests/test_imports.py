@@ -136,7 +136,8 @@ def test_separation_is_handed_a_network() -> None:
 
 
 def test_only_the_registry_names_architectures() -> None:
-    named = ("networks.bsmamba", "networks.melody_cnn", "networks.sfc", "networks.s4m", "networks.htdemucs")
+    named = ("networks.bsmamba", "networks.melody_cnn", "networks.sfc", "networks.s4m", "networks.htdemucs",
+             "networks.roformer")  # fmt: skip
     users = {name for name, path in modules() if any(other.startswith(named) for other in imported(path))}
     assert {name for name in users if not name.startswith("weights.layouts.")} <= {"training.melody_task"}
 

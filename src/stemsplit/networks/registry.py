@@ -92,6 +92,13 @@ ARCHITECTURES = {
             "stemsplit.networks.htdemucs:HTDemucsConfig",
             "stemsplit.networks.htdemucs:HTDemucs",
         ),
+        Architecture(
+            "roformer",
+            "separate",
+            "stemsplit.networks.roformer:RoFormerConfig",
+            "stemsplit.networks.roformer:RoFormer",
+            layouts=("stemsplit.weights.layouts.roformer",),
+        ),
     )
 }
 

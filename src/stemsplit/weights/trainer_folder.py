@@ -53,16 +53,20 @@ def folders_with_settings(names: Iterable[str]) -> list[str]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read a trainer's settings, by YAML's safe loader, which makes plain values only.
+    """Read a trainer's settings, by YAML's safe loader, which makes plain values only; tuples of Python become lists.
 
     Raises: CheckpointError.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """The safe loader with one tag more, which ZFTurbo's trainer writes."""
+
+    Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_sequence)
     try:
         if path.stat().st_size > LARGEST_SETTINGS:
             raise CheckpointError(f"{path} has more than {LARGEST_SETTINGS >> 20} MB: these are no settings")
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (OSError, UnicodeError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):

@@ -1,0 +1,159 @@
+"""RoFormer checkpoints as lucidrains' package and ZFTurbo's trainer write them, with the trainer's YAML."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from data.roformer import BANDS, seeded
+from tiny import read_song, write_song
+
+from stemsplit.cli import main
+from stemsplit.errors import CheckpointError
+from stemsplit.networks.layers.roformer.attention import rotary_frequencies
+from stemsplit.networks.roformer import BANDS_62, CONFIGS, RoFormer, RoFormerConfig
+from stemsplit.weights.checkpoint import convert, load_network
+from stemsplit.weights.layouts import roformer as layout
+
+TINY = RoFormerConfig(dim=8, depth=1, heads=2, head_dim=4, n_fft=512, hop_length=128, bands=BANDS, chunk_samples=4096)
+COMMON: dict[str, Any] = {
+    "stereo": True, "num_stems": 1, "time_transformer_depth": 1, "freq_transformer_depth": 1, "dim_head": 64,
+    "heads": 8, "attn_dropout": 0.1, "ff_dropout": 0.1, "flash_attn": True, "dim_freqs_in": 1025, "stft_n_fft": 2048,
+    "stft_hop_length": 441, "stft_win_length": 2048, "stft_normalized": False, "mask_estimator_depth": 2,
+    "multi_stft_resolution_loss_weight": 1.0, "multi_stft_resolutions_window_sizes": [4096, 2048],
+}  # fmt: skip
+YAML: dict[str, Any] = {
+    "audio": {"chunk_size": 352800, "sample_rate": 44100, "num_channels": 2},
+    "model": {},
+    "training": {"instruments": ["vocals", "other"], "target_instrument": "vocals", "use_amp": True},
+    "inference": {"batch_size": 4, "num_overlap": 2},
+}
+SPLIT = YAML | {"model": COMMON | {"dim": 512, "depth": 12, "freqs_per_bands": BANDS_62, "linear_transformer_depth": 0}}
+MEL = YAML | {"model": COMMON | {"dim": 384, "depth": 6, "num_bands": 60, "sample_rate": 44100}}
+
+
+def published() -> dict[str, torch.Tensor]:
+    """A tiny state dict as it is published, with rotary frequencies in every attention."""
+    state = {key: seeded(key, value) for key, value in RoFormer(TINY).state_dict().items()}
+    for axis in (0, 1):
+        state[f"layers.0.{axis}.layers.0.0.rotary_embed.freqs"] = rotary_frequencies(4)
+    return state
+
+
+def test_the_usual_yaml_is_read() -> None:
+    assert layout.configured(SPLIT) == CONFIGS["bs-roformer"]
+    assert layout.configured(MEL) == CONFIGS["mel-band-roformer"]
+
+
+@pytest.mark.parametrize(
+    ("count", "instruments", "target", "stems", "rest"),
+    [
+        (1, ["vocals", "bass", "drums", "other"], "vocals", ("vocals", "other"), "other"),
+        (1, ["vocals", "other"], "other", ("other", "vocals"), "vocals"),
+        (1, ["drums", "bass", "other"], "other", ("other", "rest"), "rest"),
+        (1, ["karaoke"], None, ("karaoke", "other"), "other"),
+        (4, ["drums", "bass", "other", "vocals"], None, ("drums", "bass", "other", "vocals"), None),
+    ],
+)
+def test_stems(
+    count: int, instruments: list[str], target: str | None, stems: tuple[str, ...], rest: str | None
+) -> None:
+    settings = deepcopy(MEL)
+    settings["model"]["num_stems"] = count
+    settings["training"] = {"instruments": instruments, "target_instrument": target}
+    found = layout.configured(settings)
+    assert (found.stems, found.rest) == (stems, rest)
+
+
+def test_chunks_and_overlaps() -> None:
+    settings = SPLIT | {"inference": {"num_overlap": 4, "chunk_size": 4096}}
+    assert layout.configured(settings) == replace(CONFIGS["bs-roformer"], chunk_samples=4096, overlap=0.75)
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "said"),
+    [
+        ("model", {"linear_transformer_depth": 1}, "model.linear_transformer_depth is 1; only 0 is known here"),
+        ("model", {"stft_win_length": 1024}, "model.stft_win_length is 1024; only 2048"),
+        ("model", {"skip_connection": True}, "model.skip_connection is True"),
+        ("model", {"num_residual_streams": 4}, "model.num_residual_streams is not known here"),
+        ("model", {"num_stems": 2}, "model.num_stems is 2, which does not fit training.instruments, vocals, other"),
+        ("model", {"dim": "wide"}, "dim is wide, and not a whole number"),
+        ("model", {"freqs_per_bands": [2, 2]}, "the bands hold 4 bins"),
+        ("model", {"freqs_per_bands": "many"}, "model.freqs_per_bands is many"),
+        ("training", {"instruments": None}, "training.instruments is None"),
+    ],
+)
+def test_what_is_not_computed_is_refused_by_name(section: str, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        layout.configured(SPLIT | {section: SPLIT[section] | wrong})
+
+
+@pytest.mark.parametrize("settings", [{}, {"model": 3}, {"model": {"n_filters": 1}}])
+def test_other_yaml_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="the YAML"):
+        layout.configured(settings)
+
+
+def test_the_rates_of_a_mel_network_agree() -> None:
+    with pytest.raises(CheckpointError, match=r"model.sample_rate is 44100 and audio.sample_rate 48000"):
+        layout.configured(MEL | {"audio": {"sample_rate": 48000}})
+
+
+def test_a_state_dict_is_recognised_and_fits() -> None:
+    state = published()
+    assert layout.matches(state.keys())
+    assert not layout.matches(["BN_mask.0.0.weight"])
+    kept = layout.chosen(state | {"layers.0.0.layers.0.0.rotary_embed.cached_freqs": torch.zeros(3)}, raw=False)
+    assert {key: tuple(value.shape) for key, value in kept.items()} == layout.shapes(TINY)
+    assert layout.convert(kept, TINY).keys() == RoFormer(TINY).state_dict().keys()
+
+
+def test_other_rotary_frequencies_are_refused() -> None:
+    state = published()
+    state["layers.0.1.layers.0.0.rotary_embed.freqs"] = torch.tensor([1.0, 0.02])
+    with pytest.raises(CheckpointError, match=r"layers\.0\.1\.layers\.0\.0\.rotary_embed\.freqs differs"):
+        layout.convert(state, TINY)
+
+
+def test_a_checkpoint_alone_asks_for_its_config(tmp_path: Path) -> None:
+    torch.save({"state_dict": published()}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"model\.ckpt.*YAML or a config is needed"):
+        convert(tmp_path / "model.ckpt", tmp_path / "converted")
+
+
+def test_a_described_checkpoint_separates_a_song(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    torch.save({"state_dict": published()}, model / "model.ckpt")
+    described = {"format": 1, "architecture": "roformer", "network": TINY.as_json(), "weights": {"file": "model.ckpt"}}
+    (model / "config.json").write_text(json.dumps(described))
+    converted = convert(model, tmp_path / "converted")
+    samples = np.random.default_rng(0).normal(0, 0.1, (2, 10001)).astype(np.float32)
+    song = write_song(tmp_path / "song.wav", samples, subtype="FLOAT")
+    assert (
+        main(["separate", str(song), "-m", str(converted), "-o", str(tmp_path / "out"), "-q", "--device", "cpu"]) == 0
+    )
+    stems = [read_song(tmp_path / "out" / "song" / f"{stem}.wav") for stem in TINY.stems]
+    assert np.abs(stems[0]).max() > 0.01
+    np.testing.assert_allclose(stems[0] + stems[1], read_song(song), atol=1e-6)
+
+
+def test_the_yaml_beside_a_checkpoint_describes_it(tmp_path: Path) -> None:
+    torch.save(published(), tmp_path / "model.ckpt")
+    widths = "".join(f"\n  - {width}" for width in BANDS)
+    (tmp_path / "merged_config.yaml").write_text(
+        "audio: {chunk_size: 4096}\nmodel:\n  dim: 8\n  depth: 1\n  heads: 2\n  dim_head: 4\n  stft_n_fft: 512\n"
+        "  stft_hop_length: 128\n  stereo: true\n  time_transformer_depth: 1\n  freq_transformer_depth: 1\n"
+        f"  freqs_per_bands: !!python/tuple{widths}\n"
+        "training: {instruments: [vocals, other], target_instrument: vocals}\n"
+    )
+    converted = load_network(convert(tmp_path / "model.ckpt", tmp_path / "converted"))
+    assert isinstance(converted, RoFormer)
+    assert converted.config == replace(TINY, band_layers=1)
