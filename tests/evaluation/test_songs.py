@@ -252,7 +252,7 @@ def truth() -> dict[str, np.ndarray]:
     return {name: noise(seed) for seed, name in enumerate(("bass", "vocals"))}
 
 
-@pytest.mark.parametrize("rate", [7, 4000, 8000, 65536])  # so many samples are compared at once
+@pytest.mark.parametrize("rate", [1000, 4000, 8000, 65536])  # so many samples are compared at once
 def test_files_score_like_arrays_whatever_the_rate(tmp_path: Path, truth: dict[str, np.ndarray], rate: int) -> None:
     estimates = {name: sound + noise(9, level=0.03) for name, sound in truth.items()}
     reference = write(tmp_path / "réf 🎤", truth, rate=rate)

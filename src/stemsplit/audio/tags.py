@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from stemsplit.audio import ffmpeg
+from stemsplit.audio.containers.tags import may_hold_texts
 from stemsplit.audio.info import Warn
 from stemsplit.audio.tagging.covers import FRONT, LARGEST_BYTES, Cover, as_comment, as_flac_picture, cover_of
 from stemsplit.audio.tagging.names import ID3, Fields, fields_of, of_a_stem
@@ -58,9 +59,10 @@ def read_tags(source: Path, warn: Warn | None = None, *, cover: bool = True) -> 
     found = _from_mutagen(source)
     if not found.whole and not isinstance(found.fault, BeyondBoundsError):  # FFmpeg would read the same bomb
         with suppress(DecodeError, OSError):
-            fields, picture = ffmpeg.read_tags(source)
-            found.fields, found.cover = {**fields, **found.fields}, found.cover or picture
-            found.fault = None if fields else found.fault
+            if may_hold_texts(source):
+                fields, picture = ffmpeg.read_tags(source)
+                found.fields, found.cover = {**fields, **found.fields}, found.cover or picture
+                found.fault = None if fields else found.fault
     if found.fault is not None:  # damaged tags of any kind must not stop the separation
         what = "cover art" if found.fields else "tags"
         say(f"{source.name}: its {what} could not be read ({_reason(found.fault)})")

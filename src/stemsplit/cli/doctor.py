@@ -34,7 +34,7 @@ def doctor(
             put(*([""] if section else []), finding.section)
             section = finding.section
         mark = {"ok": "ok", "info": "  ", "missing": "- ", "broken": "!!"}[finding.state]
-        put(f"  {mark} {finding.name:20} {finding.value}")
+        put(f"  {mark} {finding.name:20} {' '.join(finding.value.split())}")
     if json:
         put_json([finding.as_json() for finding in findings], indent=2)
     return int(any(finding.state == "broken" for finding in findings))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+_PLAIN_CHUNKS = (b"fmt ", b"data", b"fact", b"PEAK", b"JUNK", b"PAD ", b"id3 ", b"ID3 ")
 _MOST_TAGS = 1000  # one after the other
 _DSF_TAG = 20  # where a DSF file states the place of its tag, in eight bytes
 
@@ -34,14 +36,27 @@ def hiding_tags(path: Path, start: int) -> tuple[tuple[int, bytes], ...]:
         if (head[:4], head[8:]) not in ((b"RIFF", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC")):
             return ()
         order: Literal["little", "big"] = "little" if head[:4] == b"RIFF" else "big"
-        found = list[tuple[int, bytes]]()
-        for _ in range(_MOST_TAGS):
-            at, chunk = file.tell(), file.read(8)
-            if chunk[:4].lower() == b"id3 ":
-                found.append((at, b"JUNK"))
-            size = int.from_bytes(chunk[4:], order)
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return tuple(found)
+        return tuple((at, b"JUNK") for at, name in _chunks(file, order) if name.lower() == b"id3 ")
+
+
+def may_hold_texts(path: Path) -> bool:
+    """Return whether a file may hold texts beside an ID3 tag. A WAV of nothing but plain chunks does not."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if (head[:4], head[8:]) != (b"RIFF", b"WAVE"):
+            return True
+        return any(name not in _PLAIN_CHUNKS for _, name in _chunks(file, "little"))
+
+
+def _chunks(file: BinaryIO, order: Literal["little", "big"]) -> Iterator[tuple[int, bytes]]:
+    """Yield the place and the name of each chunk of a WAV or AIFF, from where the file stands."""
+    for _ in range(_MOST_TAGS):
+        at, chunk = file.tell(), file.read(8)
+        if len(chunk) < 8:
+            return
+        yield at, chunk[:4]
+        size = int.from_bytes(chunk[4:], order)
+        file.seek(at + 8 + size + size % 2)
 
 
 def id3_size(head: bytes) -> int:

@@ -96,9 +96,10 @@ def precision_for(network: object, name: str, device: torch.device) -> torch.dty
     chosen = choose_precision(name, device)
     if name != "auto" or device.type != "cpu" or not isinstance(network, nn.Module):
         return chosen
-    suited = getattr(network, "bfloat16_on_cpu", False)
-    suited = suited or any(isinstance(layer, Bindable) for layer in network.modules())
-    return torch.bfloat16 if suited and cpu_has_bfloat16() else chosen
+    if getattr(network, "bfloat16_on_cpu", False):
+        return torch.bfloat16 if has_bfloat16() else chosen
+    bindable = any(isinstance(layer, Bindable) for layer in network.modules())
+    return torch.bfloat16 if bindable and cpu_has_bfloat16() else chosen
 
 
 def cpu_has_bfloat16() -> bool:
