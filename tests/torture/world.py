@@ -39,8 +39,9 @@ def undisturbed(world: Path) -> dict[str, str]:
 
 def sounds(output: Path) -> dict[str, str]:
     """Return the hash of every stem below a folder. Manifests say how long it took, and are left out."""
-    paths = (path for path in output.rglob("*") if path.suffix == ".wav" and not path.name.startswith("."))
-    return {path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    names = (path.relative_to(output).as_posix() for path in output.rglob("*.wav"))
+    seen = [name for name in names if "/." not in f"/{name}"]  # what is hidden is not finished
+    return {name: hashlib.sha256((output / name).read_bytes()).hexdigest() for name in seen}
 
 
 def half_written(output: Path, reference: dict[str, str]) -> list[str]:

@@ -430,7 +430,7 @@ def test_the_recipes_of_the_repository_are_valid() -> None:
         ('name = "x"\nsongs = "s"\noutput = "o"\n[mixing]\nequalise_db = 6.0\n', "works on spectra"),
         ('name = "x"\nsongs = "s"\noutput = "o"\nworkers = 3\n', "3 workers cannot share"),
         ('name = "x"\nsongs = "s"\noutput = "o"\n[network]\nbands = [1]\n', "bands hold 1 bins"),
-        ('name = "x"\nkind = "chords"\n', "separator or melody, not chords"),
+        ('name = "x"\nkind = "chords"\n', "separator or melody or speakers, not chords"),
         ('name = "x"\nkind = "melody"\noutput = "o"\n', "clips"),
         ('name = "x"\nkind = "melody"\nclips = "s"\noutput = "o"\nstart = "luck"\n', "pretrained, cosine, random"),
         ('name = "x"\nkind = "melody"\nclips = "s"\noutput = "o"\n[network]\nkernels = 10\n', "cannot be halved"),

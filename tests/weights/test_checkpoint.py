@@ -186,7 +186,7 @@ def _edit(folder: Path, change: Any) -> None:
         (lambda c: c["network"].update(blocks_mask=1), "unknown"),
         (lambda c: c["network"].update(wings=2), "unknown settings wings"),
         (lambda c: c["network"].update(dim="wide"), "config"),
-        (lambda c: c.update(architecture="htdemucs"), "htdemucs"),
+        (lambda c: c.update(architecture="no-such-network"), "no-such-network"),
         (lambda c: c.update(format=2), "format 2"),
     ],
 )
