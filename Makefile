@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/stemsplit demo --output demo
 
 test: install
-	$(BIN)/python -m pytest --cov
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto --dist loadfile  # a process per core, with a thread each
 
 torture: install
 	PYTHONPATH=tests $(BIN)/python -m torture
