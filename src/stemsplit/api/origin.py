@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from stemsplit.audio import Tags, probe, read_tags
 from stemsplit.audio.info import Warn
-from stemsplit.machine.disk import sha256_of
 from stemsplit.options import SeparateOptions
+from stemsplit.runs.jobs import input_record
 from stemsplit.runs.separate import model_record, track_settings
 from stemsplit.separation.separator import Separator
 
@@ -44,7 +44,9 @@ class Origin:
         if not isinstance(source, (str, Path)):
             return cls(None, **made)  # type: ignore[arg-type]
         path = Path(source)
-        return cls(_input(path, options), **made, tags=read_tags(path, warn), track=path.stem)  # type: ignore[arg-type]
+        info = probe(path, track=options.audio_track, salvage=options.salvage)
+        about = input_record(path, str(path), os.path.realpath(path), info)
+        return cls(about, **made, tags=read_tags(path, warn), track=path.stem)  # type: ignore[arg-type]
 
     def as_json(self) -> dict[str, Any]:
         """Return the part of a manifest that is known before anything is written."""
@@ -52,16 +54,3 @@ class Origin:
             "input": self.input, "model": self.model, "settings": self.settings, "device": self.device,
             "precision": self.precision,
         }  # fmt: skip
-
-
-def _input(path: Path, options: SeparateOptions) -> dict[str, Any]:
-    info = probe(path, track=options.audio_track, salvage=options.salvage)
-    return {
-        "path": str(path),
-        "location": os.path.realpath(path),
-        "sha256": sha256_of(path),
-        "bytes": path.stat().st_size,
-        "sample_rate": info.sample_rate,
-        "channels": info.channels,
-        "codec": info.subtype,
-    }

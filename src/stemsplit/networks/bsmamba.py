@@ -28,15 +28,12 @@ from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.bands import BandHeads, BandSplit
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
 from stemsplit.networks.layers.tac import TransformAverageConcatenate
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Maybe, Number, Rule, Several, Whole
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Maybe, Number, Rule, Several, Whole, oversized
 
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not normalised further: they are silence with rounding errors."""
 
 VOCALS, OTHER = "vocals", "other"
-
-MOST_VALUES = 1 << 27
-"""Of the tokens, or of the stems' spectra, of one chunk: 512 MiB. The published network has 4 million of each."""
 
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz, and the rest."""
@@ -115,8 +112,8 @@ class BSMambaConfig(Config):
         if self.head_expand * self.dim % BandHeads.GROUPS:
             yield f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}"
         frames = self.channels * (self.chunk_samples // self.hop_length + 1)
-        if frames * max(len(self.bands) * self.dim, len(self.stems) * self.n_fft) > MOST_VALUES:
-            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at hop_length {self.hop_length}"
+        values = max(len(self.bands) * self.dim, len(self.stems) * self.n_fft)
+        yield from oversized(frames, values, self.chunk_samples, self.hop_length)
 
     def least_tensors(self) -> int:
         """Return a lower bound of the tensors of the weights: a block has 40 and more."""

@@ -30,12 +30,10 @@ from stemsplit.networks.masking import (
     widened,
     with_rest,
 )
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Maybe, Number, Rule, Several, Text, Whole
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Maybe, Number, Rule, Several, Text, Whole, oversized
 
 BANDS_62 = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048."""
-MOST_VALUES = 1 << 27
-"""Of the tokens, or of the stems' spectra, of one chunk: 512 MiB."""
 SMALLEST_NORM = 1e-12
 """The least that a row is divided by."""
 ROWS_AT_ONCE = 4096
@@ -105,8 +103,8 @@ class BSMamba2Config(Config):
         if self.expand * self.dim % self.headdim:
             yield f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}"
         frames = self.channels * (self.chunk_samples // self.hop_length + 1)
-        if frames * max(len(self.bands) * self.dim, len(self.stems) * self.n_fft) > MOST_VALUES:
-            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at hop_length {self.hop_length}"
+        values = max(len(self.bands) * self.dim, len(self.stems) * self.n_fft)
+        yield from oversized(frames, values, self.chunk_samples, self.hop_length)
 
     def least_tensors(self) -> int:
         """Return a lower bound of the tensors of the weights: a layer has 16 and more."""

@@ -25,13 +25,10 @@ from stemsplit.networks.layers.roformer.attention import L2Norm, Transformer
 from stemsplit.networks.layers.roformer.bands import BandSplit, MaskEstimator
 from stemsplit.networks.layers.roformer.mel import mel_bands
 from stemsplit.networks.masking import misfits_of_stems, narrowed, with_rest
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Maybe, Number, Rule, Several, Text, Whole
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Maybe, Number, Rule, Several, Text, Whole, oversized
 
 BANDS_62 = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048."""
-
-MOST_VALUES = 1 << 27
-"""Of the tokens, or of the spectrum, of one chunk: 512 MiB."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,8 @@ class RoFormerConfig(Config):
         if self.chunk_samples < self.n_fft:
             yield f"chunk_samples {self.chunk_samples} are less than n_fft {self.n_fft}"
         frames = self.chunk_samples // self.hop_length + 1
-        if frames * max((self.mel_bands or len(self.bands)) * self.dim, self.channels * self.n_fft) > MOST_VALUES:
-            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at hop_length {self.hop_length}"
+        values = max((self.mel_bands or len(self.bands)) * self.dim, self.channels * self.n_fft)
+        yield from oversized(frames, values, self.chunk_samples, self.hop_length)
         if self.mel_bands:
             try:
                 self.bins()

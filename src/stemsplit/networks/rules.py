@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -146,3 +146,13 @@ def shown(value: Any) -> str:
         return f"[{', '.join(shown(item) for item in value)}]"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:36]} …{text[0]}"
+
+
+MOST_VALUES = 1 << 27
+"""Of the tokens, or of the stems' spectra, of one chunk: 512 MiB. The published TS-BSMamba2 has 4 million of each."""
+
+
+def oversized(frames: int, values: int, chunk_samples: int, hop_length: int) -> Iterator[str]:
+    """Yield what is wrong with a chunk whose `frames` have so many `values` each, if that takes gigabytes."""
+    if frames * values > MOST_VALUES:
+        yield f"a chunk of {chunk_samples} samples takes gigabytes at hop_length {hop_length}"

@@ -34,10 +34,8 @@ from stemsplit.networks.masking import (
     widened,
     with_rest,
 )
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Maybe, Number, OneOf, Rule, Text, Whole
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Maybe, Number, OneOf, Rule, Text, Whole, oversized
 
-MOST_VALUES = 1 << 27
-"""Of the tokens, or of the stems' spectra, of one chunk: 512 MiB."""
 SMALLEST_POWER = 1e-15
 """Powers of bins below it count as this much in the RMS."""
 Codec = Literal["attention", "mamba", "split"]
@@ -127,8 +125,8 @@ class SFCConfig(Config):
         if self.codec == "attention" and self.inner % self.codec_heads:
             yield f"codec_heads {self.codec_heads} do not divide inner = {self.inner}"
         frames = self.channels * (self.chunk_samples // self.hop_length + 1)
-        if frames * max(self.bands * self.dim, len(self.stems) * self.n_fft) > MOST_VALUES:
-            yield f"a chunk of {self.chunk_samples} samples takes gigabytes at hop_length {self.hop_length}"
+        values = max(self.bands * self.dim, len(self.stems) * self.n_fft)
+        yield from oversized(frames, values, self.chunk_samples, self.hop_length)
 
     def least_tensors(self) -> int:
         """Return a lower bound of the tensors of the weights: a block has 20 and more."""

@@ -302,7 +302,7 @@ class Record:
         self.info = probe(job.source, track=options.audio_track, salvage=options.salvage)
         self._started, self._on_warning = time.monotonic(), on_warning
         self._warnings: list[str] = []
-        self._source = _input_record(job, self.info)
+        self._source = input_record(job.source, job.name, job.location, self.info)
 
     @property
     def sha256(self) -> str:
@@ -336,12 +336,13 @@ def _earlier(job: Job) -> list[str]:
     return [relative_path(job.manifest, Path(p)) for p in paths if p not in written and os.path.lexists(p)]
 
 
-def _input_record(job: Job, info: AudioInfo) -> dict[str, Any]:
+def input_record(source: Path, name: str, location: str | None, info: AudioInfo) -> dict[str, Any]:
+    """Return what a manifest says of a source, which the user calls `name`; a pipe has no location."""
     return {
-        "path": job.name,
-        **({} if job.location is None else {"location": job.location}),
-        "sha256": sha256_of(job.source),
-        "bytes": job.source.stat().st_size,
+        "path": name,
+        **({} if location is None else {"location": location}),
+        "sha256": sha256_of(source),
+        "bytes": source.stat().st_size,
         "sample_rate": info.sample_rate,
         "channels": info.channels,
         "codec": info.subtype,
