@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,3 +111,15 @@ def test_the_recipe_that_ships_names_the_held_out_speakers(monkeypatch: pytest.M
         task = load_recipe(path)
         assert isinstance(task, SpeakersRecipe)
         assert len(set(task._heldout)) == 24
+
+
+def test_a_run_starts_from_weights_and_scores_them_first(recipe_file: Path, tmp_path: Path) -> None:
+    task = load_recipe(recipe_file)
+    assert isinstance(task, SpeakersRecipe)
+    model = run_recipe(task)
+    events: list[dict[str, Any]] = []
+    warm = replace(task, weights=str(model), output=tmp_path / "warm", schedule=replace(task.schedule, steps=1))
+    run_recipe(warm, on_event=events.append)
+    assert events[0] == {"step": 0, "dev": task.dev(load_network(model), torch.device("cpu"))}
+    with pytest.raises(UsageError, match="another network"):
+        replace(warm, network=replace(task.network, dim=16)).build()

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from stemsplit.errors import UsageError
 from stemsplit.networks.contract import SeparatorConfig, Supervision, TrainableSeparator
-from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.training.examples.mixes import OCTAVES, Batch, Library, Mixing, draw_batch
 from stemsplit.training.examples.shelf import Shelf
 from stemsplit.training.examples.songs import ACCOMPANIMENT, VOCALS, find_finished, find_songs, style_of
 from stemsplit.training.losses import snr_loss, snr_loss_of
 from stemsplit.training.schedule import Schedule
+from stemsplit.training.task import network_of
 from stemsplit.weights import checkpoint
 
 DOMAINS = ("waveform", "spectrum")
@@ -98,13 +98,7 @@ class Recipe:
         Raises:
             UsageError: The weights are those of another network.
         """
-        network = ARCHITECTURES[self.architecture].network(self.network)
-        if self.weights:
-            trained = checkpoint.load_network(self.weights)
-            if trained.config != self.network:
-                raise UsageError(f"{self.weights} is another network than the recipe's: compare its config.json")
-            network.load_state_dict(trained.state_dict())
-        return network
+        return network_of(self.architecture, self.network, self.weights)
 
     def draw(self, size: int, rng: np.random.Generator) -> Batch:
         """Random mixes."""

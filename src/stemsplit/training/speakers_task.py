@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from stemsplit.networks.contract import SeparatorConfig
 from stemsplit.networks.orders import in_best_order
-from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.training.examples.speakers import (
     Example,
     SpeakerMixing,
@@ -29,6 +28,7 @@ from stemsplit.training.examples.speakers import (
 )
 from stemsplit.training.losses import snr_loss
 from stemsplit.training.schedule import Schedule
+from stemsplit.training.task import network_of
 from stemsplit.weights import checkpoint
 
 RECORDED_RATE = 16000
@@ -54,6 +54,8 @@ class SpeakersRecipe:
     architecture: str = "s4m"
     """The network's row in `networks.registry`."""
     about: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    """The model whose weights the run starts from, as a name or a path; "" for random ones."""
     workers: int = 1
     """Processes that share each batch, on a CPU with several cores."""
     dev_mixtures: int = 24
@@ -79,12 +81,12 @@ class SpeakersRecipe:
 
     @property
     def warm(self) -> bool:
-        """Whether a fresh network is a trained one: no."""
-        return False
+        """Whether a fresh network is a trained one."""
+        return bool(self.weights)
 
     def build(self) -> nn.Module:
-        """Return a fresh network."""
-        return ARCHITECTURES[self.architecture].network(self.network)
+        """Return a network, fresh or with the weights to start from; see `network_of`."""
+        return network_of(self.architecture, self.network, self.weights)
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Random examples: speakers (size, 2, 1, samples), and mixtures (size, 1, samples)."""

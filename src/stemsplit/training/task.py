@@ -10,7 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stemsplit.errors import UsageError
+from stemsplit.networks.contract import SeparatorConfig
+from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.training.schedule import Schedule
+from stemsplit.weights import checkpoint
 
 Event = dict[str, Any]
 """A line of the log: `step`, and `loss` with its speed and hours, or `dev` figures, or what was exported."""
@@ -93,3 +97,18 @@ class Recipe(Protocol):
     def phases(self) -> Iterator[Task]:
         """Yield the tasks in order, at least one. A task may need what the one before it left."""
         ...
+
+
+def network_of(architecture: str, config: SeparatorConfig, weights: str = "") -> nn.Module:
+    """Return a separator with the weights of a model, or fresh where none is named.
+
+    Raises:
+        UsageError: The weights are those of another network.
+    """
+    network = ARCHITECTURES[architecture].network(config)
+    if weights:
+        trained = checkpoint.load_network(weights)
+        if trained.config != config:
+            raise UsageError(f"{weights} is another network than the recipe's: compare its config.json")
+        network.load_state_dict(trained.state_dict())
+    return network
