@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +23,6 @@ from stemsplit.cli.flags import (
     Force,
     Inputs,
     JsonLines,
-    ModelReference,
     OverlapOption,
     PrecisionOption,
     Quiet,
@@ -30,6 +30,7 @@ from stemsplit.cli.flags import (
     Salvage,
     Verbose,
     as_path,
+    model_names,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
@@ -38,7 +39,10 @@ from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions
 
 if TYPE_CHECKING:
+    from stemsplit.networks.contract import SeparatorNetwork
+    from stemsplit.separation.ensemble import AnySeparator
     from stemsplit.separation.separator import Separator
+    from stemsplit.weights.model import Model
 
 MOST_DIGITS = 9
 """Of a sample rate in Hz: a billion is beyond every format."""
@@ -46,6 +50,19 @@ Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 
 
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="[STEM=]REF",
+        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address. Of several, "
+        "the mean of every stem is taken; or -m vocals=REF,rest=REF takes each stem from one.",
+        show_default=DEFAULT_MODEL,
+        autocompletion=model_names,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
 OutputOption = Annotated[
     Path,
     typer.Option(
@@ -156,7 +173,7 @@ ChunkSecondsOption = Annotated[
 def separate(
     inputs: Inputs,
     output: OutputOption = DEFAULT_OUTPUT,
-    model: ModelReference = DEFAULT_MODEL,
+    model: ModelsOption = None,
     stems: StemsOption = None,
     two_stems: TwoStemsOption = None,
     without: WithoutOption = None,
@@ -210,21 +227,21 @@ def separate(
         audio_track=audio_track,
         salvage=salvage,
     )
-    screen = Screen(quiet=quiet, verbose=verbose)
+    screen, models = Screen(quiet=quiet, verbose=verbose), model or [DEFAULT_MODEL]
     refuse_stdin_misuse(inputs, raw)
     if output == STREAM:
         if json or dry_run:
             raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
-        return _to_pipe(inputs, options, raw, model, screen)
+        return _to_pipe(inputs, options, raw, models, screen)
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
-    return to_files(inputs, options, model, screen, raw=raw, dry_run=dry_run, json=json, debug=debug)
+    return to_files(inputs, options, models, screen, raw=raw, dry_run=dry_run, json=json, debug=debug)
 
 
 def to_files(
     paths: Sequence[Path],
     options: SeparateOptions,
-    model: str,
+    models: Sequence[str],
     screen: Screen,
     *,
     raw: str | None = None,
@@ -237,14 +254,16 @@ def to_files(
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
-    separator = ready(model, options, screen)
+    separator = ready_all(models, options, screen)
     work = Separating(separator, options, screen.detail)
     talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
     jobs = plan(found, separator, options)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
 
 
-def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
+def _to_pipe(
+    paths: Sequence[Path], options: SeparateOptions, raw: str | None, models: Sequence[str], screen: Screen
+) -> int:
     """One file, one stem, to standard output."""
     with screen.starting_pytorch():
         from stemsplit.runs.separate import check_options, pipe_track
@@ -256,7 +275,7 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
     if is_terminal(sys.stdout):
         raise UsageError("-o - writes audio, and standard output is a terminal: add > vocals.wav, or | a player")
     stream, found = output_bytes(), find_one(paths)
-    separator = ready(model, options, screen)
+    separator = ready_all(models, options, screen)
     names = [output.name for output in separator.outputs]
     if len(names) != 1:
         raise UsageError(f"-o - takes one stem, not {len(names)}: choose one, as in --stems {names[-1]}")
@@ -276,22 +295,43 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
 
 
 def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
-    """Load the separator of a run; with -v its figures are told."""
-    from stemsplit.machine.memory import keep_freed_memory
+    """Load the separator of a run that has one model; with -v its figures are told."""
     from stemsplit.separation.separator import make_separator
+
+    separator = make_separator(_loaded(screen, reference), options)
+    _tell(separator, screen)
+    return separator
+
+
+def ready_all(models: Sequence[str], options: SeparateOptions, screen: Screen) -> AnySeparator:
+    """Load the models of a run, see `runs.models`; with -v their figures are told."""
+    from stemsplit.runs.models import separator_for
+    from stemsplit.separation.ensemble import Ensemble
+
+    separator = separator_for(models, options, partial(_loaded, screen))
+    members = [member.separator for member in separator.members] if isinstance(separator, Ensemble) else [separator]
+    for member in members:
+        _tell(member, screen)
+    return separator
+
+
+def _loaded(screen: Screen, reference: str) -> Model[SeparatorNetwork]:
+    from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.weights.model import load_model
 
     keep_freed_memory()
     with screen.downloading(reference) as progress:
-        model = load_model(reference, "separate", progress=progress)
-    separator = make_separator(model, options)
-    chunk = separator.chunking.chunk_samples / model.network.config.sample_rate
+        return load_model(reference, "separate", progress=progress)
+
+
+def _tell(separator: Separator, screen: Screen) -> None:
+    model, chunking = separator.model, separator.chunking
+    chunk = chunking.chunk_samples / model.network.config.sample_rate
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}")
     screen.detail(
         f"on {separator.device} in {separator.precision_name}, chunks of {chunk:.2f} s, "
-        f"overlap {separator.chunking.overlap:g}, {separator.chunking.batch_size * separator.side_by_side} at once"
+        f"overlap {chunking.overlap:g}, {chunking.batch_size * separator.side_by_side} at once"
     )
-    return separator
 
 
 def _rate(text: str) -> int | None:
