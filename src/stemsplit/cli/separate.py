@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,13 +32,16 @@ from stemsplit.cli.flags import (
     as_path,
     model_names,
 )
+from stemsplit.cli.quality.consent import Consent, with_way_back
+from stemsplit.cli.quality.levels import QualityOption, YesOption, hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
-from stemsplit.errors import UsageError
+from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions
 
 if TYPE_CHECKING:
+    from stemsplit.files.inputs import Input
     from stemsplit.networks.contract import SeparatorNetwork
     from stemsplit.separation.ensemble import AnySeparator
     from stemsplit.separation.separator import Separator
@@ -56,8 +59,8 @@ ModelsOption = Annotated[
         "-m",
         "--model",
         metavar="[STEM=]REF",
-        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address. Of several, "
-        "the mean of every stem is taken; or -m vocals=REF,rest=REF takes each stem from one.",
+        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address. Repeat it "
+        "for the mean of several; vocals=REF,rest=REF takes each stem from one.",
         show_default=DEFAULT_MODEL,
         autocompletion=model_names,
         rich_help_panel=RUN_PANEL,
@@ -174,6 +177,8 @@ def separate(
     inputs: Inputs,
     output: OutputOption = DEFAULT_OUTPUT,
     model: ModelsOption = None,
+    quality: QualityOption = None,
+    yes: YesOption = False,
     stems: StemsOption = None,
     two_stems: TwoStemsOption = None,
     without: WithoutOption = None,
@@ -227,15 +232,19 @@ def separate(
         audio_track=audio_track,
         salvage=salvage,
     )
-    screen, models = Screen(quiet=quiet, verbose=verbose), model or [DEFAULT_MODEL]
+    screen, models = Screen(quiet=quiet, verbose=verbose), models_for(quality, model)
+    consent = None if quality is None else Consent(quality.lower(), models, yes, device)
     refuse_stdin_misuse(inputs, raw)
     if output == STREAM:
         if json or dry_run:
             raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
-        return _to_pipe(inputs, options, raw, models, screen)
+        return _to_pipe(inputs, options, raw, models, screen, consent)
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
-    return to_files(inputs, options, models, screen, raw=raw, dry_run=dry_run, json=json, debug=debug)
+    hint = partial(hint_for, inputs) if model is None and quality is None else None
+    return to_files(
+        inputs, options, models, screen, consent, raw=raw, dry_run=dry_run, json=json, debug=debug, hint=hint
+    )
 
 
 def to_files(
@@ -243,26 +252,33 @@ def to_files(
     options: SeparateOptions,
     models: Sequence[str],
     screen: Screen,
+    consent: Consent | None = None,
     *,
     raw: str | None = None,
     dry_run: bool = False,
     json: bool = False,
     debug: bool = False,
+    hint: Callable[[], str] | None = None,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.starting_pytorch():
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
-    separator = ready_all(models, options, screen)
+    separator = ready_all(models, options, screen, consent, found)
     work = Separating(separator, options, screen.detail)
-    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
+    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"), hint=hint)
     jobs = plan(found, separator, options)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
 
 
 def _to_pipe(
-    paths: Sequence[Path], options: SeparateOptions, raw: str | None, models: Sequence[str], screen: Screen
+    paths: Sequence[Path],
+    options: SeparateOptions,
+    raw: str | None,
+    models: Sequence[str],
+    screen: Screen,
+    consent: Consent | None,
 ) -> int:
     """One file, one stem, to standard output."""
     with screen.starting_pytorch():
@@ -275,7 +291,7 @@ def _to_pipe(
     if is_terminal(sys.stdout):
         raise UsageError("-o - writes audio, and standard output is a terminal: add > vocals.wav, or | a player")
     stream, found = output_bytes(), find_one(paths)
-    separator = ready_all(models, options, screen)
+    separator = ready_all(models, options, screen, consent, [found])
     names = [output.name for output in separator.outputs]
     if len(names) != 1:
         raise UsageError(f"-o - takes one stem, not {len(names)}: choose one, as in --stems {names[-1]}")
@@ -303,12 +319,26 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     return separator
 
 
-def ready_all(models: Sequence[str], options: SeparateOptions, screen: Screen) -> AnySeparator:
-    """Load the models of a run, see `runs.models`; with -v their figures are told."""
+def ready_all(
+    models: Sequence[str],
+    options: SeparateOptions,
+    screen: Screen,
+    consent: Consent | None = None,
+    inputs: Sequence[Input] = (),
+) -> AnySeparator:
+    """Load the models of a run, see `runs.models`; with -v their figures are told.
+
+    With `consent` nothing is downloaded for these inputs before a person has agreed.
+    """
     from stemsplit.runs.models import separator_for
     from stemsplit.separation.ensemble import Ensemble
 
-    separator = separator_for(models, options, partial(_loaded, screen))
+    try:
+        if consent is not None:
+            consent.require(inputs, screen)
+        separator = separator_for(models, options, partial(_loaded, screen))
+    except (ModelError, UnknownModelError) as error:
+        raise (error if consent is None else with_way_back(error)) from error
     members = [member.separator for member in separator.members] if isinstance(separator, Ensemble) else [separator]
     for member in members:
         _tell(member, screen)

@@ -101,24 +101,28 @@ class Ensemble:
         """
         members, warn = self._needed(), _once(on_warning)
         told = _Shared(on_progress, len(members))
-        rate, channels = sample_rate, source.channels
+
+        def run(member: Member, before: _Kept | None) -> closing[Generator[dict[str, np.ndarray]]]:
+            blocks = render(member.separator, source, sample_rate, on_progress=told.progress, on_warning=warn)
+            return closing(_added(blocks, member.shares, before))
+
         with ExitStack() as stack:
             before: _Kept | None = None
             for member in members[:-1]:
-                after = stack.enter_context(_Kept(channels, folder))
-                for block in self._added(member, _render(member, source, rate, told.progress, warn), before):
-                    after.write(block)
+                after = stack.enter_context(_Kept(source.channels, folder))
+                with run(member, before) as blocks:
+                    for stems in blocks:
+                        after.write(stems)
                 told.next()
                 if before is not None:
                     before.close()
                 before = after
-            mixture = None
+            song = None
             if needs_mixture(self.outputs):
-                mixture = Rechunker(resample(source.blocks(None), source.sample_rate, rate, channels))
-            last = self._added(members[-1], _render(members[-1], source, rate, told.progress, warn), before)
-            for stems in stack.enter_context(closing(last)):
-                song = None if mixture is None else mixture.take(next(iter(stems.values())).shape[-1])
-                yield Rendered(mix_outputs(self.outputs, self._all(stems), song), song)
+                song = Rechunker(resample(source.blocks(None), source.sample_rate, sample_rate, source.channels))
+            for stems in stack.enter_context(run(members[-1], before)):
+                mixture = None if song is None else song.take(next(iter(stems.values())).shape[-1])
+                yield Rendered(mix_outputs(self.outputs, self._all(stems), mixture), mixture)
 
     def _needed(self) -> tuple[Member, ...]:
         """Return the members that the outputs need, with the stems that they need."""
@@ -129,18 +133,6 @@ class Ensemble:
         stems = frozenset(self.stems if needs_mixture(self.outputs) else used)
         return tuple(member.only(stems) for member in self.members if stems & member.shares.keys())
 
-    def _added(
-        self, member: Member, blocks: Generator[Rendered], before: _Kept | None
-    ) -> Generator[dict[str, np.ndarray]]:
-        """Yield blocks of the stems so far, by name: what came before, and the share of a member."""
-        with closing(blocks):
-            for block in blocks:
-                stems = {} if before is None else before.take(block.outputs.shape[-1])
-                for (name, share), samples in zip(member.shares.items(), block.outputs, strict=True):
-                    part = samples * np.float32(share)
-                    stems[name] = stems[name] + part if name in stems else part
-                yield stems
-
     def _all(self, stems: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return all stems (K, channels, n). Those that no output needs are silent."""
         nothing = np.zeros_like(next(iter(stems.values())))
@@ -149,13 +141,6 @@ class Ensemble:
 
 AnySeparator = Separator | Ensemble
 """What separates songs into stems."""
-
-
-def _render(
-    member: Member, source: Source, rate: int, progress: Callable[[float], object], warn: Warn
-) -> Generator[Rendered]:
-    """Return the blocks of a member's stems."""
-    return render(member.separator, source, rate, on_progress=progress, on_warning=warn)
 
 
 def make_ensemble(picks: Sequence[Pick], options: SeparateOptions) -> Ensemble:
@@ -181,6 +166,19 @@ def _member(model: Model[SeparatorNetwork], shares: Mapping[str, float], options
     taken = tuple(str(find_stem(stem, own)) for stem in shares)
     plain = replace(options, stems=taken, two_stems=None, without=None, mix=(), exact_sum=False)
     return Member(make_separator(model, plain), shares)
+
+
+def _added(
+    blocks: Generator[Rendered], shares: Mapping[str, float], before: _Kept | None
+) -> Generator[dict[str, np.ndarray]]:
+    """Yield blocks of the stems so far, by name: what came before, and the shares of a model whose blocks these are."""
+    with closing(blocks):
+        for block in blocks:
+            stems = {} if before is None else before.take(block.outputs.shape[-1])
+            for (name, share), samples in zip(shares.items(), block.outputs, strict=True):
+                part = samples * np.float32(share)
+                stems[name] = stems[name] + part if name in stems else part
+            yield stems
 
 
 class _Kept:
