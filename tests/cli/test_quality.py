@@ -16,8 +16,8 @@ from said import Run
 from tiny import write_song
 
 from stemsplit import doctor
-from stemsplit.cli.quality import consent, levels
-from stemsplit.cli.quality.consent import cards_of
+from stemsplit.cli.quality import levels
+from stemsplit.cli.quality.consent import _rough, cards_of
 from stemsplit.errors import UsageError
 from stemsplit.runs.models import asked_models
 from stemsplit.weights.catalog import DEFAULT_MODEL, card, qualities
@@ -57,7 +57,7 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def sit(answer: str) -> None:
         monkeypatch.setattr(sys, "stdin", Terminal(answer))
-        monkeypatch.setattr(consent, "is_watched", lambda: True)
+        monkeypatch.setattr("stemsplit.cli.screen.is_watched", lambda: True)
 
     return sit
 
@@ -94,7 +94,7 @@ def test_yes_at_the_terminal_downloads_once(
     assert said.out == ""
     size = sum(len(body) for name, body in public.folder_of(public.TINY, "").items())
     assert f"sfc-ca-small: {size / 1e6:.1f} MB, licence not stated, from hf:{REPOSITORY}" in said.err
-    assert "song.wav (1.0 s) will take roughly 30 s here" in said.err
+    assert "song.wav (1 s) will take roughly 30 s here" in said.err
     assert "[y/N]" in said.err
     assert '"reference": "sfc-ca-small"' in Path("out/song/stemsplit.json").read_text()
     fetched = downloads(hub)
@@ -203,6 +203,22 @@ def watching_lines(screen: object, jobs: object, **how: object) -> object:
 def test_the_hint_quotes_names_for_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path))
     assert "separate 'my song.wav' --quality" in levels.hint_for([Path("my song.wav")])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (29, "29 s"),
+        (44, "40 s"),
+        (119, "120 s"),
+        (200, "3 minutes"),
+        (5000, "83 minutes"),
+        (7000, "1.9 hours"),
+    ],
+)
+def test_rough_times(seconds: float, text: str) -> None:
+    assert _rough(seconds) == text
 
 
 def test_both_a_level_and_a_model_are_refused_before_anything_is_read() -> None:

@@ -33,7 +33,7 @@ def shares(*picks: Pick) -> list[dict[str, float]]:
 
 def test_shares_of_means_and_picks() -> None:
     assert shares(Pick(None, A), Pick(None, B)) == [dict.fromkeys(FOUR.stems, 0.5)] * 2
-    assert shares(Pick("VOCALS", V), Pick("rest", A)) == [{"vocals": 1}, {"drums": 1, "bass": 1, "other": 1}]
+    assert shares(Pick("VOCALS", V), Pick("Rest", A)) == [{"vocals": 1}, {"drums": 1, "bass": 1, "other": 1}]
     assert shares(Pick("vocals", V), Pick("vocals", A), Pick("rest", A)) == [
         {"vocals": 0.5},
         {"vocals": 0.5, "drums": 1, "bass": 1, "other": 1},

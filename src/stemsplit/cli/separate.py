@@ -25,15 +25,17 @@ from stemsplit.cli.flags import (
     JsonLines,
     OverlapOption,
     PrecisionOption,
+    QualityOption,
     Quiet,
     Raw,
     Salvage,
     Verbose,
+    YesOption,
     as_path,
     model_names,
 )
 from stemsplit.cli.quality.consent import Consent, with_way_back
-from stemsplit.cli.quality.levels import QualityOption, YesOption, hint_for, models_for
+from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
 from stemsplit.errors import ModelError, UnknownModelError, UsageError

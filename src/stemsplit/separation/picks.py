@@ -57,7 +57,7 @@ def _require_new(model: Model[SeparatorNetwork], models: Sequence[Model[Separato
 
 def shares_of(picks: Sequence[Pick], models: Sequence[Model[SeparatorNetwork]]) -> list[dict[str, float]]:
     """Return for every model which stems are taken from it, and their weights."""
-    named = {pick.stem.casefold() for pick in picks if pick.stem is not None and pick.stem != REST}
+    named = {pick.stem.casefold() for pick in picks if pick.stem is not None} - {REST}
     taken: list[list[str]] = [[] for _ in models]
     names: dict[str, str] = {}  # in lower case → as first written
     givers: dict[str, list[Model[SeparatorNetwork]]] = {}
@@ -77,7 +77,7 @@ def _stems_of(pick: Pick, named: set[str]) -> list[str]:
     own, reference = pick.model.network.config.stems, pick.model.reference
     if pick.stem is None:
         return list(own)
-    if pick.stem != REST:
+    if pick.stem.casefold() != REST:
         stem = find_stem(pick.stem, own)
         if stem is None:
             raise UnknownStemError(f"{pick}: {reference} has no stem {pick.stem!r}: it separates {', '.join(own)}")

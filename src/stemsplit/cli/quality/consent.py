@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stemsplit.cli.screen import Screen, duration, is_watched
 from stemsplit.errors import StemsplitError, UsageError
-from stemsplit.machine.streams import is_terminal
 
 if TYPE_CHECKING:
+    from stemsplit.cli.screen import Screen
     from stemsplit.files.inputs import Input
     from stemsplit.weights.card import ModelCard
 
@@ -47,16 +45,18 @@ class Consent:
         missing = [card for card in cards_of(self.models) if card.local == "to download"]
         if not missing:
             return
-        if not self.yes and (screen.quiet or not is_watched() or not is_terminal(sys.stdin)):
+        if not (self.yes or screen.can_ask()):
             commands = " && ".join(f"stemsplit models download {shlex.quote(card.name)}" for card in missing)
             raise UsageError(
                 f"--quality {self.level} has to download {' and '.join(card.name for card in missing)}, and nobody can "
                 f"be asked here: add --yes, or fetch them first: {commands}. {WAY_BACK}"
             )
-        sizes = [_size_of(card) for card in missing]
+        from stemsplit.weights.catalog import download_size
+
+        sizes = [download_size(card) for card in missing]
         if not screen.quiet:
             self._tell(missing, sizes, inputs, screen)
-        if not self.yes and not _agreed():
+        if not (self.yes or screen.agrees("Download, and go on?")):
             raise UsageError(f"nothing was downloaded, nothing was written; {WAY_BACK}")
 
     def _tell(
@@ -79,8 +79,7 @@ class Consent:
         except StemsplitError as error:
             return f"How long it takes here is not known: {error}"
         seconds, what = _length(inputs)
-        took = duration(_rounded(seconds * work))
-        return f"Separating {what} will take roughly {took} here, as busy as this machine is now."
+        return f"Separating {what} will take roughly {_rough(seconds * work)} here, as busy as this machine is now."
 
 
 def cards_of(models: Sequence[str]) -> list[ModelCard]:
@@ -96,13 +95,6 @@ def with_way_back(error: StemsplitError) -> StemsplitError:
     return type(error)(f"{str(error).rstrip('.')}. {WAY_BACK}")
 
 
-def _size_of(card: ModelCard) -> int | None:
-    """Return the bytes that have to be fetched; None if nobody says. Raises: DownloadError."""
-    from stemsplit.weights.catalog import download_size
-
-    return download_size(card)
-
-
 def _length(inputs: Sequence[Input]) -> tuple[float, str]:
     """Return the seconds of all songs, and what they are called."""
     from stemsplit.runs.jobs import known_seconds
@@ -113,19 +105,13 @@ def _length(inputs: Sequence[Input]) -> tuple[float, str]:
     if not stated:
         return USUAL_SECONDS, f"a song of {USUAL_SECONDS // 60} minutes"
     seconds = sum(stated) / len(stated) * len(songs)
-    what = songs[0].name if len(songs) == 1 else f"{len(songs)} songs"
-    return seconds, f"{what} ({duration(seconds)})"
+    return seconds, f"{songs[0].name if len(songs) == 1 else f'{len(songs)} songs'} ({_rough(seconds)})"
 
 
-def _rounded(seconds: float) -> float:
-    """Round to what a short measurement is worth: a second, 10 seconds, minutes."""
-    step = 1 if seconds < 30 else 10 if seconds < 300 else 60
-    return max(1.0, round(seconds / step) * step)
-
-
-def _agreed() -> bool:
-    print("Download, and go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        print(file=sys.stderr)
-    return answer.strip().lower() in ("y", "yes")
+def _rough(seconds: float) -> str:
+    """Return a time for people, to about a tenth: 4 s, 50 s, 12 minutes, 1.5 hours."""
+    if seconds < 30:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 120:
+        return f"{round(seconds, -1):.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

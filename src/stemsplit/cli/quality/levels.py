@@ -5,28 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from stemsplit.cli.flags import DEFAULT_MODEL, RUN_PANEL
 from stemsplit.errors import UsageError
-
-QualityOption = Annotated[
-    str | None,
-    typer.Option(
-        "--quality",
-        metavar="fast|good|best",
-        help="In place of -m: fast ships with stemsplit; good and best are public models, better and much slower, "
-        "downloaded once.",
-        show_default="fast",
-        rich_help_panel=RUN_PANEL,
-    ),
-]
-YesOption = Annotated[
-    bool,
-    typer.Option("-y", "--yes", help="Let --quality download without asking.", rich_help_panel=RUN_PANEL),
-]
 
 
 def models_for(quality: str | None, models: Sequence[str] | None) -> list[str]:
@@ -34,11 +14,12 @@ def models_for(quality: str | None, models: Sequence[str] | None) -> list[str]:
 
     Raises: UsageError for both a quality and a model, or a quality that there is not.
     """
+    from stemsplit.weights.catalog import DEFAULT_MODEL, qualities
+
     if quality is None:
         return list(models or [DEFAULT_MODEL])
     if models:
         raise UsageError(f"--quality {quality} chooses the models, and so does -m {models[0]}: use one of the two")
-    from stemsplit.weights.catalog import qualities
 
     levels = qualities()
     if quality.lower() not in levels:
@@ -49,7 +30,7 @@ def models_for(quality: str | None, models: Sequence[str] | None) -> list[str]:
 def hint_for(paths: Sequence[Path]) -> str:
     """Return the line about better models, for who has separated with the default; "" if one of them is here."""
     from stemsplit.cli.quality.consent import cards_of
-    from stemsplit.weights.catalog import qualities
+    from stemsplit.weights.catalog import DEFAULT_MODEL, qualities
 
     cards = [card for models in qualities().values() for card in cards_of([models]) if card.name != DEFAULT_MODEL]
     if any(card.local != "to download" for card in cards):
