@@ -148,3 +148,8 @@ def test_the_whole_examination(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert sections == [
         "Versions", "Writing and reading", "Reading with FFmpeg", "Devices", "Resources", "Models", "Speed",
     ]  # fmt: skip
+
+
+def test_what_a_model_would_take_is_measured_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "load_model", None)
+    assert 0.0001 < doctor.seconds_per_second("ts-bsmamba2-mini", "cpu") < 1000

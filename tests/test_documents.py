@@ -42,7 +42,14 @@ def named(start: str) -> list[str]:
     return sorted({line for path in DOCUMENTS for line in commands(path) if line.startswith(start)})
 
 
-NEEDS_MORE = ("ts-bsmamba2-musdb18", "evaluate", "pip install", "git clone")  # downloads, or a data set
+NEEDS_MORE = (
+    "ts-bsmamba2-musdb18",
+    "sfc-ca",
+    "--quality",
+    "evaluate",
+    "pip install",
+    "git clone",
+)  # downloads, or a data set
 README = [
     line.partition(" #")[0].strip()
     for line in block_lines(ROOT / "README.md")

@@ -32,9 +32,11 @@ from stemsplit.machine.device import (
 from stemsplit.machine.memory import keep_freed_memory
 from stemsplit.networks.backends import choose as backends
 from stemsplit.networks.contract import SeparatorNetwork
+from stemsplit.networks.registry import ARCHITECTURES
 from stemsplit.separation.separator import shareable_parameters
-from stemsplit.separation.stream import chunking_for, separate_blocks
+from stemsplit.separation.stream import chunking_for, separate_array, separate_blocks
 from stemsplit.weights.cache import cache_dir
+from stemsplit.weights.card import CONFIG_NAME, read_config
 from stemsplit.weights.catalog import DEFAULT_MODEL, card, model_names
 from stemsplit.weights.model import load_model
 
@@ -234,6 +236,29 @@ def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Finding:
     song = SONG_SECONDS / times
     text = f"{times:.2f}× real time on {chosen}: about {song:.0f} s for a song of {SONG_SECONDS / 60:.0f} minutes"
     return Finding(section, model, text, "ok", times)
+
+
+def seconds_per_second(name: str, device: str = "auto") -> float:
+    """Return roughly how many seconds a separator of the catalog computes for a second of stereo here.
+
+    It is measured on a second of noise, with random weights: its own need not be here.
+    Raises: UnknownModelError, ModelError, DeviceError and their kinds.
+    """
+    keep_freed_memory()
+    chosen, config = choose_device(device), read_config(card(name).path / CONFIG_NAME)
+    row = ARCHITECTURES[config["architecture"]]
+    network = row.for_inference(row.network(row.config.from_dict(config["network"])).eval().requires_grad_(False))
+    precision, rate = backends.precision_for(network, "auto", chosen), network.config.sample_rate
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, rate)).astype(np.float32)
+
+    def lasted() -> float:
+        started = time.perf_counter()
+        separate_array(network, noise, device=chosen, precision=precision, on_warning=lambda text: None)
+        return time.perf_counter() - started
+
+    first = lasted()
+    seconds = first if first > 1 and chosen.type == "cpu" else lasted()  # what is computed once is in the first
+    return seconds / (1 - float(network.config.overlap))
 
 
 def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:

@@ -8,21 +8,19 @@ from typing import Any
 
 from stemsplit.files.inputs import find_inputs
 from stemsplit.files.leftovers import clear_below
-from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.jobs import Outcome, Watcher, run
+from stemsplit.runs.models import ModelChoice, separator_for
 from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
 from stemsplit.runs.separate import Separating, check_options, plan
-from stemsplit.separation.separator import make_separator
 from stemsplit.weights.catalog import DEFAULT_MODEL
-from stemsplit.weights.model import as_model
 
 
 def separate_files(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path = SeparateOptions.output,
     *,
-    model: str | Path | SeparatorNetwork = DEFAULT_MODEL,
+    model: ModelChoice = DEFAULT_MODEL,
     watcher: Watcher | None = None,
     **options: Any,
 ) -> Iterator[Outcome]:
@@ -34,7 +32,7 @@ def separate_files(
     Args:
         inputs: audio files, or folders of them.
         output: the folder for the stems.
-        model: a reference, or a network from `load_network`.
+        model: what separates, as for `separate`.
         watcher: is told what happens meanwhile.
         **options: see `stemsplit.options.SeparateOptions`: format, stems, template, force and so on.
 
@@ -48,7 +46,7 @@ def separate_files(
     paths = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     found = find_inputs([Path(path) for path in paths], asked.output)
     refuse_if_none_is_left(found)
-    separator = make_separator(as_model(model, "separate"), asked)
+    separator = separator_for(model, asked)
     jobs = plan(found, separator, asked)
     refuse_if_none_is_left(jobs)
     check_writable(asked.output)

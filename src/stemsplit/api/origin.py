@@ -14,8 +14,8 @@ from stemsplit.audio import Tags, probe, read_tags
 from stemsplit.audio.info import Warn
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.jobs import input_record
-from stemsplit.runs.separate import model_record, track_settings
-from stemsplit.separation.separator import Separator
+from stemsplit.runs.separate import track_settings
+from stemsplit.separation.ensemble import AnySeparator
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Origin:
 
     @classmethod
     def of(
-        cls, source: str | Path | NDArray[Any], separator: Separator, options: SeparateOptions, warn: Warn
+        cls, source: str | Path | NDArray[Any], separator: AnySeparator, options: SeparateOptions, warn: Warn
     ) -> Origin:
         """Note what a separation is made of, before it begins."""
         made = {
-            "model": model_record(separator),
+            "model": separator.about_model(),
             "settings": track_settings(separator, options),
             "device": str(separator.device),
             "precision": separator.precision_name,

@@ -21,12 +21,13 @@ from stemsplit.machine.device import choose_device
 from stemsplit.machine.together import written_together
 from stemsplit.networks.contract import SeparatorNetwork
 from stemsplit.options import Clip, SeparateOptions
+from stemsplit.runs.models import ModelChoice, separator_for
 from stemsplit.runs.stem_files import Form, stem_files
-from stemsplit.separation.separator import Rendered, make_separator, render
+from stemsplit.separation.separator import Rendered
 from stemsplit.separation.source import BLOCK_SAMPLES, open_source
 from stemsplit.separation.stems import Output
 from stemsplit.weights.catalog import DEFAULT_MODEL
-from stemsplit.weights.model import as_model, load_model
+from stemsplit.weights.model import load_model
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -111,7 +112,7 @@ def separate(
     source: Sound,
     sample_rate: int | None = None,
     *,
-    model: str | Path | SeparatorNetwork = DEFAULT_MODEL,
+    model: ModelChoice = DEFAULT_MODEL,
     stems: str | Sequence[str] | None = None,
     two_stems: str | None = None,
     without: str | Sequence[str] | None = None,
@@ -132,7 +133,8 @@ def separate(
         source: a file: its path, its bytes or an open binary file; or float samples at ±1, (channels, samples) or
             (samples,).
         sample_rate: Hz, of an array; a file says it itself.
-        model: a reference as for `stemsplit separate --model`, or a network from `load_network`, to load it once.
+        model: a reference as for `stemsplit separate --model`, or a network from `load_network`, to load it once;
+            several in a list, whose stems are averaged; or a dict of models by stem, with "rest" for all other stems.
         stems: only these, ["vocals", "drums"] or "vocals,drums".
         two_stems: this stem, and all others together as "no_<stem>".
         without: the sum of all stems but these.
@@ -158,12 +160,12 @@ def separate(
     warnings: list[str] = []
     with readable(source) as given:
         audio, bit_depth = open_source(given, sample_rate, track=audio_track, salvage=salvage)
-        separator = make_separator(as_model(model, "separate"), options)
+        separator = separator_for(model, options)
         origin = Origin.of(given, separator, options, warnings.append)
-        rendered = render(separator, audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
+        rendered = separator.rendered(audio, audio.sample_rate, on_progress=on_progress, on_warning=warnings.append)
         joined = np.concatenate([block.outputs for block in rendered], axis=-1)
     named = {output.name: stem for output, stem in zip(separator.outputs, joined, strict=True)}
-    return Separation(named, audio.sample_rate, separator.model.reference, bit_depth, tuple(warnings), origin=origin)
+    return Separation(named, audio.sample_rate, separator.reference, bit_depth, tuple(warnings), origin=origin)
 
 
 def _names(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:

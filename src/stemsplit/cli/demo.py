@@ -47,7 +47,7 @@ def demo(
     with written_together() as together:
         write_demo_song(together.aside(song), seconds=seconds, seed=seed)
     options = SeparateOptions(output=output, device=device)
-    code = to_files([song], options, model, screen, debug=debug)
+    code = to_files([song], options, [model], screen, debug=debug)
     if code == 0:
         for path in (song, *sorted((output / "song").glob("*.wav"))):
             put(str(path))

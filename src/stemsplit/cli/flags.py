@@ -104,6 +104,21 @@ ModelReference = Annotated[
         rich_help_panel=RUN_PANEL,
     ),
 ]
+QualityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quality",
+        metavar="fast|good|best",
+        help="In place of -m: fast ships with stemsplit; good and best are public models, better and much slower, "
+        "downloaded once.",
+        show_default="fast",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+YesOption = Annotated[
+    bool,
+    typer.Option("-y", "--yes", help="Let --quality download without asking.", rich_help_panel=RUN_PANEL),
+]
 Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL),

@@ -23,12 +23,18 @@ STREAM = Path("-")
 
 @dataclass(frozen=True)
 class Talk:
-    """How a run is told. `figures`: keys of the manifest that the JSON objects of this command have too."""
+    """How a run is told.
+
+    Attributes:
+        figures: keys of the manifest that the JSON objects of this command have too.
+        hint: what is said last of all to a person, after one song.
+    """
 
     screen: Screen
     json: bool = False
     debug: bool = False
     figures: tuple[str, ...] = ()
+    hint: Callable[[], str] | None = None
 
 
 def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
@@ -111,6 +117,7 @@ def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> i
             outcomes.append(outcome)
     if not talk.json:
         summarize(outcomes, talk.screen)
+        _give_hint(outcomes, talk)
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
@@ -233,6 +240,13 @@ def summarize(outcomes: Sequence[Outcome], screen: Screen) -> None:
         parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         rate = f", {speed(audio, took)}" if audio else ""
         screen.note(f"{len(outcomes)} songs: {parts} ({duration(took)}{rate})")
+
+
+def _give_hint(outcomes: Sequence[Outcome], talk: Talk) -> None:
+    if talk.hint is None or talk.screen.quiet or not is_watched():
+        return
+    if [outcome.status for outcome in outcomes] == ["done"] and (text := talk.hint()):
+        talk.screen.note(text)
 
 
 def _list_files(outcome: Outcome, screen: Screen) -> None:

@@ -74,6 +74,18 @@ class Screen:
         """Something that failed, always."""
         self.write(f"stemsplit: error: {one_line(text)}")
 
+    def can_ask(self) -> bool:
+        """Return whether a person looks at stderr and sits at standard input, and did not ask for quiet."""
+        return not self.quiet and is_watched() and is_terminal(sys.stdin)
+
+    def agrees(self, question: str) -> bool:
+        """Ask a person, and return whether the answer is yes. The end of the input is none."""
+        print(one_line(question), "[y/N] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):
+            print(file=sys.stderr)
+        return answer.strip().lower() in ("y", "yes")
+
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
         """Show a person a sign of life while something takes a moment."""

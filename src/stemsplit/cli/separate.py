@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,23 +23,31 @@ from stemsplit.cli.flags import (
     Force,
     Inputs,
     JsonLines,
-    ModelReference,
     OverlapOption,
     PrecisionOption,
+    QualityOption,
     Quiet,
     Raw,
     Salvage,
     Verbose,
+    YesOption,
     as_path,
+    model_names,
 )
+from stemsplit.cli.quality.consent import Consent, with_way_back
+from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
-from stemsplit.errors import UsageError
+from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions
 
 if TYPE_CHECKING:
+    from stemsplit.files.inputs import Input
+    from stemsplit.networks.contract import SeparatorNetwork
+    from stemsplit.separation.ensemble import AnySeparator
     from stemsplit.separation.separator import Separator
+    from stemsplit.weights.model import Model
 
 MOST_DIGITS = 9
 """Of a sample rate in Hz: a billion is beyond every format."""
@@ -46,6 +55,19 @@ Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 
 
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="[STEM=]REF",
+        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address. Repeat it "
+        "for the mean of several; vocals=REF,rest=REF takes each stem from one.",
+        show_default=DEFAULT_MODEL,
+        autocompletion=model_names,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
 OutputOption = Annotated[
     Path,
     typer.Option(
@@ -156,7 +178,9 @@ ChunkSecondsOption = Annotated[
 def separate(
     inputs: Inputs,
     output: OutputOption = DEFAULT_OUTPUT,
-    model: ModelReference = DEFAULT_MODEL,
+    model: ModelsOption = None,
+    quality: QualityOption = None,
+    yes: YesOption = False,
     stems: StemsOption = None,
     two_stems: TwoStemsOption = None,
     without: WithoutOption = None,
@@ -210,41 +234,54 @@ def separate(
         audio_track=audio_track,
         salvage=salvage,
     )
-    screen = Screen(quiet=quiet, verbose=verbose)
+    screen, models = Screen(quiet=quiet, verbose=verbose), models_for(quality, model)
+    consent = None if quality is None else Consent(quality.lower(), models, yes, device)
     refuse_stdin_misuse(inputs, raw)
     if output == STREAM:
         if json or dry_run:
             raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
-        return _to_pipe(inputs, options, raw, model, screen)
+        return _to_pipe(inputs, options, raw, models, screen, consent)
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
-    return to_files(inputs, options, model, screen, raw=raw, dry_run=dry_run, json=json, debug=debug)
+    hint = partial(hint_for, inputs) if model is None and quality is None else None
+    return to_files(
+        inputs, options, models, screen, consent, raw=raw, dry_run=dry_run, json=json, debug=debug, hint=hint
+    )
 
 
 def to_files(
     paths: Sequence[Path],
     options: SeparateOptions,
-    model: str,
+    models: Sequence[str],
     screen: Screen,
+    consent: Consent | None = None,
     *,
     raw: str | None = None,
     dry_run: bool = False,
     json: bool = False,
     debug: bool = False,
+    hint: Callable[[], str] | None = None,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.starting_pytorch():
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
-    separator = ready(model, options, screen)
+    separator = ready_all(models, options, screen, consent, found)
     work = Separating(separator, options, screen.detail)
-    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
+    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"), hint=hint)
     jobs = plan(found, separator, options)
     return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
 
 
-def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
+def _to_pipe(
+    paths: Sequence[Path],
+    options: SeparateOptions,
+    raw: str | None,
+    models: Sequence[str],
+    screen: Screen,
+    consent: Consent | None,
+) -> int:
     """One file, one stem, to standard output."""
     with screen.starting_pytorch():
         from stemsplit.runs.separate import check_options, pipe_track
@@ -256,7 +293,7 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
     if is_terminal(sys.stdout):
         raise UsageError("-o - writes audio, and standard output is a terminal: add > vocals.wav, or | a player")
     stream, found = output_bytes(), find_one(paths)
-    separator = ready(model, options, screen)
+    separator = ready_all(models, options, screen, consent, [found])
     names = [output.name for output in separator.outputs]
     if len(names) != 1:
         raise UsageError(f"-o - takes one stem, not {len(names)}: choose one, as in --stems {names[-1]}")
@@ -276,22 +313,57 @@ def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, m
 
 
 def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator:
-    """Load the separator of a run; with -v its figures are told."""
-    from stemsplit.machine.memory import keep_freed_memory
+    """Load the separator of a run that has one model; with -v its figures are told."""
     from stemsplit.separation.separator import make_separator
+
+    separator = make_separator(_loaded(screen, reference), options)
+    _tell(separator, screen)
+    return separator
+
+
+def ready_all(
+    models: Sequence[str],
+    options: SeparateOptions,
+    screen: Screen,
+    consent: Consent | None = None,
+    inputs: Sequence[Input] = (),
+) -> AnySeparator:
+    """Load the models of a run, see `runs.models`; with -v their figures are told.
+
+    With `consent` nothing is downloaded for these inputs before a person has agreed.
+    """
+    from stemsplit.runs.models import separator_for
+    from stemsplit.separation.ensemble import Ensemble
+
+    try:
+        if consent is not None:
+            consent.require(inputs, screen)
+        separator = separator_for(models, options, partial(_loaded, screen))
+    except (ModelError, UnknownModelError) as error:
+        raise (error if consent is None else with_way_back(error)) from error
+    members = [member.separator for member in separator.members] if isinstance(separator, Ensemble) else [separator]
+    for member in members:
+        _tell(member, screen)
+    return separator
+
+
+def _loaded(screen: Screen, reference: str) -> Model[SeparatorNetwork]:
+    from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.weights.model import load_model
 
     keep_freed_memory()
     with screen.downloading(reference) as progress:
-        model = load_model(reference, "separate", progress=progress)
-    separator = make_separator(model, options)
-    chunk = separator.chunking.chunk_samples / model.network.config.sample_rate
+        return load_model(reference, "separate", progress=progress)
+
+
+def _tell(separator: Separator, screen: Screen) -> None:
+    model, chunking = separator.model, separator.chunking
+    chunk = chunking.chunk_samples / model.network.config.sample_rate
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}")
     screen.detail(
         f"on {separator.device} in {separator.precision_name}, chunks of {chunk:.2f} s, "
-        f"overlap {separator.chunking.overlap:g}, {separator.chunking.batch_size * separator.side_by_side} at once"
+        f"overlap {chunking.overlap:g}, {chunking.batch_size * separator.side_by_side} at once"
     )
-    return separator
 
 
 def _rate(text: str) -> int | None:

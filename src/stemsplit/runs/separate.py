@@ -23,7 +23,7 @@ from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
-from stemsplit.separation.separator import Separator, render
+from stemsplit.separation.ensemble import AnySeparator
 from stemsplit.separation.source import file_source
 
 
@@ -47,7 +47,7 @@ def check_options(options: SeparateOptions) -> None:
         raise UsageError(f"{row.name} cannot hold {rate} Hz: use --sample-rate {best}, or --format wav")
 
 
-def plan(inputs: Sequence[Input], separator: Separator, options: SeparateOptions) -> tuple[Job, ...]:
+def plan(inputs: Sequence[Input], separator: AnySeparator, options: SeparateOptions) -> tuple[Job, ...]:
     """Where every stem of every input goes. Inputs that would write over one another are jobs with an error.
 
     Raises: TargetCollisionError, UsageError.
@@ -61,7 +61,7 @@ def plan(inputs: Sequence[Input], separator: Separator, options: SeparateOptions
     return with_collisions(jobs, ", or put {suffix} or {folder} into --template")
 
 
-def _job(item: Input, separator: Separator, options: SeparateOptions, extension: str) -> Job:
+def _job(item: Input, separator: AnySeparator, options: SeparateOptions, extension: str) -> Job:
     folder = track_folder(options.output, options.template, item.track, item.path)
     names = () if item.error or item.made else [output.name for output in separator.outputs]
     targets = {
@@ -75,7 +75,7 @@ def _job(item: Input, separator: Separator, options: SeparateOptions, extension:
 class Separating:
     """The work of a run that separates."""
 
-    separator: Separator
+    separator: AnySeparator
     options: SeparateOptions
     on_detail: Callable[[str], object] = lambda text: None  # told why stems that are there are no use
 
@@ -84,7 +84,7 @@ class Separating:
         return still_holds(
             job.manifest,
             source=job.source,
-            model_sha256=self.separator.model.sha256,
+            model_sha256=self.separator.sha256,
             settings=track_settings(self.separator, self.options),
             targets=job.targets,
             salvage=self.options.salvage,
@@ -106,7 +106,10 @@ class Separating:
             blocks = derived.rendered(form.sample_rate, on_progress)
         else:
             source = file_source(record.info)
-            blocks = render(self.separator, source, form.sample_rate, on_progress=on_progress, on_warning=record.warn)
+            folder = next(iter(job.targets.values())).parent
+            blocks = self.separator.rendered(
+                source, form.sample_rate, on_progress=on_progress, on_warning=record.warn, folder=folder
+            )
         with written_together() as together:
             with (
                 closing(blocks),
@@ -123,7 +126,7 @@ class Separating:
         """Find stems that are there; None if the network has to run."""
         settings = track_settings(self.separator, self.options)
         depth = coarsest_depth(form, record.info)
-        wanted = Wanted(job.manifest, record.sha256, self.separator.model.sha256, settings, form.sample_rate, depth)
+        wanted = Wanted(job.manifest, record.sha256, self.separator.sha256, settings, form.sample_rate, depth)
         try:
             return derive(wanted)
         except NotDerivableError as error:
@@ -141,7 +144,7 @@ def tags_for(job: Job, record: Record, *, cover: bool) -> dict[str, Tags]:
 def pipe_track(
     source: Path,
     stream: BinaryIO,
-    separator: Separator,
+    separator: AnySeparator,
     options: SeparateOptions,
     *,
     raw: bool = False,
@@ -151,7 +154,7 @@ def pipe_track(
     """Separate one file into the only output of `separator` on a pipe; False if its reader went away."""
     info = probe(source, track=options.audio_track, salvage=options.salvage)
     form = form_for(info, options, on_warning)
-    rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
+    rendered = separator.rendered(file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
     # Not behind the network: a reader that waits would keep Ctrl-C waiting for its thread.
     with closing(rendered):
         return write_pipe(stream, rendered, separator.outputs, form, raw=raw, on_warning=on_warning)
@@ -177,36 +180,28 @@ def coarsest_depth(form: Form, info: AudioInfo) -> str:
     return choose_depth("wav", "auto", info.bit_depth) if format_named(form.format).lossy else form.bit_depth
 
 
-def track_settings(separator: Separator, options: SeparateOptions) -> dict[str, Any]:
+def track_settings(separator: AnySeparator, options: SeparateOptions) -> dict[str, Any]:
     """Return what decides over the written bytes besides input and model."""
-    stems = separator.model.network.config.stems
     outputs = {
         output.name: {
-            "stems": [stem for stem, weight in zip(stems, output.weights, strict=True) if weight],
+            "stems": [stem for stem, weight in zip(separator.stems, output.weights, strict=True) if weight],
             "residual": output.residual,
         }
         for output in separator.outputs
     }
-    chunking = {"chunk_samples": separator.chunking.chunk_samples, "overlap": separator.chunking.overlap}
-    return {"outputs": outputs, **chunking, **options.settings()}
+    return {"outputs": outputs, **separator.chunk_settings(), **options.settings()}
 
 
 def _about(
-    job: Job, separator: Separator, options: SeparateOptions, form: Form, levels: Levels, together: Together
+    job: Job, separator: AnySeparator, options: SeparateOptions, form: Form, levels: Levels, together: Together
 ) -> dict[str, Any]:
     return {
-        "model": model_record(separator),
+        "model": separator.about_model(),
         "settings": track_settings(separator, options),
         "device": str(separator.device),
         "precision": separator.precision_name,
         **written_record(job, form, levels, together),
     }
-
-
-def model_record(separator: Separator) -> dict[str, Any]:
-    """Return what a manifest says of the model."""
-    model = separator.model
-    return {"reference": model.reference, "sha256": model.sha256, "stems": list(model.network.config.stems)}
 
 
 def written_record(job: Job, form: Form, levels: Levels, together: Together) -> dict[str, Any]:

@@ -7,8 +7,10 @@ What comes before the network is done ahead of it: see `machine.pipeline`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,9 +48,44 @@ class Separator:
     """Chunks computed at once, see `device.chunks_side_by_side`."""
 
     @property
+    def reference(self) -> str:
+        """What a user calls the model."""
+        return self.model.reference
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the model's weights."""
+        return self.model.sha256
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """All stems of the model."""
+        return self.model.network.config.stems
+
+    @property
     def precision_name(self) -> str:
         """The precision of the products: fp32, bf16 or fp16."""
         return precision_name(self.precision)
+
+    def about_model(self) -> dict[str, Any]:
+        """Return what a manifest says of the model."""
+        return {"reference": self.reference, "sha256": self.sha256, "stems": list(self.stems)}
+
+    def chunk_settings(self) -> dict[str, Any]:
+        """Return how a song is cut, as JSON values."""
+        return {"chunk_samples": self.chunking.chunk_samples, "overlap": self.chunking.overlap}
+
+    def rendered(
+        self,
+        source: Source,
+        sample_rate: int,
+        *,
+        on_progress: Callable[[float], object] | None = None,
+        on_warning: Warn,
+        folder: Path | None = None,
+    ) -> Generator[Rendered]:
+        """Separate a source, see `render`. Nothing has to wait in `folder`."""
+        return render(self, source, sample_rate, on_progress=on_progress, on_warning=on_warning)
 
 
 @dataclass(frozen=True)
@@ -66,6 +103,18 @@ def shareable_parameters(network: SeparatorNetwork) -> int | None:
     return sum(value.numel() for value in network.parameters())
 
 
+def outputs_for(stems: Sequence[str], options: SeparateOptions) -> tuple[Output, ...]:
+    """Return what a request makes of the stems of a model. Raises: UsageError and its kinds."""
+    return select(
+        stems,
+        stems=options.stems,
+        two_stems=options.two_stems,
+        without=options.without,
+        mix=options.mix,
+        exact_sum=options.exact_sum,
+    )
+
+
 def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> Separator:
     """Choose outputs, chunks, device and precision.
 
@@ -76,14 +125,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
     alone = device.type == "cpu" and config.one_chunk_on_cpu
     return Separator(
         model,
-        select(
-            config.stems,
-            stems=options.stems,
-            two_stems=options.two_stems,
-            without=options.without,
-            mix=options.mix,
-            exact_sum=options.exact_sum,
-        ),
+        outputs_for(config.stems, options),
         chunking_for(
             config,
             chunk_seconds=options.chunk_seconds,

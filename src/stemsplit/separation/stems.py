@@ -65,7 +65,9 @@ def select(
     else:
         names = _names(stems, ",") if stems is not None else list(model_stems)
         chosen = [
-            mixes.pop(name) if name in mixes and not _found(name, model_stems) else _stem(name, model_stems, exact_sum)
+            mixes.pop(name)
+            if name in mixes and not find_stem(name, model_stems)
+            else _stem(name, model_stems, exact_sum)
             for name in names
         ]
     outputs = (*chosen, *mixes.values())
@@ -125,7 +127,7 @@ def fold_residual(outputs: Sequence[Output], blocks: np.ndarray, mixture: np.nda
 
 def _two(name: str, model_stems: Sequence[str], exact_sum: bool) -> list[Output]:
     """Return a stem and its complement; `name` may be that of either."""
-    wanted = name if _found(name, model_stems) else name.removeprefix("no_")
+    wanted = name if find_stem(name, model_stems) else name.removeprefix("no_")
     stem = _stem(wanted, model_stems, exact_sum)
     return [stem, replace(_without([stem.name], model_stems, exact_sum), name=f"no_{stem.name}")]
 
@@ -141,10 +143,10 @@ def _without(names: Sequence[str], model_stems: Sequence[str], exact_sum: bool) 
 
 
 def _stem(name: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
-    return _output(_found(name, model_stems) or name, [name], model_stems, exact_sum)
+    return _output(find_stem(name, model_stems) or name, [name], model_stems, exact_sum)
 
 
-def _found(name: str, model_stems: Sequence[str]) -> str | None:
+def find_stem(name: str, model_stems: Sequence[str]) -> str | None:
     """Return the model's stem of this name, in whatever case."""
     return next((stem for stem in model_stems if stem.casefold() == name.casefold()), None)
 
@@ -161,9 +163,9 @@ def _mix(text: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
 
 def _output(name: str, parts: Sequence[str], model_stems: Sequence[str], exact_sum: bool) -> Output:
     for part in parts:
-        if _found(part, model_stems) is None:
+        if find_stem(part, model_stems) is None:
             raise UnknownStemError(f"this model has no stem {part!r}: it separates {', '.join(model_stems)}")
-    held = {_found(part, model_stems) for part in parts}
+    held = {find_stem(part, model_stems) for part in parts}
     weights = tuple(float(stem in held) for stem in model_stems)
     return Output(name, weights, exact_sum and _residual_stem(model_stems) in held)
 

@@ -152,6 +152,25 @@ def card(name: str) -> ModelCard:
     return replace(found, local="cached" if is_cached(_url_target(found.url)) else "to download")
 
 
+def qualities() -> dict[str, str]:
+    """Return the levels of quality, and what each separates with, as `--model` takes it. They are in quality.json."""
+    found: dict[str, str] = json.loads((models_dir() / "quality.json").read_text(encoding="utf-8"))
+    return found
+
+
+def download_size(asked: ModelCard) -> int | None:
+    """Return the bytes that a model of the catalog has to fetch, as its repository says now; None if nobody says.
+
+    Raises: UnknownModelError if the repository has no such model, DownloadError.
+    """
+    told = read_config(asked.path / CONFIG_NAME).get("weights", {})
+    if not told.get("hub"):
+        return asked.size
+    from stemsplit.weights import hub
+
+    return hub.size_of(_on_hub(told))
+
+
 def converted_folder(files: ModelFiles) -> Path:
     """Return where the cache keeps (or will keep) a public checkpoint as safetensors and config.
 

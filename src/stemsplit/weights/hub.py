@@ -108,6 +108,16 @@ def fetch(
     return _fetch(listing, progress)
 
 
+def size_of(wanted: HubReference, endpoint: str | None = None) -> int:
+    """Return the bytes that `fetch` would bring. Raises: UnknownModelError, DownloadError."""
+    if _hub_is_off():
+        raise DownloadError(f"{wanted} is not in the cache and downloads are off.")
+    entries = _ask(wanted, endpoint).entries
+    where = place(wanted, entries)
+    inside = [name for name in entries if name.startswith(where.folder) and "/" not in name[len(where.folder) :]]
+    return sum(entries[name].size for name in ((*where.checkpoints, *where.beside) or inside))
+
+
 def is_kept(wanted: HubReference) -> bool:
     """Return whether the files of a reference are on disk."""
     return _kept(wanted) is not None

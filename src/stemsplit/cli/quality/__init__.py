@@ -1,0 +1,1 @@
+"""`--quality`: models for people who know no names of models."""
