@@ -20,6 +20,7 @@ from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
 from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
+from stemsplit.cli.layout.help import App
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
@@ -29,12 +30,17 @@ from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
 from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
-app = typer.Typer(
+app = App(
     name="stemsplit",
-    help="Split songs into vocals, bass, drums and other, and write down what is sung.",
-    epilog="Start with: stemsplit separate song.mp3. What works on this machine: stemsplit doctor.",
+    help="""Split songs into vocals, bass, drums and other, and write down what is sung.
+
+    Examples:
+        stemsplit separate song.mp3   # vocals, drums, bass and other
+        stemsplit melody song.mp3     # what is sung
+        stemsplit doctor              # what works on this machine
+    """,
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     suggest_commands=True,
 )
