@@ -293,7 +293,8 @@ def real_time_factors(network: SeparatorNetwork, device: torch.device) -> list[f
     if one > MEASURE_SECONDS:
         return [step / config.sample_rate / one]
     samples = step * max(2, min(64, int(MEASURE_SECONDS / READINGS / max(one, 1e-3))))
-    began, readings = time.perf_counter(), []
+    readings: list[float] = []
+    began = time.perf_counter()
     while len(readings) < READINGS and (len(readings) < 2 or time.perf_counter() - began < MEASURE_SECONDS):
         readings.append(samples / config.sample_rate / lasted(samples))
     return readings

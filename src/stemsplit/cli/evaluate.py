@@ -187,7 +187,7 @@ def _estimated(
     from stemsplit.evaluation.sheet import key_of
     from stemsplit.evaluation.songs import evaluate_song, pair_songs
 
-    pairs, missing = pair_songs(reference, estimate, subset)
+    pairs, missing = pair_songs(reference, estimate, subset, screen.warn)
     songs, failed = [], []
     for pair in pairs:
         mixture = [pair.mixture] if pair.mixture else []

@@ -7,7 +7,7 @@ What comes before the network is done ahead of it: see `machine.pipeline`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from stemsplit.audio import Rechunker, Resampler, resample, resampled_length
 from stemsplit.audio.info import Warn
+from stemsplit.errors import UnknownStemError
 from stemsplit.machine.device import choose_device, chunks_in_a_batch, chunks_side_by_side, precision_name
 from stemsplit.machine.pipeline import ahead
 from stemsplit.networks.backends.choose import precision_for
@@ -76,14 +77,7 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
     alone = device.type == "cpu" and config.one_chunk_on_cpu
     return Separator(
         model,
-        select(
-            config.stems,
-            stems=options.stems,
-            two_stems=options.two_stems,
-            without=options.without,
-            mix=options.mix,
-            exact_sum=options.exact_sum,
-        ),
+        _selected(config.stems, options),
         chunking_for(
             config,
             chunk_seconds=options.chunk_seconds,
@@ -94,6 +88,32 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
         precision_for(model.network, options.precision, device),
         1 if alone else chunks_side_by_side(device, shareable_parameters(model.network)),
     )
+
+
+def _selected(model_stems: Sequence[str], options: SeparateOptions) -> tuple[Output, ...]:
+    """Return the outputs; where the model lacks a stem, the error names the models that have it."""
+    try:
+        return select(
+            model_stems,
+            stems=options.stems,
+            two_stems=options.two_stems,
+            without=options.without,
+            mix=options.mix,
+            exact_sum=options.exact_sum,
+        )
+    except UnknownStemError as error:
+        raise UnknownStemError(f"{error}; {_who_has(error.stem)}", error.stem) from error
+
+
+def _who_has(stem: str) -> str:
+    """Return which models of the catalog have a stem, and how to take one; else which stems there are."""
+    from stemsplit.weights.catalog import list_models
+
+    cards = list_models()
+    if names := [card.name for card in cards if stem.casefold() in map(str.casefold, card.stems)]:
+        return f"{stem} is a stem of {', '.join(names)}: add --model {names[0]}"
+    known = sorted({name for card in cards for name in card.stems})
+    return f"no model of the catalog has it; their stems: {', '.join(known)}"
 
 
 def render(
