@@ -142,7 +142,8 @@ TemplateOption = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song.",
+        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song, "
+        "{artist}, {album}, {title} and {n} of its tags.",
         show_default=DEFAULT_TEMPLATE,
         rich_help_panel=OUTPUT_PANEL,
     ),
