@@ -67,6 +67,14 @@ def stemsplit(
         put_help(context)
 
 
+PLAIN_WORDS = {
+    r"Input should be a valid (number|integer), unable to parse string as an? \w+": "it is not a number",
+    r"Input should be greater than or equal to (\S+)": r"choose \1 or more",
+    r"Input should be less than or equal to (\S+)": r"choose at most \1",
+}
+"""Patterns of what Typer's checks say → what we say."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     given = [_unlike_a_stream(text) for text in (sys.argv[1:] if arguments is None else arguments)]
@@ -115,7 +123,11 @@ def _usage(error: BaseException, given: Sequence[str]) -> str:
     message = re.sub(
         r"^Got unexpected extra argument\(?s?\)? \((.*)\)$", r"too many arguments: \1", message, flags=re.S
     )
+    for pattern, words in PLAIN_WORDS.items():
+        message = re.sub(pattern, words, message)
     message = re.sub(r"(?<=[?!])\.$", "", message.strip()).rstrip(".")
+    if re.match("No such command", message) and given and Path(given[0]).exists():
+        return f"{given[0]} needs a command before it: stemsplit separate {given[0]}"
     command = getattr(getattr(error, "ctx", None), "command_path", "stemsplit")
     option = getattr(error, "option_name", None)
     if option and (name := next((name for name in given if _is_file_like(name, option)), None)):

@@ -45,8 +45,9 @@ def pair_songs(
     """
     for folder in (reference, estimate):
         if not folder.is_dir():
-            hint = "with --melody, contours are compared" if folder.is_file() else "or one with a folder per song"
-            raise UsageError(f"{folder}: no such folder; give a folder of stems, {hint}")
+            if folder.is_file():
+                raise UsageError(f"{folder} is a file: give a folder of stems; with --melody, contours are compared")
+            raise UsageError(f"{folder}: no such folder; give a folder of stems, or one with a folder per song")
     songs = find_songs(reference, subset)
     for song in songs:
         if song.path == reference:

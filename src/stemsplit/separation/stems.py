@@ -161,6 +161,8 @@ def _mix(text: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
 
 def _output(name: str, parts: Sequence[str], model_stems: Sequence[str], exact_sum: bool) -> Output:
     for part in parts:
+        if not part:
+            raise UsageError(f"the name of a stem is empty: this model separates {', '.join(model_stems)}")
         if _found(part, model_stems) is None:
             separates = ", ".join(model_stems)
             raise UnknownStemError(f"this model has no stem {part!r}: it separates {separates}", part)
