@@ -110,8 +110,10 @@ def test_what_cannot_be_separated_is_refused(
 
 def test_other_requests_that_are_refused(sound: Sound) -> None:
     mixture = sound(2, 100)
-    with pytest.raises(UnknownStemError, match="flute"):
+    with pytest.raises(UnknownStemError, match=r"flute.*no model of the catalog has it; their stems: bass, drums"):
         stemsplit.separate(mixture, 44100, model=FAKE, stems="flute")
+    with pytest.raises(UnknownStemError, match=r"Speech is a stem of sfc-.*: add --model sfc-"):
+        stemsplit.separate(mixture, 44100, model=FAKE, stems="Speech")
     with pytest.raises(DeviceError, match="tpu"):
         stemsplit.separate(mixture, 44100, model=FAKE, device="tpu")
     with pytest.raises(UsageError, match="overlap"):

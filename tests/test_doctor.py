@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tiny import FakeConfig, FakeNetwork, save_tiny
 
 from stemsplit import doctor
 from stemsplit.audio import FORMATS
-from stemsplit.cli import main
+from stemsplit.cli import main, screen
 from stemsplit.doctor import Finding
 from stemsplit.machine.device import BACKEND_VARIABLE
 from stemsplit.networks.backends.choose import cpu_has_bfloat16
@@ -98,10 +99,14 @@ def test_a_cache_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatc
 
 
 def test_speed_is_measured_on_a_model_that_is_here(tmp_path: Path) -> None:
-    found = doctor.speed(str(save_tiny(tmp_path / "tiny")), "cpu")
+    found, busy = doctor.speed(str(save_tiny(tmp_path / "tiny")), "cpu")
     assert found.state == "ok"
     assert found.data > 0.01
-    assert "real time on cpu" in found.value
+    spread = re.search(r"real time \((\S+) to (\S+) in (\d) readings, \d+ s\) on cpu", found.value)
+    assert spread is not None
+    assert 2 <= int(spread[3]) <= doctor.READINGS
+    assert float(spread[1]) <= float(f"{found.data:.3g}") <= float(spread[2])
+    assert busy.name == "load"
     assert "a song of 4 minutes" in found.value
 
 
@@ -110,7 +115,7 @@ def test_a_model_that_is_not_here_is_not_downloaded(monkeypatch: pytest.MonkeyPa
         raise AssertionError("asked the network")
 
     monkeypatch.setattr("stemsplit.weights.transfer._client", refuse)
-    found = doctor.speed("ts-bsmamba2-musdb18", "cpu")
+    (found,) = doctor.speed("ts-bsmamba2-musdb18", "cpu")
     assert found.state == "missing"
     assert "not measured" in found.value
 
@@ -122,8 +127,39 @@ def test_a_faster_network_has_a_higher_figure() -> None:
 
     config = FakeConfig(chunk_samples=44100)
     cpu = torch.device("cpu")
-    quick = doctor.real_time_factor(FakeNetwork(config), cpu)
-    assert quick > doctor.real_time_factor(FakeNetwork(config, on_call=slow), cpu)
+    quick = doctor.real_time_factors(FakeNetwork(config), cpu)
+    assert len(quick) == doctor.READINGS
+    assert min(quick) > max(doctor.real_time_factors(FakeNetwork(config, on_call=slow), cpu))
+
+
+def test_a_network_that_is_very_slow_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MEASURE_SECONDS", 0.0)
+    config = FakeConfig(chunk_samples=44100)
+    assert len(doctor.real_time_factors(FakeNetwork(config), torch.device("cpu"))) == 1
+
+
+@pytest.mark.parametrize(("wanting", "state"), [(0.2, "ok"), (9.0, "info")])
+def test_a_busy_machine_is_told(wanting: float, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (wanting, 0.0, 0.0), raising=False)
+    found = doctor.load()
+    assert found is not None
+    assert (found.state, found.data) == (state, wanting)
+    assert ("faster when they rest" in found.value) == (state == "info")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_lines_fold_at_the_width_of_a_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = " ".join(f"word{number}" for number in range(40))
+    monkeypatch.setattr(doctor, "examine", lambda model, device: iter([Finding("Speed", "a-model", words)]))
+    monkeypatch.setattr(screen, "output_columns", lambda: width)
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines).split() == ["a-model", *words.split()]
+    assert all(line.startswith(" " * 26) for line in lines[1:])
 
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("missing", 0), ("broken", 1)])

@@ -105,12 +105,12 @@ def test_the_python_of_the_readme_runs(readme_files: Path, tmp_path: Path, monke
 
 @pytest.mark.parametrize("line", named("stemsplit "))
 def test_a_command_that_a_document_names_is_one(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its subcommand has a help that lists every option."""
+    """Its subcommand has a --help-all that lists every option."""
     words = re.split(r" [|>] ", line)[0].replace("…", "").split()[1:]
     names = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
     options = [word.partition("=")[0].strip("[](),") for word in words if word.startswith(("-", "[-"))]
     for count in (len(names), 1, 0):  # `separate album` names a subcommand and a folder
-        if main([*names[:count], "--help"]) == 0:
+        if main([*names[:count], "--help-all"]) == 0:
             break
     text = capsys.readouterr().out
     assert count or not names, line

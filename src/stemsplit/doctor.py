@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -47,7 +48,10 @@ EXTRAS = {"matplotlib": ("plot", "melody --plot"), "mir_eval": ("eval", "evaluat
 
 FFMPEG_DECODERS = {"m4a, mp4": "aac", "ALAC": "alac", "webm": "opus", "wma": "wmav2", "MP3": "mp3float", "AC-3": "ac3"}
 SONG_SECONDS = 240.0
-MEASURE_SECONDS = 20.0  # stop measuring soon after this
+MEASURE_SECONDS = 5.0  # stop measuring soon after this
+READINGS = 5
+BUSY = 0.5
+"""A machine is busy if so many programs per processor want one."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def examine(model: str = DEFAULT_MODEL, device: str = "auto") -> Iterator[Findin
     yield from devices()
     yield from resources()
     yield from models()
-    yield speed(model, device)
+    yield from speed(model, device)
 
 
 def versions() -> Iterator[Finding]:
@@ -224,18 +228,27 @@ def models() -> Iterator[Finding]:
         yield Finding("Models", DEFAULT_MODEL, "the default model is not here: install stemsplit again", "broken")
 
 
-def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Finding:
-    """How fast a model separates here, measured on noise. It is not downloaded for that."""
+def speed(model: str = DEFAULT_MODEL, device: str = "auto") -> Iterator[Finding]:
+    """Report how fast a model separates here, measured on noise, and how busy the machine was before that.
+
+    It takes some seconds, and says how many. The model is not downloaded for it.
+    """
     section = "Speed"
+    busy, began = load(), time.perf_counter()
     try:
         chosen = choose_device(device)
         network = load_model(model, "separate", offline=True).network
-        times = real_time_factor(network, chosen)
+        readings = sorted(real_time_factors(network, chosen))
     except StemsplitError as error:
-        return Finding(section, model, f"not measured: {error}", "missing")
-    song = SONG_SECONDS / times
-    text = f"{times:.2f}× real time on {chosen}: about {song:.0f} s for a song of {SONG_SECONDS / 60:.0f} minutes"
-    return Finding(section, model, text, "ok", times)
+        yield Finding(section, model, f"not measured: {error}", "missing")
+        return
+    times = statistics.median(readings)
+    song = f"about {SONG_SECONDS / times:.0f} s for a song of {SONG_SECONDS / 60:.0f} minutes"
+    took = f"{time.perf_counter() - began:.0f} s"
+    spread = f" ({readings[0]:.3g} to {readings[-1]:.3g} in {len(readings)} readings, {took})"
+    yield Finding(section, model, f"{times:.3g}× real time{spread} on {chosen}: {song}", "ok", times)
+    if busy is not None:
+        yield busy
 
 
 def seconds_per_second(name: str, device: str = "auto") -> float:
@@ -261,8 +274,24 @@ def seconds_per_second(name: str, device: str = "auto") -> float:
     return seconds / (1 - float(network.config.overlap))
 
 
-def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:
-    """Seconds of stereo audio separated in one second, after a warm-up, with the network's own chunks."""
+def load() -> Finding | None:
+    """Report how many programs wanted a processor in the last minute; None where the system does not say."""
+    try:
+        wanting = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none
+        return None
+    cores = os.cpu_count() or 1
+    text = f"{wanting:.1f} programs wanted the {cores} processors in the last minute"
+    if wanting < BUSY * cores:
+        return Finding("Speed", "load", text, "ok", round(wanting, 2))
+    return Finding("Speed", "load", f"{text}: it is faster when they rest", "info", round(wanting, 2))
+
+
+def real_time_factors(network: SeparatorNetwork, device: torch.device) -> list[float]:
+    """Return readings of the seconds of stereo audio that are separated in one second, after a warm-up.
+
+    They are taken one after the other, with the network's own chunks, so that their spread tells how steady they are.
+    """
     keep_freed_memory()
     config = network.config
     chunking = chunking_for(config)
@@ -286,7 +315,11 @@ def real_time_factor(network: SeparatorNetwork, device: torch.device) -> float:
 
     step = chunking.step_samples
     one = lasted(chunking.chunk_samples)  # a single call of the network
-    if one > MEASURE_SECONDS / 4:
-        return step / config.sample_rate / one
-    samples = step * max(4, min(64, int(MEASURE_SECONDS / 4 / max(one, 1e-3))))
-    return samples / config.sample_rate / lasted(samples)
+    if one > MEASURE_SECONDS:
+        return [step / config.sample_rate / one]
+    samples = step * max(2, min(64, int(MEASURE_SECONDS / READINGS / max(one, 1e-3))))
+    readings: list[float] = []
+    began = time.perf_counter()
+    while len(readings) < READINGS and (len(readings) < 2 or time.perf_counter() - began < MEASURE_SECONDS):
+        readings.append(samples / config.sample_rate / lasted(samples))
+    return readings

@@ -37,7 +37,11 @@ class UsageError(StemsplitError):
 
 
 class UnknownStemError(UsageError):
-    """A stem that the model does not separate."""
+    """A stem that the model does not separate, `stem`."""
+
+    def __init__(self, message: str, stem: str = "") -> None:
+        super().__init__(message)
+        self.stem = stem
 
 
 class UnknownModelError(UsageError):

@@ -69,6 +69,16 @@ def test_a_song_is_split(run: Run, song: Path, tiny: str) -> None:
     assert "done already" in again.err
 
 
+def test_a_lone_file_is_named_where_a_template_puts_it(run: Run, song: Path, tiny: str) -> None:
+    said = run("separate", song, "-m", tiny, "--without", "vocals", "-f", "WAV")
+    assert said.err.startswith("song.wav → separated/song (no vocals).wav (")
+    again = run("separate", song, "-m", tiny, "--without", "Vocals")
+    assert "done already in separated/song (no vocals).wav (--force" in again.err
+    flat = run("separate", song, "-m", tiny, "-o", "flat", "--template", "{artist} - {title} - {stem}.{ext}")
+    assert flat.err.startswith("song.wav → flat: drums, bass, other, vocals (")
+    assert Path("flat/unknown artist - song - bass.wav").is_file()
+
+
 def test_quiet_says_nothing_and_verbose_more(run: Run, song: Path, tiny: str) -> None:
     assert run("separate", song, "-m", tiny, "-q") == (0, "", "")
     said = run("separate", song, "-m", tiny, "-v", "--force", "--overlap", "0.25", "--chunk-seconds", "0.5")

@@ -157,6 +157,14 @@ REFUSED = [
     (2, "nope: no such folder", ("evaluate", "nope", "notes")),
     (2, "--seconds 0", ("demo", "--seconds", "0", *M)),
     (2, "no stem in common", ("evaluate", "notes", "other")),
+    (2, "other/song.flac looks like a song", ("evaluate", "other", "other")),
+    (2, "song.wav is a file: give a folder of stems", ("evaluate", "song.wav", "song.wav")),
+    (2, "song.wav needs a command before it: stemsplit separate song.wav", ("song.wav",)),
+    (2, "'--overlap': it is not a number. Try", ("separate", "song.wav", "--overlap", "abc", *M)),
+    (2, "'--seed': choose 0 or more. Try", ("demo", "--seed", "-1")),
+    (2, "the name of a stem is empty", ("separate", "song.wav", "--stems", "", *M)),
+    (2, "speech is a stem of sfc-ca-medium-dnr", ("separate", "song.wav", "--stems", "speech", *M)),
+    (2, "no model of the catalog has it", ("separate", "song.wav", "--without", "guitar", *M)),
 ]
 
 

@@ -279,6 +279,29 @@ def test_a_folder_of_songs_across_formats(tmp_path: Path, truth: dict[str, np.nd
     assert found.missing == ("one/bass", "two/bass")
 
 
+def test_songs_in_the_place_of_stems_are_refused(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
+    write(tmp_path / "songs", {"song": noise(1)})
+    write(tmp_path / "est", {"song": noise(2)})
+    with pytest.raises(UsageError, match=r"song\.wav looks like a song"):
+        pair_songs(tmp_path / "songs", tmp_path / "est")
+    write(tmp_path / "songs", {"second": noise(1)})
+    write(tmp_path / "est" / "second", truth)
+    with pytest.raises(UsageError, match=r"second\.wav looks like a song.*songs/second/vocals\.wav"):
+        pair_songs(tmp_path / "songs", tmp_path / "est")
+
+
+def test_stems_of_unusual_names_are_scored_with_a_warning(tmp_path: Path) -> None:
+    for folder in ("ref", "est"):
+        write(tmp_path / folder, {"violin": noise(1), "cello": noise(2)})
+    warned: list[str] = []
+    pairs, _ = pair_songs(tmp_path / "ref", tmp_path / "est", on_warning=warned.append)
+    assert list(pairs[0].references) == ["cello", "violin"]
+    assert warned == ["cello, violin are taken for stems of one song: songs have a folder each"]
+    write(tmp_path / "ref", {"Drums": noise(3)})
+    pair_songs(tmp_path / "ref", tmp_path / "est", on_warning=warned.append)
+    assert len(warned) == 1
+
+
 def test_a_song_without_estimates_is_reported_missing(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
     for song in ("one", "two"):
         write(tmp_path / "ref" / song, truth)

@@ -20,6 +20,7 @@ from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
 from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
+from stemsplit.cli.layout.help import App
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
@@ -29,12 +30,17 @@ from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
 from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
-app = typer.Typer(
+app = App(
     name="stemsplit",
-    help="Split songs into vocals, bass, drums and other, and write down what is sung.",
-    epilog="Start with: stemsplit separate song.mp3. What works on this machine: stemsplit doctor.",
+    help="""Split songs into vocals, bass, drums and other, and write down what is sung.
+
+    Examples:
+        stemsplit separate song.mp3   # vocals, drums, bass and other
+        stemsplit melody song.mp3     # what is sung
+        stemsplit doctor              # what works on this machine
+    """,
     context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     suggest_commands=True,
 )
@@ -59,6 +65,14 @@ def stemsplit(
         raise typer.Exit
     if context.invoked_subcommand is None:
         put_help(context)
+
+
+PLAIN_WORDS = {
+    r"Input should be a valid (number|integer), unable to parse string as an? \w+": "it is not a number",
+    r"Input should be greater than or equal to (\S+)": r"choose \1 or more",
+    r"Input should be less than or equal to (\S+)": r"choose at most \1",
+}
+"""Patterns of what Typer's checks say → what we say."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +123,11 @@ def _usage(error: BaseException, given: Sequence[str]) -> str:
     message = re.sub(
         r"^Got unexpected extra argument\(?s?\)? \((.*)\)$", r"too many arguments: \1", message, flags=re.S
     )
+    for pattern, words in PLAIN_WORDS.items():
+        message = re.sub(pattern, words, message)
     message = re.sub(r"(?<=[?!])\.$", "", message.strip()).rstrip(".")
+    if re.match("No such command", message) and given and Path(given[0]).exists():
+        return f"{given[0]} needs a command before it: stemsplit separate {given[0]}"
     command = getattr(getattr(error, "ctx", None), "command_path", "stemsplit")
     option = getattr(error, "option_name", None)
     if option and (name := next((name for name in given if _is_file_like(name, option)), None)):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose, as_path
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.screen import Screen, put
 from stemsplit.errors import OutputError, UsageError
 from stemsplit.machine.streams import require_output
@@ -19,9 +20,10 @@ def demo(
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="DIR", parser=as_path, help="Folder for the song and its stems."),
+        BASIC,
     ] = Path("demo"),
-    seconds: Annotated[float, typer.Option(metavar="S", help="Length of the song in seconds.")] = 20.0,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another number is another song.")] = 0,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Length of the song in seconds."), BASIC] = 20.0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another number is another song."), BASIC] = 0,
     model: ModelReference = DEFAULT_MODEL,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -31,6 +33,11 @@ def demo(
     """Write a short song and split it with the weights that ship.
 
     The paths of the song and its stems go to stdout. The song is made on the spot and free for any use.
+
+    Examples:
+        stemsplit demo
+        stemsplit demo -o try --seconds 60 --seed 7   # a longer song, another one
+        stemsplit demo --device cuda                  # try the GPU
     """
     from stemsplit.cli.separate import to_files
     from stemsplit.demo.stems import is_demo_song, write_demo_song

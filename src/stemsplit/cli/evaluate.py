@@ -24,6 +24,7 @@ from stemsplit.cli.flags import (
     as_path,
     model_names,
 )
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.run import watching
 from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
@@ -80,8 +81,9 @@ ModelOption = Annotated[
         help="Separate the songs of REFERENCE with this model and score it; no stem is written.",
         autocompletion=model_names,
     ),
+    BASIC,
 ]
-SubsetOption = Annotated[str, typer.Option(metavar="NAME", help="test or train, of MUSDB18-HQ.")]
+SubsetOption = Annotated[str, typer.Option(metavar="NAME", help="test or train, of MUSDB18-HQ."), BASIC]
 ScoresOption = Annotated[
     Path | None,
     typer.Option(
@@ -90,15 +92,18 @@ ScoresOption = Annotated[
         help="Keep each song's scores in a file of JSON lines; songs that are in it are not scored again.",
         show_default=f"with -m {DEFAULT_SHEET}",
     ),
+    BASIC,
 ]
 MusevalOption = Annotated[
     bool, typer.Option("--museval", help="Let museval compute cSDR, to check ours (with the extra eval).")
 ]
 MelodyOption = Annotated[
-    bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders.")
+    bool, typer.Option("--melody", help="Score pitch contours (song.f0.csv) instead: two files, or two folders."), BASIC
 ]
 SpeakersOption = Annotated[
-    bool, typer.Option("--speakers", help="Score speakers, each by the estimate that fits best, whatever its name.")
+    bool,
+    typer.Option("--speakers", help="Score speakers, each by the estimate that fits best, whatever its name."),
+    BASIC,
 ]
 
 
@@ -125,6 +130,11 @@ def evaluate(
     Of several songs the mean SDR is what papers call uSDR, and the median cSDR theirs.
     With --melody, pitch contours, in percent: overall, raw pitch and chroma accuracy, voicing recall, false alarm.
     With --speakers, people who talk at once, in dB: SI-SDR, its gain over the mixture, and SDR.
+
+    Examples:
+        stemsplit evaluate truth/ separated/                  # folders of stems
+        stemsplit evaluate MUSDB18-HQ -m ts-bsmamba2-musdb18  # separate and score
+        stemsplit evaluate --melody truth/ melody/            # pitch contours
     """
     require_output()
     screen = Screen(quiet=quiet)
@@ -177,7 +187,7 @@ def _estimated(
     from stemsplit.evaluation.sheet import key_of
     from stemsplit.evaluation.songs import evaluate_song, pair_songs
 
-    pairs, missing = pair_songs(reference, estimate, subset)
+    pairs, missing = pair_songs(reference, estimate, subset, screen.warn)
     songs, failed = [], []
     for pair in pairs:
         mixture = [pair.mixture] if pair.mixture else []

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.errors import UsageError
 
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
@@ -34,36 +35,39 @@ def as_path(text: str | Path) -> Path:
     return Path(text)
 
 
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=TALK_PANEL)]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=TALK_PANEL), BASIC
+]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Say more: model, device, chunks.", rich_help_panel=TALK_PANEL)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=TALK_PANEL)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=TALK_PANEL)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", rich_help_panel=TALK_PANEL), BASIC]
 JsonLines = Annotated[
     bool,
-    typer.Option(
-        "--json", help="Print one JSON object per input on stdout, as it finishes.", rich_help_panel=TALK_PANEL
-    ),
+    typer.Option("--json", help="Print a JSON object per input, as it finishes.", rich_help_panel=TALK_PANEL),
+    BASIC,
 ]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what would be written, and write nothing.", rich_help_panel=TALK_PANEL),
+    BASIC,
 ]
 Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Do again what is done already, also over files that are not of the song.",
+        help="Do again what is done; write over other files, too.",
         rich_help_panel=RUN_PANEL,
     ),
+    BASIC,
 ]
 
 
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", parser=as_path, help="Files, folders (with all audio in them), or - for standard input."
+        metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), or - for standard input."
     ),
 ]
 AudioTrack = Annotated[
@@ -99,29 +103,29 @@ ModelReference = Annotated[
         "-m",
         "--model",
         metavar="REF",
-        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address.",
+        help="A name of `models list`, a folder, a file, hf:OWNER/REPO, or an https address.",
         autocompletion=model_names,
         rich_help_panel=RUN_PANEL,
     ),
+    BASIC,
 ]
 QualityOption = Annotated[
     str | None,
     typer.Option(
         "--quality",
         metavar="fast|good|best",
-        help="In place of -m: fast ships with stemsplit; good and best are public models, better and much slower, "
-        "downloaded once.",
+        help="fast ships with stemsplit; good and best are downloaded once.",
         show_default="fast",
         rich_help_panel=RUN_PANEL,
     ),
+    BASIC,
 ]
 YesOption = Annotated[
     bool,
     typer.Option("-y", "--yes", help="Let --quality download without asking.", rich_help_panel=RUN_PANEL),
 ]
 Device = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL),
+    str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN_PANEL), BASIC
 ]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 OverlapOption = Annotated[

@@ -29,6 +29,7 @@ from stemsplit.cli.flags import (
     as_path,
     model_names,
 )
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen, put_exactly
 from stemsplit.cli.separate import ready as separator_ready
@@ -57,34 +58,37 @@ OutputOption = Annotated[
         "--output",
         metavar="DIR",
         parser=as_path,
-        help="Folder for the melodies; - writes one contour to standard output.",
+        help="Folder for the melodies; - is standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 VocalsOption = Annotated[
     bool,
     typer.Option("--vocals", help="The inputs are voices already: separate nothing first.", rich_help_panel=RUN_PANEL),
+    BASIC,
 ]
 FormatOption = Annotated[
     ContourFormat,
     typer.Option(
         case_sensitive=False,
-        help="Of the contour: csv (time,frequency,confidence with a header), mirex (tabs; below 0 Hz is a guess), "
-        "or sv (voiced points, for Sonic Visualiser).",
+        help="csv has time,frequency,confidence; mirex tabs, and guesses below 0 Hz; "
+        "sv only what is sung, for Sonic Visualiser.",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 HopMsOption = Annotated[
     float,
     typer.Option(metavar="MS", help="Milliseconds from frame to frame.", rich_help_panel=OUTPUT_PANEL),
 ]
 NotesOption = Annotated[
-    bool,
-    typer.Option("--notes", help="Write the notes too, as SONG.notes.csv.", rich_help_panel=OUTPUT_PANEL),
+    bool, typer.Option("--notes", help="Write the notes too, as SONG.notes.csv.", rich_help_panel=OUTPUT_PANEL), BASIC
 ]
 MidiOption = Annotated[
     bool,
     typer.Option("--midi", help="Write SONG.mid too, with bends that follow the voice.", rich_help_panel=OUTPUT_PANEL),
+    BASIC,
 ]
 TempoOption = Annotated[
     str | None,
@@ -94,6 +98,7 @@ TempoOption = Annotated[
         show_default="120",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 BendsOption = Annotated[
     bool,
@@ -102,6 +107,7 @@ BendsOption = Annotated[
 PlotOption = Annotated[
     bool,
     typer.Option("--plot", help="Draw SONG.melody.png too: the melody on a spectrogram.", rich_help_panel=OUTPUT_PANEL),
+    BASIC,
 ]
 TuningOption = Annotated[
     float | None,
@@ -159,6 +165,7 @@ SeparatorOption = Annotated[
         autocompletion=model_names,
         rich_help_panel=RUN_PANEL,
     ),
+    BASIC,
 ]
 
 
@@ -196,6 +203,11 @@ def melody(
 
     The vocals are separated first, unless `separate` has left them, or --vocals says that the input is a voice. A song
     that is done already is skipped.
+
+    Examples:
+        stemsplit melody song.mp3                        # pitch every 10 ms, as CSV
+        stemsplit melody album/ --notes --midi --plot    # of every song in a folder
+        stemsplit melody voice.wav --vocals -o - | head  # nothing to separate
     """
     options = MelodyOptions(
         output=output,

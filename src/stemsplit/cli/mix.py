@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stemsplit.cli.flags import OUTPUT_PANEL, Debug, DryRun, Force, JsonLines, Quiet, Verbose, as_path
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find
 from stemsplit.cli.screen import Screen
 from stemsplit.cli.separate import BitDepthOption, FormatOption, MixOption, WithoutOption
@@ -30,6 +31,7 @@ OutputOption = Annotated[
         help="Folder that `separate` put the stems into; the mixes go there, too.",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 
 
@@ -50,6 +52,11 @@ def mix(
     """Mix stems that `separate` has made: everything but the vocals, or drums and bass together.
 
     No network runs: a song without stems that will do fails. `separate` with the same options makes them.
+
+    Examples:
+        stemsplit mix song.mp3 --without vocals
+        stemsplit mix album/ --mix backing=drums+bass -f flac
+        stemsplit mix separated/song --without drums,bass
     """
     if without is None and not mix:
         raise UsageError("nothing to mix: add --without vocals, or --mix backing=drums+bass")

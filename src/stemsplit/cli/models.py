@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Json, Quiet, as_path
-from stemsplit.cli.screen import Screen, print_table, put, put_help, put_json
+from stemsplit.cli.layout.help import BASIC, App
+from stemsplit.cli.screen import Screen, print_table, put, put_help, put_json, put_named
 from stemsplit.errors import CheckpointError, UsageError
 from stemsplit.machine.streams import require_output
 
@@ -17,13 +18,25 @@ if TYPE_CHECKING:
     from stemsplit.weights.card import ModelCard
     from stemsplit.weights.catalog import ModelFiles
 
-models = typer.Typer(help="Which models there are, and what to do with them.", no_args_is_help=False)
+models = App(
+    help="""Which models there are, and what to do with them.
+
+    Examples:
+        stemsplit models list
+        stemsplit models info ts-bsmamba2-mini
+        stemsplit models download sfc-ca-small
+    """,
+    no_args_is_help=False,
+)
 
 
 def _names() -> list[str]:
     from stemsplit.weights.catalog import model_names
 
     return model_names()
+
+
+NAME_COLUMNS = 14
 
 
 Reference = Annotated[
@@ -45,7 +58,13 @@ def overview(context: typer.Context) -> None:
 
 @models.command("list")
 def list_models(json: Json = False, debug: Debug = False) -> None:
-    """List the models of the catalog."""
+    """List the models of the catalog.
+
+    Examples:
+        stemsplit models list
+        stemsplit models list --json
+        stemsplit models list --json | jq -r .[].name   # only the names
+    """
     from stemsplit.weights.catalog import list_models as cards
 
     if json:
@@ -67,7 +86,13 @@ def list_models(json: Json = False, debug: Debug = False) -> None:
 
 @models.command()
 def info(reference: Reference, json: Json = False, debug: Debug = False) -> None:
-    """Show what is known of a model."""
+    """Show what is known of a model: its stems, licence, training and scores.
+
+    Examples:
+        stemsplit models info ts-bsmamba2-mini
+        stemsplit models info runs/mine/model    # a folder
+        stemsplit models info melody-cnn --json
+    """
     card = _card(reference)
     if json:
         put_json(_card_json(card), indent=2)
@@ -90,9 +115,11 @@ def info(reference: Reference, json: Json = False, debug: Debug = False) -> None
     }
     for name, value in lines.items():
         if value:
-            put(f"{name + ':':14}{value}")
-    for score in card.scores:
-        put(f"{'score:':14}{score.stem} {score.value:.2f} ({score.metric}, {score.dataset})")
+            put_named(f"{name}:", value, NAME_COLUMNS)
+    name = "scores:"
+    for what, values in _scores(card).items():
+        put_named(name, f"{', '.join(values)} ({what})", NAME_COLUMNS)
+        name = ""
 
 
 @models.command()
@@ -100,19 +127,36 @@ def download(reference: Reference, quiet: Quiet = False, debug: Debug = False) -
     """Fetch a model into the cache and check its hash; print where it lies.
 
     What is there already is checked, too, and fetched again if it is damaged.
+
+    Examples:
+        stemsplit models download ts-bsmamba2-musdb18
+        stemsplit models download hf:someone/network@main:weights
+        stemsplit models download sfc-ca-small --quiet
     """
     put(str(_located(reference, quiet, check=True).path))
 
 
 @models.command()
 def path(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Print where a model lies on disk; fetches it if it has to."""
+    """Print where a model lies on disk; fetches it if it has to.
+
+    Examples:
+        stemsplit models path ts-bsmamba2-mini
+        ls -l $(stemsplit models path ts-bsmamba2-mini)
+        cp -r $(stemsplit models path sfc-ca-small) usb/
+    """
     put(str(_located(reference, quiet).path))
 
 
 @models.command()
 def verify(reference: Reference, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Hash a model's weights again, load them, and print their SHA-256."""
+    """Hash a model's weights again, load them, and print their SHA-256.
+
+    Examples:
+        stemsplit models verify ts-bsmamba2-mini
+        stemsplit models verify runs/mine/model     # a folder
+        stemsplit models verify network.ckpt        # a public checkpoint
+    """
     from stemsplit.weights.checkpoint import load_network
 
     files = _located(reference, quiet)
@@ -126,9 +170,11 @@ def convert(
     target: Annotated[
         Path, typer.Argument(metavar="DIR", parser=as_path, help="Folder to write config.json and safetensors to.")
     ],
-    force: Annotated[bool, typer.Option("--force", help="Write over a model that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a model that is there."), BASIC] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Take the weights themselves where their running average is there, too.")
+        bool,
+        typer.Option("--raw", help="Take the weights themselves where their running average is there, too."),
+        BASIC,
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -136,6 +182,11 @@ def convert(
     """Write a public checkpoint (.ckpt, .pth, .pt, or a trainer's folder) as a folder of our format.
 
     Nothing in it is run.
+
+    Examples:
+        stemsplit models convert network.ckpt mine/
+        stemsplit models convert trainer/ mine/ --raw
+        stemsplit models convert hf:someone/network mine/ --force
     """
     from stemsplit.weights.checkpoint import convert as write
 
@@ -149,15 +200,23 @@ def convert(
 def publish(
     folder: Annotated[Path, typer.Argument(metavar="DIR", parser=as_path, help="Folder of a model in our format.")],
     repository: Annotated[str, typer.Argument(metavar="hf:OWNER/REPO", help="Where to on the Hugging Face Hub.")],
-    private: Annotated[bool, typer.Option("--private", help="Only you can see a repository made now.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Only you can see a repository made now."), BASIC] = False,
     message: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Commit message.", show_default="says what it is")
+        str | None,
+        typer.Option(metavar="TEXT", help="Commit message.", show_default="says what it is"),
+        BASIC,
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, upload nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, upload nothing."), BASIC] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Upload a model folder to the Hugging Face Hub; the token is HF_TOKEN, or that of `hf auth login`."""
+    """Upload a model folder to the Hugging Face Hub; the token is HF_TOKEN, or that of `hf auth login`.
+
+    Examples:
+        stemsplit models publish mine/ hf:me/network --dry-run
+        stemsplit models publish mine/ hf:me/network
+        stemsplit models publish mine/ hf:me/network --private
+    """
     from stemsplit.weights.publish import publish as upload
 
     require_output()
@@ -189,6 +248,14 @@ def _card(reference: str) -> ModelCard:
         hint = f"stemsplit models convert {reference} DIR"
         raise CheckpointError(f"{reference} is a bare checkpoint, without a card: convert it with {hint}")
     return replace(read_card(folder), local="on disk")
+
+
+def _scores(card: ModelCard) -> dict[str, list[str]]:
+    """Return metric and data set → a stem and its value, for each that was measured so."""
+    found: dict[str, list[str]] = {}
+    for score in card.scores:
+        found.setdefault(f"{score.metric}, {score.dataset}", []).append(f"{score.stem} {score.value:.2f}")
+    return found
 
 
 def _card_json(card: ModelCard) -> dict[str, Any]:

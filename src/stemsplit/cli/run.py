@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -212,12 +213,26 @@ def tell(outcome: Outcome, screen: Screen) -> None:
     if outcome.job.made:
         screen.note(f"{outcome.source}: {outcome.warnings[0]}")
     elif outcome.status == "skipped":
-        screen.note(f"{outcome.source}: done already in {outcome.target} (--force does it again)")
+        screen.note(f"{outcome.source}: done already in {_place(outcome)} (--force does it again)")
     elif outcome.status == "done":
         how = f"{duration(outcome.seconds)}, {speed(outcome.audio_seconds, outcome.seconds)}"
         if {"derived_from", "vocals_from"} & (outcome.manifest or {}).keys():
             how += ", from stems that were there"
-        screen.note(f"{outcome.source} → {outcome.target}: {', '.join(outcome.outputs)} ({how})")
+        screen.note(f"{outcome.source} → {_written(outcome)} ({how})")
+
+
+def _place(outcome: Outcome) -> Path:
+    """Return the folder of the outputs, or the only file where a template has put it elsewhere."""
+    paths = list(outcome.outputs.values())
+    if not paths or any(path.parent == outcome.target for path in paths):
+        return outcome.target
+    return paths[0] if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def _written(outcome: Outcome) -> str:
+    """Return what was written: a folder and the outputs in it, or the only file."""
+    place = _place(outcome)
+    return str(place) if place in outcome.outputs.values() else f"{place}: {', '.join(outcome.outputs)}"
 
 
 def tell_failure(outcome: Outcome, screen: Screen, debug: bool) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from stemsplit.cli import interrupts
 from stemsplit.machine.memory import to_stay
@@ -34,7 +37,7 @@ def put_json(value: Any, *, indent: int | None = None) -> None:
 
 def put_help(context: Any) -> None:
     """Print the help of a command on stdout."""
-    put(*context.get_help().splitlines())
+    typer.echo(context.get_help())
 
 
 def trace(error: BaseException) -> None:
@@ -170,15 +173,22 @@ class Lines:
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table as data on stdout: aligned columns, two spaces apart, whatever the width; > is to the right."""
-    rows = [tuple(one_line(cell) for cell in row) for row in rows]
-    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    for row in [tuple(column.lstrip(">") for column in columns), *rows]:
-        cells = [
-            cell.rjust(width) if column.startswith(">") else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ]
-        put("  ".join(cells).rstrip())
+    """Print a table as data on stdout, folded if that is a terminal; > is to the right."""
+    from stemsplit.cli.layout.tables import table_lines
+
+    put(*table_lines(columns, [tuple(one_line(cell) for cell in row) for row in rows], output_columns()))
+
+
+def put_named(name: str, text: str, name_columns: int) -> None:
+    """Print a name and what is said of it, folded beside it if stdout is a terminal."""
+    from stemsplit.cli.layout.tables import named_lines
+
+    put(*named_lines(name, one_line(text), name_columns, output_columns()))
+
+
+def output_columns() -> int | None:
+    """Return the width of the terminal that stdout is; None if it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def duration(seconds: float) -> str:

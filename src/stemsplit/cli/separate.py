@@ -34,6 +34,7 @@ from stemsplit.cli.flags import (
     as_path,
     model_names,
 )
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.quality.consent import Consent, with_way_back
 from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
@@ -61,12 +62,12 @@ ModelsOption = Annotated[
         "-m",
         "--model",
         metavar="[STEM=]REF",
-        help="A name of `models list`, a folder or file, hf:OWNER/REPO@REV:SUBFOLDER, or an https address. Repeat it "
-        "for the mean of several; vocals=REF,rest=REF takes each stem from one.",
+        help="A name of `models list`, or where a model is. Twice: their mean; vocals=A,rest=B: each stem of one.",
         show_default=DEFAULT_MODEL,
         autocompletion=model_names,
         rich_help_panel=RUN_PANEL,
     ),
+    BASIC,
 ]
 OutputOption = Annotated[
     Path,
@@ -75,9 +76,10 @@ OutputOption = Annotated[
         "--output",
         metavar="DIR",
         parser=as_path,
-        help="Folder for the stems; - writes one stem to standard output.",
+        help="Folder for the stems; - is standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 StemsOption = Annotated[
     str | None,
@@ -87,33 +89,34 @@ StemsOption = Annotated[
         show_default="all",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 TwoStemsOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
         help="This stem, and all others together as no_NAME.",
-        show_default="off",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 WithoutOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
         help="Everything but these stems, in one file: SONG (no vocals).wav.",
-        show_default="off",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 MixOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=A+B",
         help="One more output, mixed of these stems. Repeatable.",
-        show_default="none",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 ExactSumOption = Annotated[
     bool,
@@ -132,6 +135,7 @@ FormatOption = Annotated[
         help="File format; raw (no header) only with -o -.",
         rich_help_panel=OUTPUT_PANEL,
     ),
+    BASIC,
 ]
 BitDepthOption = Annotated[
     BitDepth,
@@ -159,7 +163,9 @@ NoCoverOption = Annotated[
 TemplateOption = Annotated[
     str | None,
     typer.Option(
-        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song.",
+        metavar="PATH",
+        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song, "
+        "{artist}, {album}, {title} and {n} of its tags.",
         show_default=DEFAULT_TEMPLATE,
         rich_help_panel=OUTPUT_PANEL,
     ),
@@ -210,7 +216,12 @@ def separate(
     """Split songs into stems: separated/SONG/vocals.wav and so on.
 
     Every stem has its song's exact length, sample rate and channels. A song that is done already is skipped.
-    A model of two speakers (s4m) splits talk into speaker1 and speaker2: which is which is arbitrary.
+
+    Examples:
+        stemsplit separate song.mp3                    # four stems, as WAV
+        stemsplit separate album/ -o stems -f flac     # every song in a folder
+        stemsplit separate song.m4a --without vocals   # the backing track
+        stemsplit separate song.wav --stems drums,bass # these two alone
     """
     options = SeparateOptions(
         output=output,

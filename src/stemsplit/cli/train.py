@@ -9,6 +9,7 @@ import typer
 
 from stemsplit.cli import interrupts
 from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet, as_path
+from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.screen import Screen, put, put_json
 from stemsplit.machine.streams import require_output
 
@@ -20,9 +21,12 @@ def train(
     minutes: Annotated[
         float | None,
         typer.Option(metavar="M", help="Stop after this many minutes.", show_default="run to the last step"),
+        BASIC,
     ] = None,
     decay_minutes: Annotated[
-        float, typer.Option(metavar="M", help="Let the learning rate fall to zero over the last M of the minutes.")
+        float,
+        typer.Option(metavar="M", help="Let the learning rate fall to zero over the last M of the minutes."),
+        BASIC,
     ] = 0.0,
     device: Device = "auto",
     loaders: Annotated[
@@ -45,6 +49,11 @@ def train(
 
     The run's folder has log.jsonl, and curve.png where matplotlib is installed.
     What is exported is the mean of the best weights by development score, or the last average if that is better.
+
+    Examples:
+        stemsplit train recipe.toml               # to the last step
+        stemsplit train recipe.toml --minutes 60 --loaders 2
+        stemsplit train recipe.toml --device cuda # on a GPU
     """
     from stemsplit.machine.device import choose_device
     from stemsplit.training.loop import run_recipe

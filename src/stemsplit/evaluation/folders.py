@@ -11,6 +11,12 @@ from stemsplit.errors import UsageError
 
 MIXTURE_NAMES = ("mixture", "mix")
 COMPRESSED = ".stem.mp4"
+STEM_NAMES = frozenset({
+    "vocals", "voice", "bass", "drums", "other", "guitar", "piano", "keys", "strings", "synth", "percussion",
+    "instrumental", "accompaniment", "backing", "music", "speech", "effects", "dialogue", "noise", "residual",
+    "speaker",
+})  # fmt: skip
+"""What stems are mostly called; see `looks_like_songs`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,12 @@ def find_songs(root: Path, subset: str = "test") -> list[SongFolder]:
         if songs := list(_songs(inside, subset)):
             return songs
     return list(_songs(root))
+
+
+def looks_like_songs(song: SongFolder) -> bool:
+    """Return whether the files of a folder may be songs: no mixture is among them, and no name that stems have."""
+    named = (stem.casefold().removeprefix("no_").removeprefix("no ") for stem in song.stems)
+    return song.mixture is None and not any(name.rstrip("0123456789") in STEM_NAMES for name in named)
 
 
 def stem_files(folder: Path) -> dict[str, Path]:

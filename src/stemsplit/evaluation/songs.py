@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 
 from stemsplit.audio import AudioInfo, blocks, probe, rechunked
 from stemsplit.errors import AudioError, UsageError
-from stemsplit.evaluation.folders import estimate_files, find_songs
+from stemsplit.evaluation.folders import SongFolder, estimate_files, find_songs, looks_like_songs
 from stemsplit.evaluation.scores import FrameSDR, Part, SongScore, score_parts
 
 Key = tuple[str, str]
@@ -27,7 +27,9 @@ class Pair(NamedTuple):
     mixture: Path | None  # None: it is the sum of the references
 
 
-def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[list[Pair], tuple[str, ...]]:
+def pair_songs(
+    reference: Path, estimate: Path, subset: str = "test", on_warning: Callable[[str], object] = lambda text: None
+) -> tuple[list[Pair], tuple[str, ...]]:
     """Return the songs that are in two folders, and the references without an estimate, as "song/stem".
 
     `find_songs` and `estimate_files` say how the folders may be organised.
@@ -36,15 +38,20 @@ def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[l
         reference: the folder of true stems.
         estimate: the folder of estimated stems.
         subset: of MUSDB, the subset to take.
+        on_warning: is told of files that may be songs, but are taken for stems.
 
     Raises:
-        UsageError: a folder is missing, or the two have no stem in common.
+        UsageError: a folder is missing, the two have no stem in common, or the files in it are songs, no stems.
     """
     for folder in (reference, estimate):
         if not folder.is_dir():
-            hint = "with --melody, contours are compared" if folder.is_file() else "or one with a folder per song"
-            raise UsageError(f"{folder}: no such folder; give a folder of stems, {hint}")
+            if folder.is_file():
+                raise UsageError(f"{folder} is a file: give a folder of stems; with --melody, contours are compared")
+            raise UsageError(f"{folder}: no such folder; give a folder of stems, or one with a folder per song")
     songs = find_songs(reference, subset)
+    for song in songs:
+        if song.path == reference:
+            _refuse_songs(song, estimate)
     found = {song.path: estimate_files(estimate, song, alone=song.path == reference) for song in songs}
     pairs = [
         Pair(song.name, song.stems, found[song.path], song.mixture)
@@ -56,8 +63,21 @@ def pair_songs(reference: Path, estimate: Path, subset: str = "test") -> tuple[l
             f"{reference} and {estimate} have no stem in common: "
             "both need files with the same names, such as vocals.wav, or folders of songs that hold them"
         )
+    if songs[0].path == reference and looks_like_songs(songs[0]):
+        on_warning(f"{', '.join(songs[0].stems)} are taken for stems of one song: songs have a folder each")
     missing = [f"{song.name}/{stem}" for song in songs for stem in song.stems if stem not in found[song.path]]
     return pairs, tuple(missing)
+
+
+def _refuse_songs(song: SongFolder, estimate: Path) -> None:
+    """Refuse a folder of songs in the place of a folder of stems. Raises: UsageError."""
+    separated = [name for name in song.stems if (estimate / name).is_dir()]
+    if looks_like_songs(song) and (separated or len(song.stems) == 1):
+        name = (separated or list(song.stems))[0]
+        raise UsageError(
+            f"{song.stems[name]} looks like a song, not like a stem of one: a song is a folder with its true stems, "
+            f"as in {song.path / name / 'vocals.wav'}, and its estimates are in {estimate / name}"
+        )
 
 
 def evaluate_song(pair: Pair, frame_sdr: FrameSDR | None = None) -> SongScore:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 
 from stemsplit.errors import UsageError
+from stemsplit.files.tag_fields import TAG_FIELDS, tag_fields
 
 NAME_BYTES = 255
 """The longest name of a file or folder that common file systems hold."""
@@ -30,7 +31,7 @@ SOURCE_FIELDS: Mapping[str, Callable[[Path], str]] = {
     "source_ext": _suffix_of,  # what others call it
 }
 """Fields of a template that tell songs of one name apart: name → the value for a source."""
-FIELDS = ("track", "stem", "ext", *SOURCE_FIELDS)
+FIELDS = ("track", "stem", "ext", *SOURCE_FIELDS, *TAG_FIELDS)
 
 
 def track_name(path: PurePath, suffixes: frozenset[str]) -> str:
@@ -64,6 +65,8 @@ def stem_path(
     if set(stem) & set('/\\\0:*?"<>|') or stem in ("", ".", ".."):
         raise UsageError(f"a stem cannot be called {stem!r}: it would not be a file name")
     values = {"stem": stem, "ext": ext, **{name: part_of(value(source)) for name, value in SOURCE_FIELDS.items()}}
+    if any(field in TAG_FIELDS for _, field, _, _ in Formatter().parse(template)):
+        values |= tag_fields(source)
     inside, longest = "", NAME_BYTES
     for _ in range(4):  # a template may have the track several times in one name
         inside = template.format(track=shortened(track, longest), **values)

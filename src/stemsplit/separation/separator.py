@@ -17,6 +17,7 @@ import torch
 
 from stemsplit.audio import Rechunker, Resampler, resample, resampled_length
 from stemsplit.audio.info import Warn
+from stemsplit.errors import UnknownStemError
 from stemsplit.machine.device import choose_device, chunks_in_a_batch, chunks_side_by_side, precision_name
 from stemsplit.machine.pipeline import ahead
 from stemsplit.networks.backends.choose import precision_for
@@ -104,15 +105,21 @@ def shareable_parameters(network: SeparatorNetwork) -> int | None:
 
 
 def outputs_for(stems: Sequence[str], options: SeparateOptions) -> tuple[Output, ...]:
-    """Return what a request makes of the stems of a model. Raises: UsageError and its kinds."""
-    return select(
-        stems,
-        stems=options.stems,
-        two_stems=options.two_stems,
-        without=options.without,
-        mix=options.mix,
-        exact_sum=options.exact_sum,
-    )
+    """Return what a request makes of the stems of a model.
+
+    Raises: UsageError and its kinds. Where the model lacks a stem, the error names the models that have it.
+    """
+    try:
+        return select(
+            stems,
+            stems=options.stems,
+            two_stems=options.two_stems,
+            without=options.without,
+            mix=options.mix,
+            exact_sum=options.exact_sum,
+        )
+    except UnknownStemError as error:
+        raise UnknownStemError(f"{error}; {_who_has(error.stem)}", error.stem) from error
 
 
 def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> Separator:
@@ -136,6 +143,17 @@ def make_separator(model: Model[SeparatorNetwork], options: SeparateOptions) -> 
         precision_for(model.network, options.precision, device),
         1 if alone else chunks_side_by_side(device, shareable_parameters(model.network)),
     )
+
+
+def _who_has(stem: str) -> str:
+    """Return which models of the catalog have a stem, and how to take one; else which stems there are."""
+    from stemsplit.weights.catalog import list_models
+
+    cards = list_models()
+    if names := [card.name for card in cards if stem.casefold() in map(str.casefold, card.stems)]:
+        return f"{stem} is a stem of {', '.join(names)}: add --model {names[0]}"
+    known = sorted({name for card in cards for name in card.stems})
+    return f"no model of the catalog has it; their stems: {', '.join(known)}"
 
 
 def render(

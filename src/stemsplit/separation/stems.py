@@ -163,8 +163,11 @@ def _mix(text: str, model_stems: Sequence[str], exact_sum: bool) -> Output:
 
 def _output(name: str, parts: Sequence[str], model_stems: Sequence[str], exact_sum: bool) -> Output:
     for part in parts:
+        if not part:
+            raise UsageError(f"the name of a stem is empty: this model separates {', '.join(model_stems)}")
         if find_stem(part, model_stems) is None:
-            raise UnknownStemError(f"this model has no stem {part!r}: it separates {', '.join(model_stems)}")
+            separates = ", ".join(model_stems)
+            raise UnknownStemError(f"this model has no stem {part!r}: it separates {separates}", part)
     held = {find_stem(part, model_stems) for part in parts}
     weights = tuple(float(stem in held) for stem in model_stems)
     return Output(name, weights, exact_sum and _residual_stem(model_stems) in held)
