@@ -1,7 +1,7 @@
 """The default separator with its band split, SFC-CA or SFC-Mamba: trained at one budget, scored and measured.
 
-    python benchmarks/codecs.py --data DIR --minutes 60 --output runs/codecs
-    python benchmarks/codecs.py --data DIR --steps 4780 --output runs/codecs --equal parameters --workers 2
+    python benchmarks/codec_choices.py --data DIR --minutes 60 --output runs/codecs
+    python benchmarks/codec_choices.py --data DIR --steps 4780 --output runs/codecs --equal parameters --workers 2
 
 The recipe is that of the default model. DIR has the folders that recipes call data/, as recipes/README.md lays them out
 (songs/train, dev/heldout and so on; those that are missing are left out), or songs with their stems, two of which are
