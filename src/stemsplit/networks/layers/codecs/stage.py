@@ -3,7 +3,8 @@
     CodecSplit.encoded  spectrum (B, C, F, T) complex  → tokens (B, 1, K, T, D), and what the heads need beside them
     CodecHeads.decode   tokens, and that               → masks (B, S, C, F, T) complex
 
-The methods are those of `layers.bands.BandSplit` and `BandHeads`. Bands are the "musical" ones of arXiv 2602.08671.
+The methods are those of `layers.bands.BandSplit` and `BandHeads`. Bands are the "musical" ones of arXiv 2602.08671. A
+network with a band split loads no code of the other codecs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from stemsplit.networks.layers.bands import BandHeads, BandSplit, finished
-from stemsplit.networks.layers.codecs.attention import AttentionDecoder, AttentionEncoder
-from stemsplit.networks.layers.codecs.mamba import MambaDecoder, MambaEncoder
 from stemsplit.networks.layers.codecs.musical import Band, musical_bands
 
 BAND_SPLIT, ATTENTION, MAMBA = "band-split", "sfc-ca", "sfc-mamba"
@@ -58,14 +57,22 @@ class CodecSizes:
         """Return rows (B, T, F, 2M) → tokens (B, T, K, D), and what the decoder needs beside them."""
         sizes = (2 * self.channels, self.bands, self.inner, self.dim)
         if self.heads is None:
+            from stemsplit.networks.layers.codecs.mamba import MambaEncoder
+
             return MambaEncoder(*sizes, d_state=self.d_state, expand=1, adaptive=self.adaptive)
+        from stemsplit.networks.layers.codecs.attention import AttentionEncoder
+
         return AttentionEncoder(*sizes, self.heads, adaptive=self.adaptive)
 
     def decoder(self, stems: int) -> nn.Module:
         """Return tokens, and what the encoder kept → masks (B, T, F, 2 · stems · M)."""
         sizes = (2 * stems * self.channels, self.bands, self.inner, self.dim)
         if self.heads is None:
+            from stemsplit.networks.layers.codecs.mamba import MambaDecoder
+
             return MambaDecoder(*sizes, d_state=self.d_state, expand=1, adaptive=self.adaptive)
+        from stemsplit.networks.layers.codecs.attention import AttentionDecoder
+
         return AttentionDecoder(*sizes, self.heads, adaptive=self.adaptive)
 
 
