@@ -33,9 +33,11 @@ from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECIPE = "recipes/ts-bsmamba2-mini-long.toml"
-IDLE = ("nice", "-n", "19", "ionice", "-c", "3")
+_CALM = '{{ echo {0} > /proc/self/autogroup; }} 2> /dev/null; exec nice -n {0} ionice -c {1} "$@"'
+"""Linux shares the cores among sessions first, then among the processes of each: the session has to be nice, too."""
+IDLE = ("sh", "-c", _CALM.format(19, 3), "idle")
 """In front of what must not be noticed."""
-SOON = ("nice", "-n", "10")
+SOON = ("sh", "-c", _CALM.format(10, 2), "soon")
 """In front of what comes before that."""
 SONGS_A_ROUND = 16
 """So many songs of each kind are rendered before the room is measured again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -38,6 +39,13 @@ def test_a_job_runs_once_and_is_known_to_be_gone_after_a_kill(tmp_path: Path) ->
     os.waitpid(number, 0)
     assert job.number() is None
     assert not job.signal(signal.SIGCONT)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="only some systems group processes by session")
+def test_a_session_of_low_priority_is_one_among_sessions_too(tmp_path: Path) -> None:
+    show = [*long_run.IDLE, "sh", "-c", "cat /proc/self/autogroup; nice"]
+    said = subprocess.run(show, start_new_session=True, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert said.split()[1:] == ["nice", "19", "19"]
 
 
 def test_how_far_a_run_is(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from torture.changes import changed_songs, rivals
 from torture.disks import full_disks
+from torture.hubs import misbehaving_hubs
 from torture.kills import interrupts, kills
+from torture.lengths import long_recordings
 from torture.models import malformed_models
 from torture.sounds import malformed_audio
 from torture.words import hostile_words
@@ -28,6 +31,10 @@ KINDS: dict[str, tuple[Kind, int]] = {
     "kills": (kills, 50),
     "interrupts": (interrupts, 20),
     "full-disks": (full_disks, 10),
+    "changes": (changed_songs, 40),
+    "rivals": (rivals, 20),
+    "hubs": (misbehaving_hubs, 60),
+    "lengths": (long_recordings, 4),
     "audio": (malformed_audio, 320),
     "models": (malformed_models, 240),
     "words": (hostile_words, 400),

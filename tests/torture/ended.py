@@ -51,9 +51,11 @@ def command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "stemsplit", *arguments]
 
 
-def run(arguments: Sequence[str], cwd: Path, *, limit: Callable[[], None] | None = None, **env: str) -> Ended:
-    """Run a command to its end; `limit` is called in the new process before it starts."""
-    process = subprocess.Popen(
+def start(
+    arguments: Sequence[str], cwd: Path, *, limit: Callable[[], None] | None = None, **env: str
+) -> subprocess.Popen[bytes]:
+    """Start a command; `limit` is called in the new process before it starts."""
+    return subprocess.Popen(
         command(arguments),
         cwd=cwd,
         env=environment(**env),
@@ -62,6 +64,10 @@ def run(arguments: Sequence[str], cwd: Path, *, limit: Callable[[], None] | None
         stderr=subprocess.PIPE,
         preexec_fn=limit,
     )
+
+
+def finish(process: subprocess.Popen[bytes], arguments: Sequence[str]) -> Ended:
+    """Wait for the end of a command, and kill it if it hangs."""
     try:
         stdout, stderr = process.communicate(timeout=SLOWEST_SECONDS)
         code: int | None = process.returncode
@@ -70,6 +76,11 @@ def run(arguments: Sequence[str], cwd: Path, *, limit: Callable[[], None] | None
         stdout, stderr = process.communicate()
         code = None
     return Ended(tuple(arguments), code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def run(arguments: Sequence[str], cwd: Path, *, limit: Callable[[], None] | None = None, **env: str) -> Ended:
+    """Run a command to its end."""
+    return finish(start(arguments, cwd, limit=limit, **env), arguments)
 
 
 def run_many(calls: Sequence[Sequence[str]], cwd: Path) -> list[Ended]:

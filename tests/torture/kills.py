@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from torture.ended import SLOWEST_SECONDS, UNEXPECTED, command, environment, run
+from torture.ended import SLOWEST_SECONDS, UNEXPECTED, run, start
 from torture.world import half_written, leftovers, separating, sounds, undisturbed
 
 CODES = {signal.SIGKILL: (-9,), signal.SIGINT: (130,), signal.SIGTERM: (143, -15)}
@@ -49,14 +49,7 @@ def _disturbed(world: Path, count: int, rng: random.Random, *signals: signal.Sig
 
 def _end(world: Path, arguments: list[str], seconds: float, sent: signal.Signals) -> tuple[int | None, str]:
     """Start a command and send it a signal after so many seconds: exit code, None if it was done before, and stderr."""
-    process = subprocess.Popen(
-        command(arguments),
-        cwd=world,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    process = start(arguments, world)
     try:
         _, err = process.communicate(timeout=seconds)
         return None if process.returncode == 0 else process.returncode, err.decode(errors="replace")
