@@ -165,15 +165,20 @@ def timed(network: Callable[[Any], Any], mixture: Any) -> tuple[float, float]:
 
 
 def sfc_network(model: str, backend: str, options: argparse.Namespace) -> tuple[Any, float]:
-    """An SFC network with random weights, which PyTorch computes, and the seconds of its chunk."""
+    """An SFC network with random weights, of which a backend computes Mamba at most, and the seconds of its chunk."""
+    import torch
+
     from stemsplit.machine.memory import keep_freed_memory
+    from stemsplit.networks.backends.choose import choose
     from stemsplit.networks.sfc import CONFIGS, SFC
 
-    if backend != "torch":
+    config = CONFIGS[model]
+    if backend not in ("torch", "native" if config.codec == "mamba" else "torch"):
         raise ValueError("only PyTorch computes this network")
     keep_freed_memory()
-    config = CONFIGS[model]
-    return SFC(config).to(options.device).eval(), options.seconds or config.chunk_samples / config.sample_rate
+    network = SFC(config).to(options.device).eval()
+    bind(network, choose(torch.device(options.device), backend))
+    return network, options.seconds or config.chunk_samples / config.sample_rate
 
 
 def our_network(model: str, backend: str, device: Any, options: argparse.Namespace) -> tuple[Any, float]:

@@ -11,10 +11,14 @@ import torch
 from seeded_state import seeded_audio, seeded_tensor
 from torch import Tensor
 
+from stemsplit.networks.backends.choose import BACKENDS, bind
 from stemsplit.networks.bsmamba import CONFIGS, BSMamba, BSMambaConfig
+from stemsplit.networks.contract import Supervision
 from stemsplit.networks.kernels import ssd
 from stemsplit.networks.layers import mamba2
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bindable import Bindable
+from stemsplit.weights.checkpoint import load_network, save
 from stemsplit.weights.layouts.ts_bsmamba2 import config as published_config
 from stemsplit.weights.layouts.ts_bsmamba2 import convert as from_published
 from stemsplit.weights.layouts.ts_bsmamba2 import shapes as published_shapes
@@ -164,3 +168,88 @@ def test_bfloat16_autocast_is_close() -> None:
 def test_a_config_that_makes_no_network_is_refused(settings: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         BSMambaConfig.from_dict({**vars(TINY), **settings})
+
+
+# --- SFC's codecs in the place of the band split
+
+CODECS: dict[str, dict[str, object]] = {
+    "ca": {"codec": "sfc-ca"},
+    "ca-adaptive": {"codec": "sfc-ca", "codec_adaptive": True},
+    "mamba": {"codec": "sfc-mamba"},
+    "mamba-adaptive": {"codec": "sfc-mamba", "codec_adaptive": True},
+}
+
+
+def with_codec(name: str, **settings: object) -> BSMamba:
+    sizes = {"codec_bands": 8, "codec_inner": 8, "codec_heads": 2, "codec_state": 2}
+    return tiny(**{"joint": True, **sizes, **CODECS[name], **settings})
+
+
+@pytest.mark.parametrize("name", CODECS)
+@torch.inference_mode()
+def test_a_codec_is_a_band_split_to_the_rest_of_the_network(name: str) -> None:
+    network = with_codec(name, normalize=True).double()
+    for channels, samples in ((2, 900), (1, 33)):
+        mixture = torch.randn(2, channels, samples, dtype=torch.float64)
+        found = network.estimates(mixture)
+        assert found.two_stage.shape == found.masked.shape == (2, 4, channels, samples)
+        torch.testing.assert_close(found.masked.sum(1), mixture)
+        torch.testing.assert_close(network(mixture), found.two_stage)
+        torch.testing.assert_close(network(1e-3 * mixture), 1e-3 * found.two_stage)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_every_parameter_of_a_codec_learns_from_spectra(name: str) -> None:
+    network = with_codec(name)
+    pairs = network.training_pairs(torch.randn(1, 4, 2, 900), Supervision(spectra=True))
+    torch.stack([pair.weight * pair.error.sum() for pair in pairs]).sum().backward()
+    idle = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    assert idle == []
+
+
+@pytest.mark.parametrize("name", ["ca", "mamba-adaptive"])
+@torch.inference_mode()
+def test_every_backend_of_the_cpu_computes_the_blocks_between_codecs(name: str) -> None:
+    network, mixture = with_codec(name), torch.randn(1, 2, 900)
+    expected = network(mixture)
+    native = BACKENDS["native"]()
+    for backend in (BACKENDS["torch"](), *([native] if native.missing(torch.device("cpu")) is None else [])):
+        bind(network, backend)
+        bound = [layer for layer in network.modules() if isinstance(layer, Bindable) and layer.bound is not None]
+        assert sum(isinstance(layer, ResidualBiMamba) for layer in bound) == 4
+        assert _relative(network(mixture), expected) < 1e-4
+
+
+@torch.inference_mode()
+def test_bfloat16_autocast_of_a_codec_is_close() -> None:
+    network, mixture = with_codec("ca"), torch.randn(1, 2, 900)
+    expected = network(mixture)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(mixture)
+    assert found.dtype == torch.float32
+    assert _relative(found, expected) < 0.03
+
+
+def test_a_codec_has_no_use_for_bands_and_is_stored(tmp_path: Path) -> None:
+    network = with_codec("mamba-adaptive", bands=(1, 2))
+    again = load_network(save(network, tmp_path / "model"))
+    assert isinstance(again, BSMamba)
+    assert again.config == network.config
+    state = again.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"joint": False}, "the codec sfc-ca makes one token of all channels: set joint to true"),
+        ({"codec": "sfc"}, "codec must be band-split or sfc-ca or sfc-mamba"),
+        ({"codec_inner": 9}, "codec_heads 2 do not divide codec_inner = 9"),
+        ({"codec_bands": 66}, "codec_bands 66 are more than the 65 bins"),
+        ({"n_fft": 129}, "even n_fft"),
+        ({"codec_state": 0}, "codec_state must be a whole number"),
+    ],
+)
+def test_a_codec_that_makes_no_sense_is_refused(settings: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        with_codec("ca", **settings)

@@ -135,3 +135,29 @@ def test_blocks_are_compiled_or_the_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert compiled == list(blocks)
     loop.train(ToyTask(tmp_path), pace=Pace(compile=True))
     assert isinstance(compiled[2], Toy)
+
+
+def test_a_cpu_without_bf16_trains_in_fp32_and_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Noting(ToyTask):
+        def loss_of(self, network: nn.Module, drawn: torch.Tensor) -> torch.Tensor:
+            seen.append(self.schedule.precision)
+            return super().loss_of(network, drawn)
+
+    def run(name: str, steps: int, precision: str = "bf16") -> list[dict[str, Any]]:
+        schedule = Schedule(steps=steps, warmup_steps=0, decay_steps=0, ema=0.0, precision=precision)
+        loop.train(Noting(tmp_path / name, schedule))
+        return [event for event in read_log(tmp_path / name / "log.jsonl") if "precision" in event]
+
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: False)
+    assert [event["step"] for event in run("slow", 4)] == [0]
+    again = run("slow", 8)
+    assert [(event["step"], event["precision"]) for event in again] == [(4, "fp32")]
+    assert "no instructions" in again[0]["because"]
+    assert run("plain", 4, "fp32") == []
+    assert {*seen} == {"fp32"}
+    seen.clear()
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: True)
+    assert run("fast", 4) == []
+    assert {*seen} == {"bf16"}

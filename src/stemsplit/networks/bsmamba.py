@@ -7,14 +7,15 @@ One block is Mamba-2 over time, Mamba-2 over bands, and an exchange between audi
 connection. Tokens have the shape (B, C, K, T, D) everywhere: batch, audio channel, band, frame, feature.
 
 The paper has a token per audio channel. A `joint` network (our variant) has one token for all channels: a band holds
-the bins of all channels, C is 1, and there is no exchange.
+the bins of all channels, C is 1, and there is no exchange. Instead of the band split, the `codec` of a joint network
+may be one of SFC's (arXiv 2602.08671): `layers.codecs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +26,28 @@ from stemsplit.networks.expander import expand_
 from stemsplit.networks.kernels import native_compare
 from stemsplit.networks.kernels.products import fast_products, tanh_
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
-from stemsplit.networks.layers.bands import BandHeads, BandSplit
+from stemsplit.networks.layers.bands import BandHeads
 from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.codecs.stage import BAND_SPLIT, CODECS, heads_of, misfits_of_codec, split_of
 from stemsplit.networks.layers.tac import TransformAverageConcatenate
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Maybe, Number, Rule, Several, Whole, oversized
+from stemsplit.networks.rules import (
+    SAMPLE_RATE,
+    STEM_NAMES,
+    Flag,
+    Maybe,
+    Number,
+    OneOf,
+    Rule,
+    Several,
+    Whole,
+    oversized,
+)
 
 QUIETEST = 1e-8
 """Spectra with a lower RMS are not normalised further: they are silence with rounding errors."""
 
 VOCALS, OTHER = "vocals", "other"
+Codec = Literal["band-split", "sfc-ca", "sfc-mamba"]
 
 BANDS_57 = (2,) * 20 + (4,) * 10 + (11,) * 8 + (23,) * 8 + (46,) * 8 + (92,) * 2 + (121,)
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048: 50, 100, 250, 500 Hz, 1 and 2 kHz, and the rest."""
@@ -51,6 +65,12 @@ class BSMambaConfig(Config):
         joint: make one token of a band's bins in all channels, which halves the work for stereo. If the mixture has
             one channel, that is repeated.
         expander_db: where vocals are below this level relative to the mixture, move them to other; see `expander`.
+        codec: how bins become tokens: the split into `bands`, or SFC's cross-attention or Mamba, which need `joint`.
+        codec_bands: tokens K of a frame in SFC's codecs, as the following: the band split has `bands`, `head_expand`.
+        codec_inner: features D' of a bin.
+        codec_heads: of the attention.
+        codec_state: size of Mamba's state.
+        codec_adaptive: make queries of the input, instead of learning them.
     """
 
     stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -72,6 +92,12 @@ class BSMambaConfig(Config):
     normalize: bool = False
     joint: bool = False
     expander_db: float | None = None
+    codec: Codec = "band-split"
+    codec_bands: int = 64
+    codec_inner: int = 64
+    codec_heads: int = 4
+    codec_state: int = 8
+    codec_adaptive: bool = False
 
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
@@ -95,12 +121,17 @@ class BSMambaConfig(Config):
         "normalize": Flag(),
         "joint": Flag(),
         "expander_db": Maybe(Number(-200, 200)),
+        "codec": OneOf(CODECS),
+        "codec_bands": Whole(1, 1024),
+        "codec_inner": Whole(1, 8192),
+        "codec_heads": Whole(1, 256),
+        "codec_state": Whole(1, 4096),
+        "codec_adaptive": Flag(),
     }
 
     def misfits(self) -> Iterator[str]:
         """Yield what does not fit together; see `Config`."""
-        if sum(self.bands) != self.n_fft // 2 + 1:
-            yield f"the bands hold {sum(self.bands)} bins, n_fft {self.n_fft} has {self.n_fft // 2 + 1}"
+        yield from misfits_of_codec(self)
         if 2 * self.hop_length > self.n_fft:
             yield f"hop_length {self.hop_length} is more than half of n_fft {self.n_fft}"
         if self.chunk_samples < self.n_fft:
@@ -109,10 +140,9 @@ class BSMambaConfig(Config):
             yield f"expander_db needs {VOCALS} and {OTHER}, not {', '.join(self.stems)}"
         if self.expand * self.dim % self.headdim:
             yield f"headdim {self.headdim} does not divide expand · dim = {self.expand * self.dim}"
-        if self.head_expand * self.dim % BandHeads.GROUPS:
-            yield f"head_expand · dim = {self.head_expand * self.dim} is no multiple of {BandHeads.GROUPS}"
         frames = self.channels * (self.chunk_samples // self.hop_length + 1)
-        values = max(len(self.bands) * self.dim, len(self.stems) * self.n_fft)
+        tokens = len(self.bands) if self.codec == BAND_SPLIT else self.codec_bands
+        values = max(tokens * self.dim, len(self.stems) * self.n_fft)
         yield from oversized(frames, values, self.chunk_samples, self.hop_length)
 
     def least_tensors(self) -> int:
@@ -145,19 +175,18 @@ class BSMamba(nn.Module):
     def __init__(self, config: BSMambaConfig) -> None:
         super().__init__()
         self.config = c = config
-        group = c.channels if c.joint else 1
-        self.split_mask = BandSplit(c.bands, c.dim, group)
+        self.split_mask = split_of(c)
         self.blocks_mask = nn.ModuleList(Block(c) for _ in range(c.blocks_mask))
-        self.heads_mask = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand, group)
-        self.split_map = BandSplit(c.bands, c.dim, group)
+        self.heads_mask = heads_of(c)
+        self.split_map = split_of(c)
         self.fusion = nn.Linear(2 * c.dim, c.dim)
         self.blocks_map = nn.ModuleList(Block(c) for _ in range(c.blocks_map))
-        self.heads_map = BandHeads(c.bands, c.dim, len(c.stems), c.head_expand, group)
+        self.heads_map = heads_of(c)
 
     def matrices(self) -> list[Tensor]:
         """Return the weights that map hidden features to hidden features, for optimisers made for matrices."""
         linear = [part for part in self.modules() if isinstance(part, nn.Linear)]
-        heads = (self.heads_mask, self.heads_map)
+        heads = [part for part in (self.heads_mask, self.heads_map) if isinstance(part, BandHeads)]
         return [
             *(part.weight for part in linear),
             *(weight for part in heads for weight in (part.weight1, part.weight2)),
@@ -214,7 +243,7 @@ class BSMamba(nn.Module):
         spectrum, scale = self.scaled(known.sum(1))
         factor = spectrum.real.new_ones(len(spectrum)) if scale is None else 1 / scale.clamp_min(QUIETEST).view(-1)
         whole = torch.view_as_real(spectrum).square().sum((-1, -2, -3))
-        if native_compare.usable(spectrum.real):
+        if self.config.codec == BAND_SPLIT and native_compare.usable(spectrum.real):
             return self._energies(spectrum, known, factor, supervision), whole
         return self.estimates_compared(spectrum, known, factor, supervision), whole
 
@@ -229,13 +258,14 @@ class BSMamba(nn.Module):
         return torch.stack([rows.square().sum(-1) for rows in (*away, _as_rows(known))])
 
     def _energies(self, spectrum: Tensor, known: Tensor, factor: Tensor, supervision: Supervision) -> Tensor:
-        """Compute the same as `estimates_compared` by the native library."""
+        """Compute the same as `estimates_compared` by the native library, which knows the band split alone."""
         wide = self._wide(spectrum)
-        first = self._first_tokens(wide)
-        second = self._second_tokens(wide, first)
+        first, _ = self._first_tokens(wide)
+        second, _ = self._second_tokens(wide, first)
         masks, added = (
             native_compare.LastMap(heads.hidden(tokens), heads.weight3, heads.bias3)
             for heads, tokens in ((self.heads_mask, first), (self.heads_map, second))
+            if isinstance(heads, BandHeads)
         )
         fold = supervision.fold
         if fold is None:
@@ -246,33 +276,37 @@ class BSMamba(nn.Module):
     def separated(self, spectrum: Tensor) -> Tensor:
         """Return the stems (B, S, C, F, T) of a mixture (B, C, F, T): those of stage 1 with what stage 2 adds."""
         wide = self._wide(spectrum)
-        tokens = self._first_tokens(wide)
-        masked = self.heads_mask.masked(tokens, wide)
-        return _narrow(self.heads_map.added(self._second_tokens(wide, tokens), masked), spectrum)
+        tokens, side = self._first_tokens(wide)
+        masked = self.heads_mask.masked(tokens, wide, side)
+        tokens, side = self._second_tokens(wide, tokens)
+        return _narrow(self.heads_map.added(tokens, masked, side), spectrum)
 
     def spectra(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masked stems of a mixture (B, C, F, T), and what stage 2 adds: complex (B, S, C, F, T) each."""
         wide = self._wide(spectrum)
-        tokens = self._first_tokens(wide)
-        masked = self.heads_mask.masked(tokens, wide)
-        return _narrow(masked, spectrum), _narrow(self.heads_map.decode(self._second_tokens(wide, tokens)), spectrum)
+        tokens, side = self._first_tokens(wide)
+        masked = self.heads_mask.masked(tokens, wide, side)
+        mapped = self.heads_map.decode(*self._second_tokens(wide, tokens))
+        return _narrow(masked, spectrum), _narrow(mapped, spectrum)
 
-    def _first_tokens(self, spectrum: Tensor) -> Tensor:
-        """Return the tokens (B, G, K, T, D) of stage 1."""
+    def _first_tokens(self, spectrum: Tensor) -> tuple[Tensor, Any]:
+        """Return the tokens (B, G, K, T, D) of stage 1, and what its heads need beside them."""
+        tokens, side = self.split_mask.encoded(spectrum)
         # Blocks add to the tokens. In half precision, where autocast is on, each sum would be rounded.
-        tokens = self.split_mask.encode(spectrum).to(self.fusion.weight.dtype)
+        tokens = tokens.to(self.fusion.weight.dtype)
         for block in self.blocks_mask:
             tokens = block(tokens)
-        return tokens
+        return tokens, side
 
-    def _second_tokens(self, spectrum: Tensor, tokens: Tensor) -> Tensor:
-        """Return the tokens (B, G, K, T, D) of stage 2, which sees the mixture again and the tokens of stage 1."""
-        both = torch.cat([self.split_map.encode(spectrum).to(tokens.dtype), tokens], dim=-1)
+    def _second_tokens(self, spectrum: Tensor, tokens: Tensor) -> tuple[Tensor, Any]:
+        """Return the same of stage 2, which sees the mixture again and the tokens of stage 1."""
+        seen, side = self.split_map.encoded(spectrum)
+        both = torch.cat([seen.to(tokens.dtype), tokens], dim=-1)
         with torch.autocast(tokens.device.type, enabled=False):
             tokens = tanh_(self.fusion(both))
         for block in self.blocks_map:
             tokens = block(tokens)
-        return tokens
+        return tokens, side
 
     def _wide(self, spectrum: Tensor) -> Tensor:
         """Return a mixture (B, C, F, T) with as many channels as the network takes: one may be repeated."""

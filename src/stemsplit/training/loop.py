@@ -12,8 +12,9 @@ import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from stemsplit.errors import UsageError
 from stemsplit.machine.disk import write_whole, written_aside
 from stemsplit.machine.memory import keep_freed_memory
+from stemsplit.networks.kernels.native_library import has_bfloat16
 from stemsplit.training.averaging import Best, score_of
 from stemsplit.training.curve import LOG_NAME, draw_curve, read_log
 from stemsplit.training.examples.prefetch import drawn_ahead, threads_for
@@ -30,6 +32,8 @@ from stemsplit.training.pace import Clock, Meter, Pace
 from stemsplit.training.parallel import average_gradients, followers, rank
 from stemsplit.training.schedule import Schedule
 from stemsplit.training.task import Event, Recipe, Task
+
+NO_BFLOAT16 = "bf16 is slow here: this CPU has no instructions for it that the native library knows"
 
 
 class State(NamedTuple):
@@ -74,7 +78,7 @@ def train(
     The run itself is in `{output}/last.pt`, from which the next call goes on. Events go to `on_event`, to
     `{output}/log.jsonl`, and to `curve.png` where matplotlib is installed. What is exported is the mean of the best
     averages by their development figures, which are kept in `{output}/best`. If the last average scores better, it is
-    exported instead. The last event says which.
+    exported instead. The last event says which. A CPU without bf16 computes in fp32, and an event says so.
 
     Raises:
         UsageError: The workers do not share a CPU, or each would set the learning rate by its own clock.
@@ -85,11 +89,25 @@ def train(
         raise UsageError(f"{task.workers} workers share CPUs, not {place}: set workers = 1")
     if task.workers > 1 and pace.decay_minutes:
         raise UsageError("decay_minutes goes by one clock: set workers = 1, or leave it out")
-    with followers(task.workers, _follow, task, place):
-        return _lead(task, place, pace, on_event)
+    suited = in_precision_of(place, task)
+    with followers(task.workers, _follow, suited, place):
+        return _lead(suited, place, pace, on_event, slower=suited is not task)
 
 
-def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Event], None]) -> Path:
+def in_precision_of(device: torch.device, task: Task) -> Task:
+    """Return the task in fp32 where it wants bf16 of a CPU that has no instructions for it, otherwise as it is.
+
+    There bf16 products take over ten times as long as those in fp32.
+    """
+    if task.schedule.precision != "bf16" or device.type != "cpu" or has_bfloat16():
+        return task
+    schedule = replace(task.schedule, precision="fp32")
+    return cast(Task, replace(cast(Any, task), schedule=schedule))
+
+
+def _lead(
+    task: Task, device: torch.device, pace: Pace, on_event: Callable[[Event], None], *, slower: bool = False
+) -> Path:
     """Make the steps, and keep what comes of them; whatever ends the run, its last whole step is saved."""
     keep_freed_memory()
     if device.type == "cuda":
@@ -99,6 +117,8 @@ def _lead(task: Task, device: torch.device, pace: Pace, on_event: Callable[[Even
     state = resume(task, last, device)
     best = Best(task.output / "best", task.schedule.best)
     tell = _open_log(task.output / LOG_NAME, state.step, on_event)
+    if slower:
+        tell({"step": state.step, "precision": "fp32", "because": NO_BFLOAT16})
     if state.step == 0:
         best.clear()
         if task.warm and (figures := task.dev(state.average, device)):
@@ -133,10 +153,11 @@ def _keep(event: Event | None, state: State, best: Best, tell: Callable[[Event],
 def _open_log(path: Path, step: int, on_event: Callable[[Event], None]) -> Callable[[Event], None]:
     """Return a function that logs an event.
 
-    What a killed run logged after its last save is removed, because those steps are done again.
+    What a killed run logged after its last save is removed, because those steps are done again; so is what every start
+    says again.
     """
     if path.is_file():
-        known = [event for event in read_log(path) if event["step"] <= step and "export" not in event]
+        known = [event for event in read_log(path) if event["step"] <= step and not {"export", "precision"} & {*event}]
         write_whole(path, "".join(json.dumps(event) + "\n" for event in known))
 
     def tell(event: Event) -> None:

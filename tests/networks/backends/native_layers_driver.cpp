@@ -105,6 +105,23 @@ void exchange(const Set& set, int64_t features, int64_t channels, int64_t steps)
     check("exchange", set, status, out, size);
 }
 
+void selective(const Set& set, int64_t inner, int64_t state, int64_t low, int64_t taps, int64_t steps) {
+    Memory memory;
+    const int64_t wide = up(inner, set.vector), mixed = up(low + 2 * state, set.vector), sequences = 3;
+    const stemsplit_selective weights = {inner, state, low, taps, memory.floats(taps * wide), memory.floats(wide),
+                                         memory.floats(inner * mixed), memory.floats(low * wide), memory.floats(wide),
+                                         memory.floats(state * wide), memory.floats(wide)};
+    const int64_t words = 2 * stemsplit_selective_scratch(set.number, &weights), size = sequences * steps * inner;
+    float* rows = memory.floats(2 * size);
+    for (int32_t backward : {0, 1}) {
+        float* out = memory.floats(size, NAN);
+        const int32_t status = stemsplit_selective_run(set.number, &weights, rows, out, sequences, steps, backward, 2,
+                                                       memory.floats(words, NAN), words);
+        check("selective", set, status, out, size);
+    }
+    if (stemsplit_selective_run(set.number, &weights, rows, rows, sequences, steps, 0, 2, rows, 1) != STEMSPLIT_INVALID) ++failures;
+}
+
 }  // namespace
 
 int main() {
@@ -115,6 +132,7 @@ int main() {
             split(set, 16, 2, steps), split(set, 21, 1, steps);
             heads(set, 16, 4, 2, steps, 32), heads(set, 21, 3, 1, steps, 7);
             exchange(set, 16, 2, steps), exchange(set, 21, 1, steps);
+            selective(set, 32, 8, 2, 4, steps), selective(set, 21, 3, 1, 6, steps), selective(set, 5, 1, 3, 1, steps);
         }
     }
     const stemsplit_split nothing = {0, 1, BINS, 0, nullptr};

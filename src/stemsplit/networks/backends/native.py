@@ -1,4 +1,4 @@
-"""Layers in C++ on the CPU, with threads of their own: blocks, band split, heads, exchange. See kernels/native/abi.h.
+"""Layers in C++ on the CPU, with threads of their own: blocks, band split, heads, exchange, Mamba-1. See native/abi.h.
 
 They compute in fp32. Under `torch.autocast("cpu", torch.bfloat16)` the matrix products are in bfloat16, if the
 processor has instructions for that; sums, decays and states stay in fp32.
@@ -56,7 +56,7 @@ class NativeBackend:
         Raises:
             DeviceError: the backend does not work here, see `missing`.
         """
-        make = next((make for kind, make in _KERNELS if isinstance(layer, kind)), None)
+        make = next((make for kind, make in _KERNELS if isinstance(layer, kind)), None) or _rarer(layer)
         if make is None:
             return None
         reason = self.missing(next(layer.parameters()).device)
@@ -67,10 +67,19 @@ class NativeBackend:
         return bound
 
 
-_KERNELS: tuple[tuple[type[nn.Module], Callable[[Any, Library, str | None], Bound]], ...] = (
+Make = Callable[[Any, Library, str | None], Bound]
+_KERNELS: tuple[tuple[type[nn.Module], Make], ...] = (
     (ResidualBiMamba, BoundBlock),
     (BandSplit, BoundSplit),
     (BandHeads, BoundHeads),
     (TransformAverageConcatenate, BoundExchange),
 )
 """Kind of layer → what computes it."""
+
+
+def _rarer(layer: nn.Module) -> Make | None:
+    """Return what computes a layer that few networks have. Its code is loaded only for these."""
+    from stemsplit.networks.backends.native_selective import BoundSelective
+    from stemsplit.networks.layers.mamba1 import Mamba1
+
+    return BoundSelective if isinstance(layer, Mamba1) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stemsplit.networks.kernels.native.build import LIBRARY, source_hash
 
-ABI = 4
+ABI = 5
 BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
 """The instruction sets, in the order of the library's numbers for them."""
@@ -110,6 +110,15 @@ class Exchange(Structure):
     )
 
 
+class Selective(Structure):
+    """`stemsplit_selective` in native/abi.h: a Mamba-1 layer without its projections."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("inner", "state", "low", "taps")),
+        *((name, c_void_p) for name in ("conv", "conv_bias", "mix", "dt", "dt_bias", "a", "skip")),
+    )
+
+
 class Finish(IntEnum):
     """What becomes of the values that the heads make; see native/abi.h."""
 
@@ -176,6 +185,7 @@ class Library:
             ("split", Split, (c_int64,), (*pointers, c_int64, c_int64)),
             ("heads", Heads, (c_int64,), (c_int32, *pointers, c_void_p, c_int64, c_int64, c_int64)),
             ("exchange", Exchange, (c_int64, c_int64), (*pointers, c_int64, c_int64, c_int64, c_int64)),
+            ("selective", Selective, (), (*pointers, c_int64, c_int64, c_int32)),
         ):
             measure = getattr(library, f"stemsplit_{layer}_scratch")
             measure.argtypes, measure.restype = (c_int32, POINTER(kind), *sizes_of_scratch), c_int64
@@ -233,19 +243,19 @@ class Library:
         return int(self._library.stemsplit_block(*call, *sizes, scratch, scratch_words))
 
     def layer_scratch(self, layer: str, name: str, weights: Structure, *sizes: int) -> int:
-        """Return how much temporary memory one thread needs for a layer around the blocks, in words of 4 bytes.
+        """Return how much temporary memory one thread needs for a layer, in words of 4 bytes.
 
         Args:
-            layer: "split", "heads" or "exchange".
+            layer: "split", "heads", "exchange" or "selective".
             name: the instruction set.
-            weights: a `Split`, `Heads` or `Exchange`.
+            weights: a `Split`, `Heads`, `Exchange` or `Selective`.
             sizes: as native/abi.h has them.
         """
         function = getattr(self._library, f"stemsplit_{layer}_scratch")
         return int(function(INSTRUCTION_SETS.index(name), ctypes.byref(weights), *sizes))
 
     def layer(self, layer: str, name: str, weights: Structure, *arguments: int) -> int:
-        """Compute a layer around the blocks, and return the status.
+        """Compute a layer, and return the status.
 
         Args:
             layer: as in `layer_scratch`.

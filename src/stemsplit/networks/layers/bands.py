@@ -54,6 +54,10 @@ class BandSplit(Bindable):
         """
         return self.encode_plain(spectrum) if (bound := self.backend()) is None else bound(spectrum)
 
+    def encoded(self, spectrum: Tensor) -> tuple[Tensor, None]:
+        """Return the tokens, and None: the heads need nothing beside them."""
+        return self.encode(spectrum), None
+
     def encode_plain(self, spectrum: Tensor) -> Tensor:
         """Return the same without a backend."""
         parts = torch.view_as_real(spectrum).unflatten(1, (-1, self.group))  # (B, G, C/G, F, T, 2)
@@ -102,18 +106,18 @@ class BandHeads(Bindable):
         self.weight3 = nn.Parameter(_uniform(self.GROUPS, stems * group, bins, inner))
         self.bias3 = nn.Parameter(torch.zeros(self.GROUPS, stems * group, bins))
 
-    def decode(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor, side: None = None) -> Tensor:
         """Return the complex output (B, S, C, F, T) of tokens (B, G, K, T, D)."""
         return self._run(tokens, None, None)
 
-    def masked(self, tokens: Tensor, mixture: Tensor) -> Tensor:
+    def masked(self, tokens: Tensor, mixture: Tensor, side: None = None) -> Tensor:
         """Return the stems (B, S, C, F, T) that the output cuts out of a mixture (B, C, F, T).
 
         The output is taken as masks, which are shifted so that they add up to 1.
         """
         return self._run(tokens, mixture, None)
 
-    def added(self, tokens: Tensor, spectra: Tensor) -> Tensor:
+    def added(self, tokens: Tensor, spectra: Tensor, side: None = None) -> Tensor:
         """Return the output plus spectra (B, S, C, F, T). At inference `spectra` may be overwritten."""
         return self._run(tokens, None, spectra)
 
@@ -124,8 +128,7 @@ class BandHeads(Bindable):
 
     def finished(self, output: Tensor, mixture: Tensor | None, onto: Tensor | None) -> Tensor:
         """Return the output as it is, as masks of a mixture, or added to spectra."""
-        output = output if mixture is None else sum_to_one(output) * mixture.unsqueeze(1)
-        return output if onto is None else onto + output
+        return finished(output, mixture, onto)
 
     def decode_plain(self, tokens: Tensor) -> Tensor:
         """Return the complex output without a backend."""
@@ -163,6 +166,12 @@ class BandHeads(Bindable):
             last = grouped_linear(groups, weight3.flatten(1, 2), bias3.flatten(1))
             value, gate = last.unflatten(-1, (weight3.shape[1], -1)).chunk(2)
             yield value * torch.sigmoid(gate)
+
+
+def finished(output: Tensor, mixture: Tensor | None, onto: Tensor | None) -> Tensor:
+    """Return an output (B, S, C, F, T) as it is, as masks of a mixture (B, C, F, T), or added to spectra like it."""
+    output = output if mixture is None else sum_to_one(output) * mixture.unsqueeze(1)
+    return output if onto is None else onto + output
 
 
 def sum_to_one(masks: Tensor) -> Tensor:

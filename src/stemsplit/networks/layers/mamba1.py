@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from stemsplit.networks.kernels.convolution import depthwise_convolution
 from stemsplit.networks.kernels.selective_scan import selective_scan
+from stemsplit.networks.layers.bindable import Bindable
 
 
-class Mamba1(nn.Module):
+class Mamba1(Bindable):
     """One Mamba layer. Its parameters have the names that they have in mamba_ssm.
 
     in_proj → [x | z]; depthwise convolution over x, SiLU; x_proj → [dt | B | C]; selective scan; + D x; · silu(z);
@@ -48,15 +49,22 @@ class Mamba1(nn.Module):
         self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
     def forward(self, rows: Tensor, *, reverse: bool = False) -> Tensor:
-        """Map rows (N, L, d_model) to such rows. With `reverse`, the result is that of flip(forward(flip(rows)))."""
-        x, gate = self.in_proj(rows).chunk(2, dim=-1)
+        """Map rows (N, L, d_model) to such rows. With `reverse`, the result is that of flip(forward(flip(rows))).
+
+        At inference the backend computes what lies between the projections, if one is bound.
+        """
+        gated = self.backend() or self.gated
+        return self.out_proj(gated(self.in_proj(rows), reverse=reverse))
+
+    def gated(self, projected: Tensor, *, reverse: bool = False) -> Tensor:
+        """Compute what lies between the projections: rows [x | z], (N, L, 2 · inner) → (N, L, inner)."""
+        x, gate = projected.chunk(2, dim=-1)
         x = F.silu(depthwise_convolution(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse))
         # Decays are exponentials of sums. They are computed in float32 (or float64), even where autocast chooses less.
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
         low, into, out_of = self.x_proj(x).split(self.sizes, dim=-1)
-        with torch.autocast(rows.device.type, enabled=False):
+        with torch.autocast(projected.device.type, enabled=False):
             low, into, out_of, x = (value.to(wide) for value in (low, into, out_of, x))
             dt = F.softplus(F.linear(low, self.dt_proj.weight.to(wide), self.dt_proj.bias.to(wide)))
             y = selective_scan(x, dt, -torch.exp(self.A_log.to(wide)), into, out_of, reverse=reverse)
-            y = torch.addcmul(y, x, self.D.to(wide)) * F.silu(gate.to(wide))
-        return self.out_proj(y)
+            return torch.addcmul(y, x, self.D.to(wide)) * F.silu(gate.to(wide))

@@ -1,5 +1,5 @@
-// The plain C interface. At inference: one bidirectional Mamba-2 block, the band split, the heads, and the exchange
-// between channels. For training: what lies between the projections of a block.
+// The plain C interface. At inference: one bidirectional Mamba-2 block, the band split, the heads, the exchange between
+// channels, and what lies between the projections of Mamba-1. For training: what lies between the projections of a block.
 // No torch, no C++ types across the border.
 //
 // Every width below with "padded" is a multiple of the instruction set's vector; its padding holds zeros.
@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define STEMSPLIT_ABI 4
+#define STEMSPLIT_ABI 5
 #if defined(_WIN32)
 #define STEMSPLIT_EXPORT __declspec(dllexport)
 #else
@@ -52,6 +52,18 @@ typedef struct {
     const float* bias;        // (D)
     stemsplit_direction direction[2]; // forward, backward in time
 } stemsplit_block_weights;
+
+// A Mamba-1 layer without its projections; I is `inner`, padded where it is the length of a row.
+typedef struct {
+    int64_t inner, state, low, taps; // channels I, S, rank of dt, taps of the convolution
+    const float* conv;               // (taps, I), the last tap reads its own step
+    const float* conv_bias;          // (I)
+    const float* mix;                // (inner, low + 2 S padded): x → [dt | B | C]
+    const float* dt;                 // (low, I)
+    const float* dt_bias;            // (I)
+    const float* a;                  // (S, I), -exp(A_log)
+    const float* skip;               // (I), D
+} stemsplit_selective;
 
 // Where sequences lie, in floats: number n is the (n % inner)-th of group n / inner. A step's D features are contiguous.
 typedef struct {
@@ -185,6 +197,13 @@ STEMSPLIT_EXPORT int64_t stemsplit_exchange_scratch(int32_t set, const stemsplit
 // x → out, both (batch, channels, bands, steps, D).
 STEMSPLIT_EXPORT int32_t stemsplit_exchange_run(int32_t set, const stemsplit_exchange* exchange, const float* x, float* out,
                         int64_t batch, int64_t channels, int64_t bands, int64_t steps, int32_t threads, float* scratch,
+                        int64_t scratch_words);
+
+// Words of scratch that one thread needs, 0 for an unknown instruction set or an impossible shape.
+STEMSPLIT_EXPORT int64_t stemsplit_selective_scratch(int32_t set, const stemsplit_selective* weights);
+// rows (sequences, steps, [x | z]) → out (sequences, steps, inner): y silu(z), with y of the convolved, scanned x.
+STEMSPLIT_EXPORT int32_t stemsplit_selective_run(int32_t set, const stemsplit_selective* weights, const float* rows, float* out,
+                        int64_t sequences, int64_t steps, int32_t backward, int32_t threads, float* scratch,
                         int64_t scratch_words);
 
 // 4-byte words of scratch that all threads together need, 0 for an unknown instruction set or an impossible shape.

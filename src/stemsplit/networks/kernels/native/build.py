@@ -25,6 +25,7 @@ SET_FLAGS = {
     "entry.cpp": ("-pthread",),
     "around.cpp": ("-pthread",),
     "compare.cpp": ("-pthread",),
+    "selective.cpp": ("-pthread",),
     "training.cpp": ("-pthread",),
     "set_portable.cpp": (),
     "set_avx2.cpp": ("-mavx2", "-mfma"),

@@ -21,6 +21,11 @@ struct stemsplit_kernels {
     void (*exchange)(const stemsplit_exchange&, const float* x, float* out, ptrdiff_t channels, ptrdiff_t stride, ptrdiff_t steps,
                      float* scratch);
 
+    // Mamba-1: one direction of a sequence.
+    ptrdiff_t (*selective_words)(const stemsplit_selective&);
+    void (*selective)(const stemsplit_selective&, const float* rows, ptrdiff_t stride, float* out, ptrdiff_t out_stride,
+                      ptrdiff_t steps, float* scratch);
+
     // Training: one direction of a sequence. Strides count values; parameters and their gradients are packed. By type.
     ptrdiff_t (*scan_words)(const stemsplit_scan_shape&, ptrdiff_t steps, bool gradient);
     ptrdiff_t (*parameter_words)(const stemsplit_scan_shape&);
