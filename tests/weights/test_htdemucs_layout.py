@@ -70,7 +70,7 @@ def test_a_bag_is_one_model_of_four_networks(tmp_path: Path, on_the_hub: bool, n
 
 
 def test_files_separate_songs(tmp_path: Path) -> None:
-    write_song(tmp_path / "song.wav", song(20_000).astype(np.float64), 44100)
+    write_song(tmp_path / "song.wav", song(20_000), 44100, subtype="FLOAT")
     common = ["-o", str(tmp_path / "out"), "-q", "--bit-depth", "32f"]
     assert main(["models", "convert", str(save_th(tmp_path)), str(tmp_path / "model")]) == 0
     assert main(["separate", str(tmp_path / "song.wav"), "-m", str(tmp_path / "model"), *common]) == 0
@@ -78,8 +78,8 @@ def test_files_separate_songs(tmp_path: Path) -> None:
     expected = separate_array(network, song(20_000))
     assert np.abs(expected).max() > 0.05
     for stem, samples in zip(CONFIG.stems, expected, strict=True):
-        found, _ = read_song(tmp_path / "out" / "song" / f"{stem}.wav")
-        np.testing.assert_allclose(found, samples, atol=1e-5)
+        found = read_song(tmp_path / "out" / "song" / f"{stem}.wav")
+        np.testing.assert_allclose(found, samples, atol=1e-4)
 
 
 def test_a_converted_bag_is_a_model_of_ours(tmp_path: Path) -> None:
