@@ -97,6 +97,7 @@ def counted(architecture: Architecture, config: Any) -> float:
     """Return billions of multiplications with an addition per second of audio."""
     with torch.device("meta"):
         network, example = architecture.network(config).eval(), torch.zeros(shape_of(architecture, config))
+    network = network.to("meta")  # tables that were made elsewhere, too
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(example)
     return float(counter.get_total_flops()) / 2e9 / seconds_of(architecture, config)
@@ -137,13 +138,14 @@ def random_network(architecture: Architecture, config: Any) -> nn.Module:
     """Return a network with weights that make neither silence nor infinity."""
     with torch.device("meta"):
         network = architecture.network(config)
-    network = network.to_empty(device="cpu").eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(0)
-    for value in network.state_dict().values():
+    generator, state = torch.Generator().manual_seed(0), {}
+    for key, value in network.state_dict().items():
+        spread = 1 / math.sqrt(max(1, value[0].numel())) if value.dim() > 1 else 0.1
+        state[key] = torch.zeros(value.shape, dtype=value.dtype)
         if value.is_floating_point():
-            spread = 1 / math.sqrt(max(1, value[0].numel())) if value.dim() > 1 else 0.1
-            value.uniform_(-spread, spread, generator=generator)
-    return network
+            state[key].uniform_(-spread, spread, generator=generator)
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(False)
 
 
 def machine() -> str:
