@@ -94,7 +94,8 @@ class Chunking:
             return np.ones(self.chunk_samples, np.float32)
         if self.centred:
             rising, falling = np.arange(1, self.chunk_samples // 2 + 1), np.arange(-(-self.chunk_samples // 2), 0, -1)
-            return (np.concatenate([rising, falling]) / falling[0]).astype(np.float32)
+            triangle: np.ndarray = np.concatenate([rising, falling]) / falling[0]
+            return triangle.astype(np.float32)
         ramp_samples = min(self.chunk_samples // RAMP_PARTS, self.step_samples)
         ramp = np.maximum(np.linspace(0, 1, ramp_samples), SMALLEST_WEIGHT)
         flat = np.ones(self.chunk_samples - 2 * ramp_samples)

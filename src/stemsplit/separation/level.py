@@ -25,11 +25,13 @@ class Level:
 
     def taken_out(self, mixture: np.ndarray) -> np.ndarray:
         """Return a block (channels, n) of the song as the network hears it, in float32."""
-        return (mixture - np.float32(self.mean)) / np.float32(self.deviation)
+        heard: np.ndarray = (mixture - np.float32(self.mean)) / np.float32(self.deviation)
+        return heard
 
     def put_back(self, stems: np.ndarray) -> np.ndarray:
         """Return a block of the stems (K, channels, n) of such a song, as loud as in the song itself."""
-        return stems * np.float32(self.deviation) + np.float32(self.mean)
+        loud: np.ndarray = stems * np.float32(self.deviation) + np.float32(self.mean)
+        return loud
 
 
 def level_of(blocks: Iterable[np.ndarray]) -> Level:
