@@ -97,7 +97,7 @@ def counted(architecture: Architecture, config: Any) -> float:
     """Return billions of multiplications with an addition per second of audio."""
     with torch.device("meta"):
         network, example = architecture.network(config).eval(), torch.zeros(shape_of(architecture, config))
-    network = network.to("meta")  # tables that were made elsewhere, too
+    network = network.to("meta").requires_grad_(False)  # `to` moves tables that were made elsewhere
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(example)
     return float(counter.get_total_flops()) / 2e9 / seconds_of(architecture, config)
