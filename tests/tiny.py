@@ -43,6 +43,8 @@ class FakeConfig:
     chunk_samples: int = 11025
     overlap: float = 0.5
     plain_chunks: bool = False
+    centred_chunks: bool = False
+    levelled: bool = False
     one_chunk_on_cpu: bool = False
     shortest_samples: int = 1
     thread_safe: bool = True

@@ -272,3 +272,46 @@ def test_plain_chunks_are_averaged_and_their_ends_left_alone(length: int, overla
     found = stream(cut(noise(length), [7, 1, 0, 30]), whole_chunk, chunking)
     expected = plain_truth(noise(length), whole_chunk, 20, chunking.step_samples)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def centred_truth(mixture: np.ndarray, estimate: Estimate, chunk: int, step: int) -> np.ndarray:
+    """Demucs's way: chunks in the middle of what is around them, with weights that are a triangle."""
+    length = mixture.shape[-1]
+    around = np.pad(mixture, ((0, 0), (chunk, chunk)))
+    triangle = np.minimum(np.arange(1, chunk + 1), np.arange(chunk, 0, -1)) / -(-chunk // 2)
+    total, weight = 0.0, np.zeros(length)
+    for start in range(0, length, step):
+        own = min(chunk, length - start)
+        lead = (chunk - own) // 2
+        seen = around[:, chunk + start - lead :][:, :chunk]
+        stems = estimate(seen)[..., lead : lead + own] * triangle[:own]
+        total = total + np.pad(stems, ((0, 0), (0, 0), (start, length - start - own)))
+        weight[start : start + own] += triangle[:own]
+    return total / weight
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
+@pytest.mark.parametrize("chunk", [20, 21])
+@pytest.mark.parametrize("length", [1, 2, 14, 15, 16, 19, 20, 21, 31, 34, 35, 40, 59, 60, 61, 117])
+def test_centred_chunks_are_seen_in_the_middle_and_weighed_by_a_triangle(
+    length: int, chunk: int, overlap: float
+) -> None:
+    chunking = Chunking(chunk, overlap, centred=True)
+    found = stream(cut(noise(length), [7, 1, 0, 30]), whole_chunk, chunking)
+    expected = centred_truth(noise(length), whole_chunk, chunk, chunking.step_samples)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_centred_chunks_of_nothing_are_none() -> None:
+    assert list(chunks([], Chunking(20, 0.25, centred=True))) == []
+    assert list(chunks([noise(0)], Chunking(20, 0.25, centred=True))) == []
+
+
+def test_a_long_stream_of_centred_chunks_holds_a_few_chunks() -> None:
+    blocks = (np.zeros((2, 1000), np.float32) for _ in range(3000))
+    tracemalloc.start()
+    count = sum(1 for _ in chunks(blocks, Chunking(4000, 0.25, centred=True)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 1000
+    assert peak < 10 * 4000 * 2 * 4

@@ -27,6 +27,8 @@ class Config:
     chunk_samples: int = 4 * RATE
     overlap: float = 0.25
     plain_chunks: bool = False
+    centred_chunks: bool = False
+    levelled: bool = False
     one_chunk_on_cpu: bool = False
     shortest_samples: int = 1
     thread_safe: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from copy import deepcopy
 from dataclasses import replace
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 import torch
 from data.roformer import BANDS, seeded
+from fake_hub import FakeServer
 from tiny import read_song, write_song
 
 from stemsplit.cli import main
-from stemsplit.errors import CheckpointError
+from stemsplit.errors import CheckpointError, HashError, UnknownModelError
 from stemsplit.networks.layers.roformer.attention import rotary_frequencies
 from stemsplit.networks.roformer import BANDS_62, CONFIGS, RoFormer, RoFormerConfig
+from stemsplit.weights.catalog import locate, models_dir
 from stemsplit.weights.checkpoint import convert, load_network
 from stemsplit.weights.layouts import roformer as layout
+from stemsplit.weights.trainer_folder import settings_beside
 
 TINY = RoFormerConfig(dim=8, depth=1, heads=2, head_dim=4, n_fft=512, hop_length=128, bands=BANDS, chunk_samples=4096)
 COMMON: dict[str, Any] = {
@@ -36,6 +40,14 @@ YAML: dict[str, Any] = {
 }
 SPLIT = YAML | {"model": COMMON | {"dim": 512, "depth": 12, "freqs_per_bands": BANDS_62, "linear_transformer_depth": 0}}
 MEL = YAML | {"model": COMMON | {"dim": 384, "depth": 6, "num_bands": 60, "sample_rate": 44100}}
+
+
+TEXT = (
+    "audio: {chunk_size: 4096}\nmodel:\n  dim: 8\n  depth: 1\n  heads: 2\n  dim_head: 4\n  stft_n_fft: 512\n"
+    "  stft_hop_length: 128\n  stereo: true\n  time_transformer_depth: 1\n  freq_transformer_depth: 1\n"
+    f"  freqs_per_bands: !!python/tuple{''.join(f'{chr(10)}  - {width}' for width in BANDS)}\n"
+    "training: {instruments: [vocals, other], target_instrument: vocals}\ninference: {num_overlap: 2}\n"
+)
 
 
 def published() -> dict[str, torch.Tensor]:
@@ -147,13 +159,67 @@ def test_a_described_checkpoint_separates_a_song(tmp_path: Path) -> None:
 
 def test_the_yaml_beside_a_checkpoint_describes_it(tmp_path: Path) -> None:
     torch.save(published(), tmp_path / "model.ckpt")
-    widths = "".join(f"\n  - {width}" for width in BANDS)
-    (tmp_path / "merged_config.yaml").write_text(
-        "audio: {chunk_size: 4096}\nmodel:\n  dim: 8\n  depth: 1\n  heads: 2\n  dim_head: 4\n  stft_n_fft: 512\n"
-        "  stft_hop_length: 128\n  stereo: true\n  time_transformer_depth: 1\n  freq_transformer_depth: 1\n"
-        f"  freqs_per_bands: !!python/tuple{widths}\n"
-        "training: {instruments: [vocals, other], target_instrument: vocals}\n"
-    )
+    (tmp_path / "merged_config.yaml").write_text(TEXT)
     converted = load_network(convert(tmp_path / "model.ckpt", tmp_path / "converted"))
     assert isinstance(converted, RoFormer)
     assert converted.config == replace(TINY, band_layers=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["config_vocals_roformer.yaml"], "config_vocals_roformer.yaml"),
+        (["model.yaml", "other.yaml"], "model.yaml"),
+        (["config_model.yml", "config_other.yaml"], "config_model.yml"),
+        (["a_model_b.yaml", "config_other.yaml"], "a_model_b.yaml"),
+        (["config_model.yaml", "my_model.yaml"], "config_model.yaml"),
+        (["one.yaml", "two.yaml"], None),
+        (["merged_config.yaml", "model.yaml"], "merged_config.yaml"),
+        ([], None),
+    ],
+)
+def test_the_yaml_may_have_any_name(tmp_path: Path, names: list[str], chosen: str | None) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    (tmp_path / "notes.yaml").write_text("model: a song, no settings\n")
+    for name in names:
+        (tmp_path / name).write_text(TEXT)
+    found = settings_beside(tmp_path / "model.ckpt")
+    assert (found and found.name) == chosen
+
+
+def test_a_reference_may_name_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(published(), tmp_path / "model.ckpt")
+    for name, text in {"one.yaml": TEXT, "two.yaml": TEXT.replace("4096", "8192")}.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt#config=FILE\.yaml"):
+        load_network(locate(tmp_path / "model.ckpt"))
+    beside = load_network(locate(f"{tmp_path / 'model.ckpt'}#config=two.yaml"))
+    assert beside.config == replace(TINY, band_layers=1, chunk_samples=8192)
+    monkeypatch.chdir(tmp_path)
+    assert load_network(locate("model.ckpt#config=one.yaml")).config == replace(TINY, band_layers=1)
+    with pytest.raises(UnknownModelError, match=r"there is no file three\.yaml, here or beside the checkpoint"):
+        locate("model.ckpt#config=three.yaml")
+    with pytest.raises(UnknownModelError, match=r"no file or folder no\.ckpt"):
+        locate("no.ckpt#config=one.yaml")
+
+
+def test_an_address_may_name_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEMSPLIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    torch.save(published(), tmp_path / "model.ckpt")
+    data = (tmp_path / "model.ckpt").read_bytes()
+    with FakeServer() as server:
+        url = server.add("/weights/model.ckpt", data)
+        server.add("/settings/a.yaml", TEXT.encode())
+        pin = hashlib.sha256(data).hexdigest()
+        found = locate(f"{url}#sha256={pin}&config=../settings/a.yaml")
+        assert load_network(found).config == replace(TINY, band_layers=1)
+        assert locate(f"{url}#config=../settings/a.yaml", offline=True).settings == found.settings
+        with pytest.raises(HashError):
+            locate(f"{url}#sha256={'0' * 64}&config=../settings/a.yaml")
+
+
+def test_the_published_settings_are_the_ones_of_the_catalog() -> None:
+    for name, config in (("bs-roformer-viperx", "bs-roformer"), ("mel-band-roformer-kim", "mel-band-roformer")):
+        told = json.loads((models_dir() / name / "config.json").read_text())["network"]
+        assert RoFormerConfig.from_dict(told) == CONFIGS[config]

@@ -39,6 +39,8 @@ class Config:
         return 1
 
     plain_chunks: ClassVar[bool] = False
+    centred_chunks: ClassVar[bool] = False
+    levelled: ClassVar[bool] = False
     one_chunk_on_cpu: ClassVar[bool] = False
 
     @classmethod
@@ -48,12 +50,21 @@ class Config:
             raise ValueError(f"unknown settings {', '.join(name[:40] for name in unknown[:5])}")
         if problem := broken_rule(cls.rules, values):
             raise ValueError(problem)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return cls(**{name: _frozen(value) for name, value in values.items()})
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON values that `from_dict` builds this config from."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {field.name: _thawed(getattr(self, field.name)) for field in fields(self)}
+
+
+def _frozen(value: Any) -> Any:
+    """Return a value with tuples instead of lists."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _thawed(value: Any) -> Any:
+    """Return a value with lists instead of tuples."""
+    return list(map(_thawed, value)) if isinstance(value, tuple) else value
 
 
 class SeparatorConfig(Protocol):
@@ -82,6 +93,14 @@ class SeparatorConfig(Protocol):
     @property
     def plain_chunks(self) -> bool:
         """Whether chunks are averaged where they overlap, and the ends are left alone, see `separation.chunks`."""
+
+    @property
+    def centred_chunks(self) -> bool:
+        """Whether songs are cut as Demucs does it, see `separation.chunks`. None is longer than its own chunks then."""
+
+    @property
+    def levelled(self) -> bool:
+        """Whether a song is brought to a mean of 0 and a deviation of 1 as a whole, see `separation.level`."""
 
     @property
     def one_chunk_on_cpu(self) -> bool:

@@ -4,14 +4,15 @@ waveform ─┬→ STFT → 4 encoders over frequencies ─┐                  
           └───────→ 4 encoders over samples ─────┴→ cross-transformer ─┴→ 4 decoders ──────────────────┴→ + → stems
 
 The network hears a segment of fixed length; what is shorter is filled with silence. Module names are those of the
-published weights.
+published weights. A *bag* is several such networks, of which each stem is a weighted mean; they are computed one after
+another.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import ClassVar
@@ -24,7 +25,7 @@ from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.kernels.stft import inverse_stft, window_of
 from stemsplit.networks.layers.cross_transformer import CrossTransformer
 from stemsplit.networks.layers.hybrid import STRIDE, Decoder, DilatedResidual, Encoder
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Number, Rule, Whole
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Flag, Number, Rule, Several, Whole
 
 MOST_VALUES = 1 << 27
 """Of the first layer, of one chunk: 512 MiB."""
@@ -43,6 +44,7 @@ class HTDemucsConfig(Config):
         bottom_channels: of the transformer, if its width is another than the last encoder's; 0: the same.
         residual_encoder: whether encoders have a dilated residual.
         residual_decoder: whether decoders have one.
+        bag: of several networks, the weight of each one for every stem, a row for each network; none: one network.
     """
 
     stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -61,9 +63,12 @@ class HTDemucsConfig(Config):
     transformer_layers: int = 5
     transformer_heads: int = 8
     transformer_hidden_scale: float = 4.0
+    bag: tuple[tuple[float, ...], ...] = ()
 
     thread_safe: ClassVar[bool] = True
     aligned: ClassVar[bool] = True
+    centred_chunks: ClassVar[bool] = True
+    levelled: ClassVar[bool] = True
 
     rules: ClassVar[Mapping[str, Rule]] = {
         "stems": STEM_NAMES,
@@ -82,6 +87,7 @@ class HTDemucsConfig(Config):
         "transformer_layers": Whole(0, 64),
         "transformer_heads": Whole(1, 256),
         "transformer_hidden_scale": Number(0.1, 64),
+        "bag": Several(Several(Number(0, 1000), 1, 64), 0, 16),
     }
 
     def misfits(self) -> Iterator[str]:
@@ -94,10 +100,14 @@ class HTDemucsConfig(Config):
             yield f"residual_compression {self.residual_compression} is more than channels_first {self.channels_first}"
         if self.chunk_samples // STRIDE * self.channels_first * 2 > MOST_VALUES:
             yield f"a chunk of {self.chunk_samples} samples takes gigabytes at channels_first {self.channels_first}"
+        if any(len(row) != len(self.stems) for row in self.bag):
+            yield f"a row of bag has not the {len(self.stems)} weights of the stems"
+        elif self.bag and not all(map(sum, zip(*self.bag, strict=True))):
+            yield "bag has a stem without any weight"
 
     def least_tensors(self) -> int:
         """Return a lower bound of the tensors of the weights: a transformer layer has 32 in both branches."""
-        return 16 * self.depth + 32 * self.transformer_layers
+        return (16 * self.depth + 32 * self.transformer_layers) * max(1, len(self.bag))
 
     @property
     def transformer_channels(self) -> int:
@@ -128,6 +138,9 @@ class HTDemucs(nn.Module):
     def __init__(self, config: HTDemucsConfig) -> None:
         super().__init__()
         self.config = config
+        if config.bag:
+            self.models = nn.ModuleList(HTDemucs(replace(config, bag=())) for _ in config.bag)
+            return
         spectral = 2 * config.channels  # real and imaginary parts
         widths = [config.channels_first * 2**index for index in range(config.depth)]
         self.encoder, self.decoder = _branch(config, [spectral, *widths], spectral=True)
@@ -150,11 +163,22 @@ class HTDemucs(nn.Module):
         Raises: ValueError if the mixture is longer than a segment.
         """
         samples, config = mixture.shape[-1], self.config
+        if config.bag:
+            return self._mean(mixture)
         if samples > config.chunk_samples:
             raise ValueError(f"a segment has {config.chunk_samples} samples, not {samples}")
         heard = mixture.expand(-1, config.channels, -1) if mixture.shape[1] == 1 else mixture
         stems = self._segment(F.pad(heard, (0, config.chunk_samples - samples)))[..., :samples]
         return stems.mean(2, keepdim=True) if mixture.shape[1] == 1 else stems
+
+    def _mean(self, mixture: Tensor) -> Tensor:
+        """Return the weighted means (B, K, C, S) of the stems of all networks of a bag."""
+        sums = mixture.new_zeros(len(mixture), len(self.config.stems), *mixture.shape[1:])
+        for network, row in zip(self.models, self.config.bag, strict=True):
+            if any(row):
+                sums = sums + network(mixture) * sums.new_tensor(row)[:, None, None]
+        totals = [sum(weights) for weights in zip(*self.config.bag, strict=True)]
+        return sums / sums.new_tensor(totals)[:, None, None]
 
     def _segment(self, mixture: Tensor) -> Tensor:
         """Return the stems of one segment (B, C, chunk_samples)."""

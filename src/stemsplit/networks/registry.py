@@ -91,6 +91,7 @@ ARCHITECTURES = {
             "separate",
             "stemsplit.networks.htdemucs:HTDemucsConfig",
             "stemsplit.networks.htdemucs:HTDemucs",
+            layouts=("stemsplit.weights.layouts.htdemucs",),
         ),
         Architecture(
             "roformer",

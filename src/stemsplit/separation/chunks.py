@@ -24,6 +24,9 @@ other chunk covers those samples, and the division undoes the ramp.
 
 *Plain* chunks are those of SFC's authors: no borders, no ramps, and silence where the last chunk lacks samples. Where
 two chunks overlap, their mean is taken.
+
+*Centred* chunks are those of Demucs: no borders, and weights that rise to the middle of a chunk and fall again. A chunk
+at the end, which lacks samples, is seen in the middle of others: what comes before it, and silence behind the song.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class Chunking:
         batch_size: chunks per call of the network; speed and memory only, never the result.
         shortest_samples: what the network needs at least; at most `chunk_samples`.
         plain: average chunks without ramps, and mirror nothing.
+        centred: cut, weigh and fill chunks as Demucs does.
 
     Raises:
         UsageError: a number outside its range.
@@ -60,6 +64,7 @@ class Chunking:
     batch_size: int = 1
     shortest_samples: int = 1
     plain: bool = False
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk_samples < 1:
@@ -72,7 +77,8 @@ class Chunking:
     @property
     def step_samples(self) -> int:
         """From the start of one chunk to the start of the next."""
-        return max(1, round(self.chunk_samples * (1 - self.overlap)))
+        step = self.chunk_samples * (1 - self.overlap)
+        return max(1, int(step) if self.centred else round(step))
 
     @property
     def border_samples(self) -> int:
@@ -80,9 +86,16 @@ class Chunking:
         return self.chunk_samples - self.step_samples
 
     def window(self) -> np.ndarray:
-        """Weights (chunk_samples,): ones with a linear ramp at both ends, all above zero; plain ones have none."""
+        """Weights (chunk_samples,): ones with a linear ramp at both ends, all above zero; plain ones have none.
+
+        Those of centred chunks are a triangle.
+        """
         if self.plain:
             return np.ones(self.chunk_samples, np.float32)
+        if self.centred:
+            rising, falling = np.arange(1, self.chunk_samples // 2 + 1), np.arange(-(-self.chunk_samples // 2), 0, -1)
+            triangle: np.ndarray = np.concatenate([rising, falling]) / falling[0]
+            return triangle.astype(np.float32)
         ramp_samples = min(self.chunk_samples // RAMP_PARTS, self.step_samples)
         ramp = np.maximum(np.linspace(0, 1, ramp_samples), SMALLEST_WEIGHT)
         flat = np.ones(self.chunk_samples - 2 * ramp_samples)
@@ -102,12 +115,17 @@ class Chunk:
     first: int
     last: int
     alone: bool = False
+    lead: int = 0
+    """So many samples come before `begin`, as context alone. All of `first` and `last` counts from there on."""
 
 
 def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
     """Cut blocks (channels, n) of any sizes into chunks; holds about two chunks and one block at a time."""
     chunk, step, border = chunking.chunk_samples, chunking.step_samples, chunking.border_samples
     source, begin = Rechunker(blocks), 0
+    if chunking.centred:
+        yield from _centred(source, chunking)
+        return
     head = source.peek(max(chunk, 2 * border) + 1)
     if head is None:
         return
@@ -137,6 +155,25 @@ def chunks(blocks: Iterable[np.ndarray], chunking: Chunking) -> Iterator[Chunk]:
         held, begin = held[:, step:], begin + step
 
 
+def _centred(source: Rechunker, chunking: Chunking) -> Iterator[Chunk]:
+    """Cut a stream into centred chunks. Half a chunk before the one at hand is held, as context for the last ones."""
+    chunk, step, before = chunking.chunk_samples, chunking.step_samples, 0
+    begin = 0
+    while (held := source.peek(before + chunk + 1)) is not None and held.shape[-1] > before + chunk:
+        yield Chunk(held[:, before : before + chunk], begin, 0, step)
+        source.drop(dropped := max(0, before + step - chunk // 2))
+        before, begin = before + step - dropped, begin + step
+    if held is None:
+        return
+    for start in range(before, held.shape[-1], step):
+        own = held.shape[-1] - start
+        lead = (chunk - own) // 2
+        context = held[:, max(0, start - lead) : start + chunk - lead]
+        left = max(0, lead - start)
+        filled = np.pad(context, ((0, 0), (left, chunk - left - context.shape[-1])))
+        yield Chunk(filled, begin + start - before, 0, min(step, own), lead=lead)
+
+
 def _held(source: Rechunker, samples: int) -> np.ndarray:
     held = source.peek(samples)
     assert held is not None
@@ -157,6 +194,8 @@ class OverlapAdd:
         """
         if chunk.alone:
             return np.asarray(estimate[..., chunk.first : chunk.last])
+        if chunk.lead:  # what is behind the song then has no weight in it
+            estimate = np.roll(estimate, -chunk.lead, axis=-1)
         step = max(self._step, chunk.last)  # the last of plain chunks finishes more than a step
         carried = min(step, self._border)
         total, weight = estimate[..., :step] * self._window[:step], self._window[:step].copy()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -118,7 +119,7 @@ class Inference:
 
     def _in_smaller_chunks(self, mixture: np.ndarray) -> np.ndarray:
         """Separate one chunk (C, S) as a stream of its own."""
-        smaller = Chunking(self.most_samples, self.chunking.overlap, plain=self.chunking.plain)
+        smaller = replace(self.chunking, chunk_samples=self.most_samples, batch_size=1)
         joined = joiner(self.network.config, smaller, self.one)
         blocks = [joined.add(chunk, self(chunk.samples[None])[0]) for chunk in chunks([mixture], smaller)]
         return np.concatenate([block for block in blocks if block is not None], axis=-1)

@@ -24,6 +24,7 @@ from stemsplit.networks.backends.choose import precision_for
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.options import SeparateOptions
 from stemsplit.separation.chunks import Chunking
+from stemsplit.separation.level import level_of
 from stemsplit.separation.sides import voice_is_aside
 from stemsplit.separation.source import Source
 from stemsplit.separation.stems import Output, mix_outputs, needs_mixture, select
@@ -178,6 +179,9 @@ def render(
         return resample(passed.counted(source.blocks(warn)), source.sample_rate, own_rate, source.channels)
 
     apart = _is_apart(separator, source, on_warning)
+    level = None
+    if network.config.levelled:  # its warnings come again
+        level = level_of(resample(source.blocks(None), source.sample_rate, own_rate, source.channels))
     finish = _Finish(separator, source, sample_rate)
     with ahead(mixture, on_warning) as blocks:
         for stems in separate_blocks(
@@ -189,6 +193,7 @@ def render(
             precision=separator.precision,
             side_by_side=separator.side_by_side,
             apart=apart,
+            level=level,
             on_progress=None if on_progress is None else lambda samples: on_progress(samples / own_rate),
             on_warning=on_warning,
         ):

@@ -23,6 +23,7 @@ from stemsplit.machine.side_by_side import in_order
 from stemsplit.networks.contract import SeparatorConfig, SeparatorNetwork
 from stemsplit.separation.chunks import Chunk, Chunking, chunks
 from stemsplit.separation.inference import Inference, is_out_of_memory
+from stemsplit.separation.level import Level, level_of
 from stemsplit.separation.placement import placed, placement, to_mono
 from stemsplit.separation.stitch import joiner
 
@@ -65,7 +66,7 @@ def chunking_for(
     """Return the network's own chunking, with what the user chose in its place.
 
     Raises:
-        UsageError: a number outside its range, or a chunk shorter than the network's shortest.
+        UsageError: a number outside its range, or a chunk shorter than the network's shortest, or too long for it.
     """
     if chunk_seconds is not None and not math.isfinite(chunk_seconds):
         raise UsageError(f"chunks of {chunk_seconds} s have no length: choose a few seconds")
@@ -75,8 +76,17 @@ def chunking_for(
     if samples < config.shortest_samples:
         seconds = config.shortest_samples / config.sample_rate
         raise UsageError(f"chunks of {chunk_seconds} s are too short for this model: {seconds:.3f} s or more")
-    plain = config.plain_chunks
-    return Chunking(samples, config.overlap if overlap is None else overlap, batch_size, config.shortest_samples, plain)
+    if config.centred_chunks and samples > config.chunk_samples:
+        seconds = config.chunk_samples / config.sample_rate
+        raise UsageError(f"chunks of {chunk_seconds:g} s are too long for this model: {seconds:g} s or less")
+    return Chunking(
+        samples,
+        config.overlap if overlap is None else overlap,
+        batch_size,
+        config.shortest_samples,
+        plain=config.plain_chunks,
+        centred=config.centred_chunks,
+    )
 
 
 def separate_blocks(
@@ -89,6 +99,7 @@ def separate_blocks(
     precision: torch.dtype | None = None,
     side_by_side: int = 1,
     apart: bool = False,
+    level: Level | None = None,
     on_progress: Callable[[int], object] | None = None,
     on_warning: Callable[[str], object] = warnings.warn,
 ) -> Generator[np.ndarray]:
@@ -104,6 +115,7 @@ def separate_blocks(
         precision: dtype of autocast, None for fp32; see `device.choose_precision`.
         side_by_side: calls of the network at once, each on one thread; for small networks on a CPU.
         apart: separate every channel by itself.
+        level: of the whole stream, which is taken out before the network and put back behind it; see `level`.
         on_progress: called with the count of samples finished so far.
         on_warning: called with one line when memory runs out or half precision overflows.
 
@@ -117,6 +129,8 @@ def separate_blocks(
     """
     infer = Inference(network, chunking, torch.device(device), precision, on_warning)
     checked = _checked(blocks, channels, network.config.sample_rate)
+    if level is not None:
+        checked = map(level.taken_out, checked)
     heard = channels if network.config.aligned else min(channels, network.config.channels)
     groups = [list(group) for group in channel_groups(heard, widest=1 if apart else network.config.channels)]
     cut = chunks(checked if heard == channels else to_mono(checked), chunking)
@@ -130,6 +144,8 @@ def separate_blocks(
             done += block.shape[-1]
             if on_progress is not None:
                 on_progress(done)
+            if level is not None:
+                block = level.put_back(block)
             yield block if heard == channels else np.repeat(block, channels, axis=1)
             del block
         del batch, stems, chunk, estimate  # before the network needs the memory
@@ -148,6 +164,7 @@ def separate_array(
 ) -> np.ndarray:
     """Separate (channels, samples) at once into (K, channels, samples); see `separate_blocks`."""
     channels = len(mixture)
+    level = level_of([mixture]) if network.config.levelled else None
     stems = separate_blocks(
         network,
         [mixture],
@@ -156,6 +173,7 @@ def separate_array(
         device=device,
         precision=precision,
         side_by_side=side_by_side,
+        level=level,
         on_progress=on_progress,
         on_warning=on_warning,
     )

@@ -10,11 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from stemsplit.errors import CheckpointError, reason
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Maybe, Number, Rule, Text, Whole, broken_rule, shown
+from stemsplit.networks.rules import (
+    SAMPLE_RATE,
+    STEM_NAMES,
+    Maybe,
+    Number,
+    Rule,
+    Several,
+    Text,
+    Whole,
+    broken_rule,
+    shown,
+)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt")
+CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt", ".th")
 """Files written by torch.save: pickles, to be converted once."""
 
 MOST_BYTES = 1 << 20
@@ -36,6 +47,7 @@ WEIGHTS: Mapping[str, Rule] = {
     "sha256": Maybe(_SHA256),
     "dtype": Maybe(Text(40)),
     "url": Maybe(Text(4000)),
+    "more": Maybe(Several(Text(4000), 1, 16)),
     "source": Maybe(Text(4000)),
     "source_sha256": Maybe(_SHA256),
 }

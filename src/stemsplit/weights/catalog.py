@@ -6,6 +6,8 @@ A reference is one of
     hf:OWNER/REPO[@REV][:SUBFOLDER]   a repository of the Hugging Face Hub (or :FILE of one)
     https://host/weights.ckpt         an address, optionally with #sha256=HEX
                                       (a .safetensors needs its config.json beside it)
+    runs/a.ckpt#config=b.yaml         a checkpoint with its trainer's settings; also of the Hub, or two addresses
+    bags/htdemucs_ft.yaml             a bag of Demucs, with its networks beside it
 
 A catalog name wins over a folder of the same name; `./name` is always the folder.
 """
@@ -17,11 +19,11 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urldefrag, urlsplit, urlunsplit
+from urllib.parse import urldefrag, urljoin, urlsplit, urlunsplit
 
 from stemsplit.errors import CheckpointError, HashError, ModelError, UnknownModelError, reason
 from stemsplit.machine.disk import sha256_of
@@ -35,8 +37,19 @@ from stemsplit.weights.card import (
     read_config,
     weights_name,
 )
-from stemsplit.weights.download import download, is_cached
-from stemsplit.weights.trainer_folder import CHECKPOINTS, SETTINGS_NAME, checkpoints_in, settings_beside
+from stemsplit.weights.download import discard, download, is_cached, pin_in, target_of
+from stemsplit.weights.trainer_folder import (
+    CHECKPOINTS,
+    SETTINGS_NAME,
+    bags_in,
+    checkpoints_in,
+    hash_in_name,
+    hash_of_all,
+    models_of_bag,
+    says_how_made,
+    settings_beside,
+    with_settings,
+)
 from stemsplit.weights.transfer import Progress, require_safe
 
 if TYPE_CHECKING:
@@ -66,8 +79,8 @@ class ModelFiles:
 
     @property
     def needs_conversion(self) -> bool:
-        """Whether this is a pickle, which `converted_folder` should hold as safetensors."""
-        return self.weights.suffix.lower() in CHECKPOINT_SUFFIXES
+        """Whether this is a pickle or of another format, which `converted_folder` should hold in ours."""
+        return self.config is None or self.weights.suffix.lower() in CHECKPOINT_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,8 @@ def locate(
     Raises: UnknownModelError, DownloadError, HashError, CheckpointError, OutputError (cache not writable), ModelError.
     """
     reference, way = str(reference), _Way(offline, check, progress, endpoint)
+    if (named := with_settings(reference)) is not None:
+        return _with_settings(reference, *named, way)
     if reference.startswith("hf:"):
         return _from_hub(reference, way)
     if "://" in reference:
@@ -115,6 +130,21 @@ def locate(
     if is_file:
         return _from_file(reference, path)
     raise _unknown(reference)
+
+
+def _with_settings(reference: str, weights: str, settings: str, way: _Way) -> ModelFiles:
+    """Locate a checkpoint and settings that the reference names. Raises: UnknownModelError if these are not there."""
+    found = locate(weights, offline=way.offline, check=way.check, progress=way.progress, endpoint=way.endpoint)
+    if "://" in reference:
+        url = urljoin(weights, settings)
+        require_safe(url)
+        path = download(url, target_of(url), offline=way.offline, check=way.check).path
+    else:
+        places = (Path(settings).expanduser(), found.weights.parent / settings)
+        path = next((place for place in places if place.is_file()), places[0])
+    if not path.is_file():
+        raise UnknownModelError(f"{reference}: there is no file {settings}, here or beside the checkpoint.")
+    return replace(found, reference=reference, settings=path)
 
 
 def models_dir() -> Path:
@@ -149,7 +179,8 @@ def card(name: str) -> ModelCard:
 
         told = read_config(found.path / CONFIG_NAME)["weights"]
         return replace(found, local="cached" if hub.is_kept(_on_hub(told)) else "to download")
-    return replace(found, local="cached" if is_cached(_url_target(found.url)) else "to download")
+    addresses = [found.url, *(read_config(found.path / CONFIG_NAME)["weights"].get("more") or ())]
+    return replace(found, local="cached" if all(is_cached(target_of(url)) for url in addresses) else "to download")
 
 
 def qualities() -> dict[str, str]:
@@ -191,7 +222,7 @@ def _from_hub(asked: str | HubReference, way: _Way) -> ModelFiles:
     snapshot = hub.fetch(asked, offline=way.offline, check=way.check, progress=way.progress, endpoint=way.endpoint)
     path, weights, config = snapshot.path, snapshot.path, None
     if path.is_dir() and not (path / CONFIG_NAME).is_file():
-        found = _from_trainer(reference, path)
+        found = _from_folder(reference, path, way)
         return replace(found, revision=snapshot.revision, source=f"hf:{snapshot.repository}")
     if path.is_dir():
         config = _read_cached(reference, path / CONFIG_NAME, snapshot.fetched)
@@ -236,7 +267,16 @@ def _from_described(reference: str, folder: Path, way: _Way) -> ModelFiles:
         return replace(_from_hub(_on_hub(told), way), reference=reference, config=config)
     if not url:
         raise ModelError(f"{reference}: {weights} is missing, and {folder / CONFIG_NAME} states no URL for it.")
-    return _fetched(reference, url, told.get("sha256"), config, way)
+    found = _fetched(reference, url, told.get("sha256"), config, way)
+    others = [_fetched(reference, other, None, config, way) for other in told.get("more") or ()]
+    return _together(found, [other.weights for other in others])
+
+
+def _together(found: ModelFiles, others: list[Path]) -> ModelFiles:
+    """Return the model that a file of weights is with others."""
+    if not others:
+        return found
+    return replace(found, more=tuple(others), sha256=hash_of_all([found.weights, *others]))
 
 
 def _on_hub(told: Mapping[str, Any]) -> HubReference:
@@ -258,8 +298,11 @@ def _fetched(
     config: Mapping[str, Any] | None,
     way: _Way,
 ) -> ModelFiles:
-    target = _url_target(url)
+    target = target_of(url)
     found = download(url, target, sha256=pin, offline=way.offline, check=way.check, progress=way.progress)
+    if not found.sha256.startswith(hash_in_name(found.path.name)):
+        discard(found.path)
+        raise HashError(f"{url} has SHA-256 {found.sha256}, as its name does not say: not kept. Try again later.")
     if found.fetched:  # and hashed on arrival
         return ModelFiles(reference, found.path, found.path, found.sha256, config, source=url)
     return replace(_verified(reference, found.path, found.path, config, found.sha256, _renew(reference)), source=url)
@@ -275,24 +318,15 @@ def _verified(
         raise ModelError(f"{weights} cannot be read: {reason(error)}.") from error
     if expected and found != expected:
         raise HashError(f"{weights} has SHA-256 {found}, but {expected} is expected: damaged or changed. {advice}")
+    if not found.startswith(hash_in_name(weights.name)):
+        raise HashError(f"{weights} has SHA-256 {found}, as its name does not say: damaged or changed. {advice}")
     return ModelFiles(reference, path, weights, found, config)
-
-
-def _url_target(url: str) -> Path:
-    """Where the cache keeps the file of a URL. Siblings of one remote folder share one folder here."""
-    parts = urlsplit(url)
-    remote_name = unquote(PurePosixPath(parts.path).name)
-    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", remote_name)[-100:].lstrip(".")
-    if name != remote_name:  # two names must not become one
-        name = f"{hashlib.sha256(remote_name.encode()).hexdigest()[:8]}-{name}"
-    remote_folder = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).parent), fragment=""))
-    return cache_dir() / "downloads" / hashlib.sha256(remote_folder.encode()).hexdigest()[:16] / name
 
 
 def _from_url(reference: str, way: _Way) -> ModelFiles:
     url, fragment = urldefrag(reference)
     require_safe(url)
-    pin = _pin(reference, fragment)
+    pin = pin_in(reference, fragment)
     name = PurePosixPath(urlsplit(url).path).name
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in (*CHECKPOINT_SUFFIXES, ".safetensors"):
@@ -307,19 +341,10 @@ def _from_url(reference: str, way: _Way) -> ModelFiles:
     return _fetched(reference, url, pin, config, way)
 
 
-def _pin(reference: str, fragment: str) -> str | None:
-    if not fragment:
-        return None
-    match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
-    if not match:
-        raise UnknownModelError(f"{reference}: after # only sha256= and 64 hexadecimal digits are understood.")
-    return match[1].lower()
-
-
 def _download_config(reference: str, url: str, way: _Way) -> dict[str, Any]:
     parts = urlsplit(url)
     sibling = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).with_name(CONFIG_NAME))))
-    found = download(sibling, _url_target(sibling), offline=way.offline, check=way.check)
+    found = download(sibling, target_of(sibling), offline=way.offline, check=way.check)
     return _read_cached(reference, found.path, found.fetched)
 
 
@@ -334,6 +359,11 @@ def _from_folder(reference: str, folder: Path, way: _Way) -> ModelFiles:
         return _from_described(reference, folder, way)
     if (folder / SETTINGS_NAME).is_file() or checkpoints_in(folder):
         return _from_trainer(reference, folder)
+    if bags := bags_in(folder):
+        if len(bags) == 1:
+            return _from_bag(reference, bags[0])
+        names = ", ".join(path.name for path in bags[:5])
+        raise UnknownModelError(f"{folder} holds {len(bags)} bags ({names}): name one of them, as in {bags[0]}.")
     lone = sorted(path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES)
     if len(lone) == 1:
         return _from_file(reference, lone[0])
@@ -341,6 +371,13 @@ def _from_folder(reference: str, folder: Path, way: _Way) -> ModelFiles:
         names = ", ".join(path.name for path in lone[:5])
         raise UnknownModelError(f"{folder} holds {len(lone)} checkpoints ({names}): name one of them.")
     raise UnknownModelError(f"{folder} holds no model: it has no {CONFIG_NAME} and no checkpoint.")
+
+
+def _from_bag(reference: str, path: Path) -> ModelFiles:
+    """Locate the networks of a bag of Demucs, of which its YAML tells. Raises: CheckpointError if one is missing."""
+    advice = "Copy it again from where it came."
+    first, *others = [_verified(reference, path, file, None, None, advice) for file in models_of_bag(path)]
+    return _together(replace(first, settings=path), [other.weights for other in others])
 
 
 def _from_trainer(reference: str, folder: Path) -> ModelFiles:
@@ -352,27 +389,25 @@ def _from_trainer(reference: str, folder: Path) -> ModelFiles:
     settings = folder / SETTINGS_NAME
     return replace(
         found,
-        sha256=found.sha256 if len(paths) == 1 else _hash_of_all(paths),
+        sha256=found.sha256 if len(paths) == 1 else hash_of_all(paths),
         more=tuple(paths[1:]),
         settings=settings if settings.is_file() else None,
     )
 
 
-def _hash_of_all(paths: Iterable[Path]) -> str:
-    return hashlib.sha256("".join(sha256_of(path) for path in paths).encode()).hexdigest()
-
-
 def _from_file(reference: str, path: Path) -> ModelFiles:
     suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml") and path in bags_in(path.parent):
+        return _from_bag(reference, path)
     if suffix not in (".safetensors", *CHECKPOINT_SUFFIXES):
         raise UnknownModelError(f"{path} is not a model: expected .safetensors, {', '.join(CHECKPOINT_SUFFIXES)}.")
     beside = path.with_name(CONFIG_NAME)
     config = read_config(beside) if beside.is_file() else None
-    if config is None and suffix == ".safetensors":
+    if config is None and suffix == ".safetensors" and not says_how_made(path):
         raise UnknownModelError(f"{path} needs its {CONFIG_NAME} beside it, which is missing.")
     pin = _pin_of(config, path.name) if config is not None and suffix == ".safetensors" else None
     found = _verified(reference, path, path, config, pin, "Copy it again from where it came.")
-    return replace(found, settings=settings_beside(path) if found.needs_conversion else None)
+    return replace(found, settings=settings_beside(path) if suffix in CHECKPOINT_SUFFIXES else None)
 
 
 def _unknown(reference: str) -> UnknownModelError:

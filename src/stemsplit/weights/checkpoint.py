@@ -26,7 +26,7 @@ from stemsplit.networks.rules import shown
 from stemsplit.weights.cache import make_folder
 from stemsplit.weights.card import CONFIG_NAME, WEIGHTS_NAME, read_config
 from stemsplit.weights.catalog import ModelFiles, converted_folder, locate
-from stemsplit.weights.tensors import Spec, check_fit, open_safetensors, read_pickle
+from stemsplit.weights.tensors import Package, Spec, check_fit, open_safetensors, read_package
 from stemsplit.weights.trainer_folder import read_settings
 
 FORMAT = 1
@@ -99,15 +99,15 @@ def _converted(files: ModelFiles) -> ModelFiles:
 
 
 def _read_public(files: ModelFiles, *, raw: bool = False) -> nn.Module:
-    """Return the network of pickles: of a public layout, or of our own keys where a config describes it."""
-    states = [read_pickle(path) for path in (files.weights, *files.more)]
-    state = states[0]
-    described = bool((files.config or {}).get("network"))
+    """Return the network of public files: of a public layout, or of our own keys where a config describes it."""
+    packages = [read_package(path) for path in (files.weights, *files.more)]
+    state = packages[0].state
+    described = bool(_network(files))
     with _naming(files.weights):
         for row in [_architecture(files)] if described else ARCHITECTURES.values():
             for layout in map(import_module, row.layouts):
                 if layout.matches(state.keys()):
-                    return _converted_state(files, row, layout, states, raw=raw)
+                    return _converted_state(files, row, layout, packages, raw=raw)
         if described:
             return _built(*_described(files), _specs(state), lambda: state)
     keys = ", ".join(shown(key).strip("'") for key in [*state][:3])
@@ -115,12 +115,15 @@ def _read_public(files: ModelFiles, *, raw: bool = False) -> nn.Module:
 
 
 def _converted_state(
-    files: ModelFiles, row: Architecture, layout: Any, states: list[dict[str, Tensor]], *, raw: bool
+    files: ModelFiles, row: Architecture, layout: Any, packages: list[Package], *, raw: bool
 ) -> nn.Module:
-    """Return the network of public state dicts of a layout: of the mean of all."""
+    """Return the network of public state dicts of a layout: of the mean of all, unless the layout joins them."""
+    states = [package.state for package in packages]
+    if hasattr(layout, "joined"):
+        states = [layout.joined(states)]
     if hasattr(layout, "chosen"):
         states = [layout.chosen(state, raw=raw) for state in states]
-    config = _public_config(files, layout, states[0])
+    config = _public_config(files, layout, states[0], [package.made for package in packages])
     _check_count(config, len(states[0]))
     needed = layout.shapes(config)
     for state in states:
@@ -131,12 +134,17 @@ def _converted_state(
     return _built(row, config, _specs(ours), lambda: ours)
 
 
-def _public_config(files: ModelFiles, layout: Any, state: Mapping[str, Tensor]) -> Config:
-    """Return the config that the trainer's settings or our config.json tell, or else the shapes."""
+def _public_config(
+    files: ModelFiles, layout: Any, state: Mapping[str, Tensor], made: list[Mapping[str, Any]]
+) -> Config:
+    """Return the config that the files, the trainer's settings or our config.json tell, or else the shapes."""
     try:
-        if files.settings is not None and hasattr(layout, "configured"):
-            found: Config = layout.configured(read_settings(files.settings))
-        elif (files.config or {}).get("network"):
+        if hasattr(layout, "described") and all(made):
+            bag = read_settings(files.settings) if files.settings else {"weights": _network(files).get("bag")}
+            found: Config = layout.described(made, bag)
+        elif files.settings is not None and hasattr(layout, "configured"):
+            found = layout.configured(read_settings(files.settings))
+        elif _network(files):
             found = _config_of(files)
         else:
             found = layout.config(state)
@@ -212,9 +220,15 @@ def _described(files: ModelFiles) -> tuple[Architecture, Config]:
     return _architecture(files), _config_of(files)
 
 
+def _network(files: ModelFiles) -> Mapping[str, Any]:
+    """Return what config.json says of the network."""
+    found: Mapping[str, Any] = (files.config or {}).get("network", {})
+    return found
+
+
 def _config_of(files: ModelFiles) -> Config:
     try:
-        return _architecture(files).config.from_dict((files.config or {}).get("network", {}))
+        return _architecture(files).config.from_dict(_network(files))
     except _MISFITS as error:
         raise CheckpointError(f"its config.json: {error}") from error
 

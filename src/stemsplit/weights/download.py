@@ -9,14 +9,17 @@ the same URL must match it (trust on first use).
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from stemsplit.errors import DownloadError, HashError
+from stemsplit.errors import DownloadError, HashError, UnknownModelError
 from stemsplit.machine.disk import put_in_place, sha256_of
-from stemsplit.weights.cache import cache_lock, read_record, write_record, writing
+from stemsplit.weights.cache import cache_dir, cache_lock, read_record, write_record, writing
 from stemsplit.weights.transfer import Progress, forget, require_safe, transfer
 
 
@@ -54,6 +57,27 @@ def download(
     raise DownloadError(
         f"{url} is not in the cache and downloads are off. Fetch it once while online, or put the file at {target}."
     )
+
+
+def target_of(url: str) -> Path:
+    """Return where the cache keeps the file of a URL. Siblings of one remote folder share one folder here."""
+    parts = urlsplit(url)
+    remote_name = unquote(PurePosixPath(parts.path).name)
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", remote_name)[-100:].lstrip(".")
+    if name != remote_name:  # two names must not become one
+        name = f"{hashlib.sha256(remote_name.encode()).hexdigest()[:8]}-{name}"
+    remote_folder = urlunsplit(parts._replace(path=str(PurePosixPath(parts.path).parent), fragment=""))
+    return cache_dir() / "downloads" / hashlib.sha256(remote_folder.encode()).hexdigest()[:16] / name
+
+
+def pin_in(reference: str, fragment: str) -> str | None:
+    """Return the SHA-256 that is given behind an address, if one is. Raises: UnknownModelError."""
+    if not fragment:
+        return None
+    match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+    if not match:
+        raise UnknownModelError(f"{reference}: after # only sha256= and 64 hexadecimal digits are understood.")
+    return match[1].lower()
 
 
 def fetch_file(

@@ -15,6 +15,7 @@ from stemsplit.weights.trainer_folder import (
     SETTINGS_NAME,
     checkpoints_of,
     folders_with_settings,
+    packages_of,
 )
 
 
@@ -75,6 +76,9 @@ def place(wanted: HubReference, names: Collection[str]) -> Place:
         if found := checkpoints_of(names, prefix):
             return Place(prefix, tuple(found), (f"{prefix}{SETTINGS_NAME}",), together=True)
         raise UnknownModelError(f"{wanted} holds {SETTINGS_NAME}, but no checkpoint in {prefix}{CHECKPOINTS}/.")
+    packages, written = packages_of(names, prefix)
+    if packages and written:
+        return Place(prefix, tuple(packages), tuple(written), together=True)
     here = [name for name in names if name.startswith(prefix)]
     lone = [name for name in here if name.lower().endswith(CHECKPOINT_SUFFIXES) and "/" not in name[len(prefix) :]]
     if len(lone) == 1:

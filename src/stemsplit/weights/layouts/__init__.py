@@ -11,4 +11,9 @@ and two more, where trainers leave more than a state dict:
 
     chosen(state, raw=…)             the running average of the weights, or the raw ones, without the trainer's prefix
     configured(settings)             the config that the trainer's settings tell; CheckpointError where they do not
+
+and two where files say how their network was made, and where several may be one model:
+
+    described(made, bag)             the config that `made` of all files tells, and the YAML of their bag
+    joined(states)                   the state dicts of all files as one, instead of their mean
 """

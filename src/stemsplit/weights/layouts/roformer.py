@@ -45,7 +45,10 @@ def config(state: Mapping[str, Tensor]) -> RoFormerConfig:
 
     Raises: CheckpointError.
     """
-    raise CheckpointError("a RoFormer's weights do not tell the names of its stems: its YAML or a config is needed")
+    raise CheckpointError(
+        "a RoFormer's weights do not tell the names of its stems: its YAML or a config is needed beside it, "
+        "or named as in model.ckpt#config=FILE.yaml"
+    )
 
 
 def shapes(config: RoFormerConfig) -> dict[str, tuple[int, ...]]:
