@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 MOST_DIGITS = 9
 """Of a sample rate in Hz: a billion is beyond every format."""
-Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
+Format = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "alac", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 
 
@@ -107,7 +107,7 @@ FormatOption = Annotated[
         "-f",
         "--format",
         case_sensitive=False,
-        help="File format; raw (no header) only with -o -.",
+        help="File format; m4a is AAC, alac exact in an .m4a; raw (no header) only with -o -.",
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
@@ -115,6 +115,15 @@ BitDepthOption = Annotated[
     BitDepth,
     typer.Option(
         case_sensitive=False, help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+BitrateOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KBIT/S",
+        help="Bit rate of mp3, ogg, opus and m4a, as in 192k.",
+        show_default="the best of mp3, else about 256k",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 SampleRateOption = Annotated[
@@ -164,6 +173,7 @@ def separate(
     exact_sum: ExactSumOption = False,
     format: FormatOption = "wav",
     bit_depth: BitDepthOption = "auto",
+    bitrate: BitrateOption = None,
     sample_rate: SampleRateOption = "source",
     clip: ClipOption = "rescale",
     no_cover: NoCoverOption = False,
@@ -198,6 +208,7 @@ def separate(
         exact_sum=exact_sum,
         format=format,
         bit_depth=bit_depth,
+        bitrate=parsed_bitrate(bitrate, format),
         sample_rate=_rate(sample_rate),
         clip=clip,
         cover=not no_cover,
@@ -292,6 +303,17 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
         f"overlap {separator.chunking.overlap:g}, {separator.chunking.batch_size * separator.side_by_side} at once"
     )
     return separator
+
+
+def parsed_bitrate(text: str | None, format: str) -> int | None:
+    """Return bit/s; None for the usual rate. Raises: UsageError, also for a format that has none."""
+    if text is None:
+        return None
+    from stemsplit.audio.encoding.bitrates import check_bitrate, parse_bitrate
+
+    bitrate = parse_bitrate(text)
+    check_bitrate("wav" if format == "raw" else format, bitrate)
+    return bitrate
 
 
 def _rate(text: str) -> int | None:

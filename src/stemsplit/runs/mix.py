@@ -102,7 +102,9 @@ def _settings(base: Mapping[str, Any], options: SeparateOptions) -> dict[str, An
         for output in _outputs(base, options)
     }
     written = {"format": options.format, "bit_depth": options.bit_depth, "clip": options.clip}
-    return {**base["settings"], "outputs": outputs, **written}
+    rate = {} if options.bitrate is None else {"bitrate": options.bitrate}
+    kept = {name: value for name, value in base["settings"].items() if name != "bitrate"}
+    return {**kept, "outputs": outputs, **written, **rate}
 
 
 @dataclass(frozen=True)

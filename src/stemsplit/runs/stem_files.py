@@ -37,6 +37,7 @@ class Form:
     frames: int | None = None
     clip: Clip = "rescale"
     exact_sum: bool = False
+    bitrate: int | None = None  # bit/s, see `encoding.bitrates`
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,6 @@ class _Kept:
 
 def _writer(target: Path, form: Form, together: Together, tags: Tags | None, warn: Warn) -> StemWriter:
     return StemWriter(
-        target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags, warn=warn,
-        together=together,
+        target, form.sample_rate, form.channels, form.format, form.bit_depth, bitrate=form.bitrate,
+        frames=form.frames, tags=tags, warn=warn, together=together,
     )  # fmt: skip
