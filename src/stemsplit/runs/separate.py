@@ -22,6 +22,7 @@ from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
+from stemsplit.runs.pace import Pace
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
 from stemsplit.separation.separator import Separator, render
@@ -99,20 +100,22 @@ class Separating:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        record = Record(job, self.options, on_warning)
+        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
         form = form_for(record.info, self.options, record.warn)
         named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
         derived = None if self.options.force else self._derived(job, record, form)
         if derived is not None:
             form = replace(form, exact_sum=False)  # the stems have it already
-            blocks = derived.rendered(form.sample_rate, on_progress)
+            blocks = derived.rendered(form.sample_rate, pace.network)
         else:
             source = file_source(record.info)
-            blocks = render(self.separator, source, form.sample_rate, on_progress=on_progress, on_warning=record.warn)
+            blocks = render(self.separator, source, form.sample_rate, on_progress=pace.network, on_warning=record.warn)
         with written_together() as together:
             with (
                 closing(blocks),
-                stem_files(outputs, job.targets, form, together, tags=named, on_warning=record.warn) as files,
+                stem_files(
+                    outputs, job.targets, form, together, tags=named, pace=pace, on_warning=record.warn
+                ) as files,
             ):
                 for block in blocks:
                     files.write(block)
