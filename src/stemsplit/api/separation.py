@@ -98,7 +98,8 @@ class Separation:
                 for stem, path in targets.items()
             }
             made = {"outputs": records, "sample_rate": self.sample_rate, "bit_depth": depth, "samples": samples}
-            origin, written = self.origin.as_json(), {"format": format, "bit_depth": bit_depth, "clip": clip}
+            origin = self.origin.as_json()
+            written: dict[str, str | int] = {"format": format, "bit_depth": bit_depth, "clip": clip}
             written |= {} if bitrate is None else {"bitrate": bitrate}
             origin["settings"] = {**origin["settings"], **written}
             about = {"stemsplit": __version__, **origin, **made, "gain": files.levels.gain}

@@ -21,14 +21,14 @@ from stemsplit.audio.encoding.sndfile import SndfileEncoder
 from stemsplit.audio.formats import check_encodable, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.audio.tags import Tags, write_tags
-from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder
+from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder, quantize
 from stemsplit.errors import OutputError, reason
 from stemsplit.machine.disk import partial_path, put_in_place
 from stemsplit.machine.together import Together
 
 
 class _Encoder(Protocol):
-    def write(self, frames: np.ndarray) -> int: ...
+    def write(self, frames: np.ndarray, /) -> int | None: ...
 
     def finish(self) -> None: ...
 
@@ -122,8 +122,17 @@ class StemWriter:
         frames = self.frames + block.shape[1]
         check_encodable(self.format, self.sample_rate, self.channels, frames, self.bit_depth)
         with self._reported():
-            self.clamped += self._encoder.write(np.ascontiguousarray(block.T))
+            self.clamped += self._encode(np.ascontiguousarray(block.T))
         self.frames = frames
+
+    def _encode(self, frames: np.ndarray) -> int:
+        """Write float32 (n, channels), and return how many samples were clamped."""
+        assert self._encoder is not None
+        if isinstance(self._encoder, WavEncoder):
+            return self._encoder.write(frames)
+        samples, clamped = encodable(frames, self.bit_depth)
+        self._encoder.write(samples)
+        return clamped
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -186,3 +195,17 @@ class StemWriter:
         except soundfile.SoundFileError as error:
             text = getattr(error, "error_string", str(error))
             raise OutputError(f"cannot write {self.target}: {text}") from error
+
+
+def encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
+    """Return the samples as libsndfile and FFmpeg are to store them, and how many were clamped.
+
+    Integers are made here, because libsndfile multiplies by one less than it divides by when it reads: samples would
+    not come back the same.
+    """
+    if bit_depth == "16":
+        return quantize(frames, bit_depth)
+    if bit_depth == "24":
+        samples, clamped = quantize(frames, bit_depth)
+        return samples << 8, clamped  # they write the upper 24 of the 32 bits
+    return np.clip(frames, -1.0, 1.0), int(np.count_nonzero(np.abs(frames) > 1.0))

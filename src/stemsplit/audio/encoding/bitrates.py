@@ -9,9 +9,9 @@ import re
 
 import numpy as np
 
-from stemsplit.audio.formats import FORMATS, format_named
 from stemsplit.errors import UsageError
 
+LOSSY_FORMATS = ("mp3", "ogg", "opus", "m4a")
 LOWEST, HIGHEST = 8_000, 4_000_000
 _MPEG_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s, from 32 kHz on
 _MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -39,9 +39,9 @@ def parse_bitrate(text: str | int | None) -> int | None:
 
 def check_bitrate(format_name: str, bitrate: int | None) -> None:
     """Refuse a bit rate where the format has none. Raises: UsageError."""
-    if bitrate is None or format_named(format_name).lossy:
+    if bitrate is None or format_name.lower() in LOSSY_FORMATS:
         return
-    lossy = ", ".join(row.name for row in FORMATS.values() if row.lossy)
+    lossy = ", ".join(LOSSY_FORMATS)
     raise UsageError(f"{format_name} keeps every bit and has no bit rate: leave out --bitrate, or choose {lossy}")
 
 
@@ -50,13 +50,13 @@ def output_bitrate(format_name: str, wanted: int | None, sample_rate: int, chann
 
     None stands for the usual one. What is returned is None where the codec goes by quality, not by bits.
     """
-    name = format_named(format_name).name
+    name = format_name.lower()
     if name == "mp3":
         return _of_mp3(wanted, sample_rate)
     if name == "m4a":
         lowest, usual = (rate * channels for rate in _AAC_PER_CHANNEL)
         return max(lowest, min(wanted or usual, _AAC_BITS_PER_SAMPLE * sample_rate * channels))
-    if wanted is None or not FORMATS[name].lossy:
+    if wanted is None or name not in LOSSY_FORMATS:
         return None
     lowest, highest = OPUS_PER_CHANNEL if name == "opus" else (_VORBIS_PER_CHANNEL[0], _VORBIS_PER_CHANNEL[-1])
     return max(lowest * channels, min(wanted, highest * channels))

@@ -15,7 +15,6 @@ import numpy as np
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.mpeg import set_samples
 from stemsplit.audio.containers.speakers import LAYOUT_NAMES
-from stemsplit.audio.wav import quantize
 
 CODECS = {"mp3": "libmp3lame", "m4a": "aac", "alac": "alac"}
 """Format → what FFmpeg calls its encoder."""
@@ -45,23 +44,22 @@ class FfmpegEncoder:
     ) -> None:
         import av
 
-        self._sink, self._rate, self._depth, self._frames = CallbackFile(file), rate, bit_depth, 0
+        self._sink, self._rate, self._frames = CallbackFile(file), rate, 0
         self._layout = LAYOUT_NAMES[channels]
         self._kind = {"16": "s16p", "24": "s32p"}.get(bit_depth, "fltp")
         with self._checked():
-            self._container = av.open(self._sink, "w", format=_MUXERS[format], options=_muxing(format, rate))
+            self._container: Any = av.open(self._sink, "w", format=_MUXERS[format], options=_muxing(format, rate))
             options = _lame(bitrate, rate, channels) if format == "mp3" else {}
-            self._stream = self._container.add_stream(CODECS[format], rate=rate, layout=self._layout, options=options)
-            self._stream.codec_context.format = self._kind
+            stream: Any = self._container.add_stream(CODECS[format], rate=rate, layout=self._layout, options=options)
+            stream.codec_context.format = self._kind
             if bitrate is not None:
-                self._stream.bit_rate = bitrate
+                stream.bit_rate = bitrate
+            self._stream = stream
 
-    def write(self, frames: np.ndarray) -> int:
-        """Append float32 (n, channels), and return how many samples were clamped to ±1."""
-        samples, clamped = self._encodable(frames)
+    def write(self, samples: np.ndarray) -> None:
+        """Append samples (n, channels) as `encodable` makes them."""
         for start in range(0, len(samples), _FRAMES):
             self._mux(self._framed(samples[start : start + _FRAMES]))
-        return clamped
 
     def finish(self) -> None:
         """Write the samples that the codec still holds, and the tables of the container."""
@@ -78,13 +76,6 @@ class FfmpegEncoder:
         self._sink.abandoned = True
         with suppress(av.error.FFmpegError):
             self._container.close()
-
-    def _encodable(self, frames: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return the samples as the codec takes them, and how many were clamped."""
-        if self._kind == "fltp":
-            return np.clip(frames, -1.0, 1.0), int(np.count_nonzero(np.abs(frames) > 1.0))
-        samples, clamped = quantize(frames, self._depth)
-        return samples << 8 if self._depth == "24" else samples, clamped  # the upper 24 of 32 bits
 
     def _framed(self, samples: np.ndarray) -> Any:
         """Return samples (n, channels) as a frame of FFmpeg."""

@@ -11,7 +11,6 @@ from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.ogg import set_serial
 from stemsplit.audio.containers.speakers import to_vorbis
 from stemsplit.audio.encoding.bitrates import OPUS_PER_CHANNEL, vorbis_quality
-from stemsplit.audio.wav import quantize
 
 _WRITE_FRAMES = 4096  # libsndfile's Vorbis encoder puts all samples of one call on the C stack
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -50,7 +49,7 @@ class SndfileEncoder:
         bitrate: int | None = None,
     ) -> None:
         self._sink = CallbackFile(file)
-        self._depth, self._serial = bit_depth, serial if format in ("ogg", "opus") else None
+        self._serial = serial if format in ("ogg", "opus") else None
         self._order = to_vorbis(channels) if format in ("ogg", "opus") else None
         options = {"subtype": f"PCM_{bit_depth}"} | _OPTIONS[format]
         if bitrate is not None:
@@ -60,15 +59,14 @@ class SndfileEncoder:
         finally:
             self._check_or_abandon()
 
-    def write(self, frames: np.ndarray) -> int:
-        """Append float32 (n, channels), and return how many samples were clamped to ±1."""
-        samples, clamped = _encodable(frames if self._order is None else frames[:, self._order], self._depth)
+    def write(self, samples: np.ndarray) -> None:
+        """Append samples (n, channels) as `encodable` makes them."""
+        samples = samples if self._order is None else samples[:, self._order]
         for start in range(0, len(samples), _WRITE_FRAMES):
             try:
                 self._sound.write(samples[start : start + _WRITE_FRAMES])
             finally:
                 self._sink.check()
-        return clamped
 
     def finish(self) -> None:
         """Write the samples that the codec still holds, and complete the header."""
@@ -98,17 +96,3 @@ def _compression(format: str, per_channel: float) -> float:
         return 1 - vorbis_quality(per_channel)
     lowest, highest = OPUS_PER_CHANNEL
     return 1 - (per_channel - lowest) / (highest - lowest)
-
-
-def _encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
-    """Return the samples as libsndfile is to store them, and how many were clamped.
-
-    Integers are made here, because libsndfile multiplies by one less than it divides by when it reads: samples would
-    not come back the same.
-    """
-    if bit_depth == "16":
-        return quantize(frames, bit_depth)
-    if bit_depth == "24":
-        samples, clamped = quantize(frames, bit_depth)
-        return samples << 8, clamped  # libsndfile writes the upper 24 of the 32 bits
-    return np.clip(frames, -1.0, 1.0), int(np.count_nonzero(np.abs(frames) > 1.0))
