@@ -244,7 +244,7 @@ def to_files(
     debug: bool = False,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
-    with screen.starting_pytorch():
+    with screen.starting_pytorch(model):
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
@@ -257,7 +257,7 @@ def to_files(
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
     """One file, one stem, to standard output."""
-    with screen.starting_pytorch():
+    with screen.starting_pytorch(model):
         from stemsplit.runs.separate import check_options, pipe_track
 
     if options.format not in ("wav", "raw"):
