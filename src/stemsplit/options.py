@@ -38,6 +38,7 @@ class SeparateOptions:
     exact_sum: bool = False
     format: str = "wav"
     bit_depth: str = "auto"
+    bitrate: int | None = None  # bit/s that a lossy format aims at; None: its usual rate
     sample_rate: int | None = None  # Hz
     clip: Clip = "rescale"
     cover: bool = True  # stems get the song's cover art, where their format holds it
@@ -63,6 +64,7 @@ class SeparateOptions:
             "sample_rate": self.sample_rate or "source",
             "clip": self.clip,
             "precision": self.precision,
+            **({} if self.bitrate is None else {"bitrate": self.bitrate}),
             **({} if self.cover else {"cover": False}),
             **_track_setting(self.audio_track),
         }

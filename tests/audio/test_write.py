@@ -61,7 +61,8 @@ def test_the_exact_length_comes_back(
         samples = sound(channels, frames, rate)
         writer = write(tmp_path / "a", samples, format, depth, rate)
         info = probe(tmp_path / "a")
-        assert (info.frames, info.channels, info.sample_rate, info.bit_depth) == (frames, channels, rate, depth)
+        assert (info.channels, info.sample_rate, info.bit_depth) == (channels, rate, depth)
+        assert info.frames == (None if FORMATS[format].suffix == "m4a" else frames)  # its packets show it
         assert (writer.frames, writer.clamped) == (frames, 0)
         decoded = read(tmp_path / "a")
         assert decoded.shape == samples.shape
@@ -227,7 +228,7 @@ def test_a_finished_file_replaces_the_old_one(tmp_path: Path, sound: Sound, form
     target = tmp_path / "new folder" / "deep" / "a.x"
     for frames in (50000, 100):
         write(target, sound(1, frames), format, depth)
-        assert probe(target).frames == frames
+        assert read(target).shape[1] == frames
     assert only_file(target.parent, "a.x")
     if os.name == "posix":
         os.umask(mask := os.umask(0))

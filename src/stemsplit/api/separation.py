@@ -14,6 +14,7 @@ from stemsplit.api.display import described, players
 from stemsplit.api.origin import Origin
 from stemsplit.api.sources import Sound, readable
 from stemsplit.audio import choose_depth, format_named
+from stemsplit.audio.encoding.bitrates import check_bitrate
 from stemsplit.audio.info import Warn
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, write_manifest
 from stemsplit.files.naming import stem_path
@@ -69,21 +70,23 @@ class Separation:
         *,
         format: str = "wav",
         bit_depth: str = "auto",
+        bitrate: int | None = None,
         clip: Clip = "rescale",
         on_warning: Warn = lambda text: None,
     ) -> dict[str, Path]:
         """Write `folder`/{stem}.{format} and return the paths: all of them appear, or none.
 
         The stems have the tags of the source. stemsplit.json beside them says how they were made, as that of
-        `stemsplit separate` does.
+        `stemsplit separate` does. `bitrate` is in bit/s, for the lossy formats.
 
         Raises: UsageError, OutputError.
         """
         depth = choose_depth(format, bit_depth, self.bit_depth)
+        check_bitrate(format, bitrate)
         suffix, folder = format_named(format).suffix, Path(folder)
         targets = {stem: stem_path(folder, "{stem}.{ext}", "", stem, suffix) for stem in self.stems}
         channels, samples = self._shape
-        form = Form(format, depth, self.sample_rate, channels, samples, clip)
+        form = Form(format, depth, self.sample_rate, channels, samples, clip, bitrate=bitrate)
         outputs = [Output(stem, ()) for stem in self.stems]
         tags = {stem: self.origin.tags.for_stem(stem, self.origin.track) for stem in self.stems}
         manifest = folder / MANIFEST_NAME
@@ -96,7 +99,9 @@ class Separation:
                 for stem, path in targets.items()
             }
             made = {"outputs": records, "sample_rate": self.sample_rate, "bit_depth": depth, "samples": samples}
-            origin, written = self.origin.as_json(), {"format": format, "bit_depth": bit_depth, "clip": clip}
+            origin = self.origin.as_json()
+            written: dict[str, str | int] = {"format": format, "bit_depth": bit_depth, "clip": clip}
+            written |= {} if bitrate is None else {"bitrate": bitrate}
             origin["settings"] = {**origin["settings"], **written}
             about = {"stemsplit": __version__, **origin, **made, "gain": files.levels.gain}
             write_manifest(together.aside(manifest), {**about, "warnings": list(self.warnings)})

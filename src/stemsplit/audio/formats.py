@@ -8,6 +8,7 @@ from stemsplit.audio.info import LOSSY
 from stemsplit.errors import OutputError, UsageError
 
 MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 FULL_SCALE = {"16": 2**15, "24": 2**23}
 """Bit depth → the integer that 1.0 stands for. The largest integer that can be stored is one less."""
@@ -51,6 +52,8 @@ FORMATS: dict[str, Format] = {
         Format("mp3", "mp3", (LOSSY,), 2, 48000, MPEG_RATES),
         Format("ogg", "ogg", (LOSSY,), 255, 200000),
         Format("opus", "opus", (LOSSY,), 255, 48000, OPUS_RATES),
+        Format("m4a", "m4a", (LOSSY,), 8, 96000, AAC_RATES),
+        Format("alac", "m4a", ("24", "16"), 2, 768000),  # FFmpeg aborts on short frames of surround
         Format("aiff", "aiff", ("24", "16"), 1024, 2**31 - 1, max_bytes=2**32 - 1024),
     )
 }
@@ -64,7 +67,7 @@ def format_named(name: str) -> Format:
 
 
 def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOSSY) -> str:
-    """Return the bit depth to write: "16", "24", "32f", or "lossy" for mp3, ogg and opus.
+    """Return the bit depth to write: "16", "24", "32f", or "lossy" for mp3, ogg, opus and m4a.
 
     "auto" keeps the source's depth if the format has it, and is 24 bits otherwise.
 

@@ -17,6 +17,7 @@ from stemsplit.audio import ffmpeg
 from stemsplit.audio.containers.tags import may_hold_texts
 from stemsplit.audio.info import Warn
 from stemsplit.audio.tagging.covers import FRONT, LARGEST_BYTES, Cover, as_comment, as_flac_picture, cover_of
+from stemsplit.audio.tagging.mp4 import write_mp4
 from stemsplit.audio.tagging.names import ID3, Fields, fields_of, of_a_stem
 from stemsplit.errors import DecodeError
 from stemsplit.machine.bounded import BeyondBoundsError, bounded
@@ -144,6 +145,8 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
     try:
         if format in ("flac", "ogg", "opus"):
             _write_comments(target, tags, format)
+        elif format in ("m4a", "alac"):
+            write_mp4(target, tags.fields, tags.cover)
         elif target.stat().st_size < _ID3_LIMIT:
             _write_id3(target, tags, format)
         else:

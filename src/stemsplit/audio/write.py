@@ -1,6 +1,6 @@
 """A writer of stems. A file appears whole or not at all, and equal stems have equal bytes.
 
-All formats but WAV are encoded by libsndfile.
+WAV is encoded here, MP3 and what lies in MP4 by FFmpeg, all else by libsndfile: see `encoding`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from stemsplit.audio.containers.callbacks import CallbackFile
-from stemsplit.audio.containers.ogg import set_serial
-from stemsplit.audio.containers.speakers import to_vorbis
+from stemsplit.audio.encoding.bitrates import output_bitrate
+from stemsplit.audio.encoding.ffmpeg import CODECS, FfmpegEncoder
+from stemsplit.audio.encoding.sndfile import SndfileEncoder
 from stemsplit.audio.formats import check_encodable, format_named
 from stemsplit.audio.info import Warn
 from stemsplit.audio.tags import Tags, write_tags
@@ -28,7 +28,7 @@ from stemsplit.machine.together import Together
 
 
 class _Encoder(Protocol):
-    def write(self, frames: np.ndarray) -> int: ...
+    def write(self, frames: np.ndarray, /) -> int | None: ...
 
     def finish(self) -> None: ...
 
@@ -47,6 +47,7 @@ class StemWriter:
         channels: how many; the format must allow that many.
         format: a key of `FORMATS`.
         bit_depth: one that the format has, see `choose_depth`.
+        bitrate: bit/s that a lossy format aims at, see `output_bitrate`; None for the format's usual one.
         frames: samples per channel if known, so that audio too long for the format is refused at once.
         tags: written before the file gets its name.
         warn: called with one sentence if the tags cannot be written.
@@ -69,6 +70,7 @@ class StemWriter:
         format: str = "wav",
         bit_depth: str = "24",
         *,
+        bitrate: int | None = None,
         frames: int | None = None,
         tags: Tags | None = None,
         warn: Warn | None = None,
@@ -78,6 +80,7 @@ class StemWriter:
         check_encodable(format, sample_rate, channels, frames, bit_depth)
         self.target, self.sample_rate, self.channels = Path(target), sample_rate, channels
         self.format, self.bit_depth, self.tags, self._warn = format_named(format).name, bit_depth, tags, warn
+        self._bitrate = output_bitrate(format, bitrate, sample_rate, channels)
         self.frames = self.clamped = 0
         self._riff_limit, self._together = riff_limit, together
         self._partial: Path | None = None
@@ -119,8 +122,17 @@ class StemWriter:
         frames = self.frames + block.shape[1]
         check_encodable(self.format, self.sample_rate, self.channels, frames, self.bit_depth)
         with self._reported():
-            self.clamped += self._encoder.write(np.ascontiguousarray(block.T))
+            self.clamped += self._encode(np.ascontiguousarray(block.T))
         self.frames = frames
+
+    def _encode(self, frames: np.ndarray) -> int:
+        """Write float32 (n, channels), and return how many samples were clamped."""
+        assert self._encoder is not None
+        if isinstance(self._encoder, WavEncoder):
+            return self._encoder.write(frames)
+        samples, clamped = encodable(frames, self.bit_depth)
+        self._encoder.write(samples)
+        return clamped
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -138,8 +150,12 @@ class StemWriter:
     def _open_encoder(self, file: BinaryIO) -> _Encoder:
         if self.format == "wav":
             return WavEncoder(file, self.sample_rate, self.channels, self.bit_depth, self._riff_limit)
+        if self.format in CODECS:
+            return FfmpegEncoder(
+                file, self.format, self.sample_rate, self.channels, self.bit_depth, bitrate=self._bitrate
+            )
         serial = zlib.crc32(self.target.name.encode("utf-8", "surrogateescape"))
-        return SndfileEncoder(file, self.format, self.sample_rate, self.channels, self.bit_depth, serial)
+        return SndfileEncoder(file, self.format, self.sample_rate, self.channels, self.bit_depth, serial, self._bitrate)
 
     def _commit(self) -> None:
         assert self._partial is not None
@@ -181,82 +197,8 @@ class StemWriter:
             raise OutputError(f"cannot write {self.target}: {text}") from error
 
 
-_WRITE_FRAMES = 4096  # libsndfile's Vorbis encoder puts all samples of one call on the C stack
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "flac": {"format": "FLAC"},
-    "aiff": {"format": "AIFF"},
-    # 320 kbit/s; at the low sample rates of MPEG-2 the most that it allows
-    "mp3": {
-        "format": "MP3",
-        "subtype": "MPEG_LAYER_III",
-        "compression_level": 0.0,
-        "bitrate_mode": "CONSTANT",
-    },
-    # quality 8, about 256 kbit/s for stereo
-    "ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.2},
-    # about 130 kbit/s per channel
-    "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.5},
-}
-
-
-class SndfileEncoder:
-    """An encoder of one stem, by libsndfile, to an open and seekable file.
-
-    Errors of the file are raised as they are. Errors of libsndfile are soundfile.SoundFileError.
-
-    Args:
-        file: where to write.
-        format: a key of `FORMATS` other than "wav".
-        rate: Hz.
-        channels: how many.
-        bit_depth: one that the format has.
-        serial: the serial number of the stream, in Ogg files.
-    """
-
-    def __init__(self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, serial: int) -> None:
-        self._sink = CallbackFile(file)
-        self._depth, self._serial = bit_depth, serial if format in ("ogg", "opus") else None
-        self._order = to_vorbis(channels) if format in ("ogg", "opus") else None
-        options = {"subtype": f"PCM_{bit_depth}"} | _OPTIONS[format]
-        try:
-            self._sound = soundfile.SoundFile(self._sink, "w", rate, channels, **options)
-        finally:
-            self._check_or_abandon()
-
-    def write(self, frames: np.ndarray) -> int:
-        """Append float32 (n, channels), and return how many samples were clamped to ±1."""
-        samples, clamped = _encodable(frames if self._order is None else frames[:, self._order], self._depth)
-        for start in range(0, len(samples), _WRITE_FRAMES):
-            try:
-                self._sound.write(samples[start : start + _WRITE_FRAMES])
-            finally:
-                self._sink.check()
-        return clamped
-
-    def finish(self) -> None:
-        """Write the samples that the codec still holds, and complete the header."""
-        try:
-            self._sound.close()
-        finally:
-            self._sink.check()
-        if self._serial is not None:
-            set_serial(self._sink.file, self._serial)
-
-    def abandon(self) -> None:
-        """Free the codec without writing anything more."""
-        self._sink.abandoned = True
-        self._sound.close()
-
-    def _check_or_abandon(self) -> None:
-        try:
-            self._sink.check()
-        except BaseException:
-            self._sink.abandoned = True  # the codec will be freed after the file is closed, and must not write then
-            raise
-
-
-def _encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
-    """Return the samples as libsndfile is to store them, and how many were clamped.
+def encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
+    """Return the samples as libsndfile and FFmpeg are to store them, and how many were clamped.
 
     Integers are made here, because libsndfile multiplies by one less than it divides by when it reads: samples would
     not come back the same.
@@ -265,5 +207,5 @@ def _encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:
         return quantize(frames, bit_depth)
     if bit_depth == "24":
         samples, clamped = quantize(frames, bit_depth)
-        return samples << 8, clamped  # libsndfile writes the upper 24 of the 32 bits
+        return samples << 8, clamped  # they write the upper 24 of the 32 bits
     return np.clip(frames, -1.0, 1.0), int(np.count_nonzero(np.abs(frames) > 1.0))

@@ -11,7 +11,7 @@ from stemsplit.cli.flags import OUTPUT_PANEL, Debug, DryRun, Force, JsonLines, Q
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find
 from stemsplit.cli.screen import Screen
-from stemsplit.cli.separate import BitDepthOption, FormatOption, MixOption, WithoutOption
+from stemsplit.cli.separate import BitDepthOption, BitrateOption, FormatOption, MixOption, WithoutOption, parsed_bitrate
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, SeparateOptions
 
@@ -42,6 +42,7 @@ def mix(
     mix: MixOption = None,
     format: FormatOption = "wav",
     bit_depth: BitDepthOption = "auto",
+    bitrate: BitrateOption = None,
     force: Force = False,
     dry_run: DryRun = False,
     json: JsonLines = False,
@@ -74,6 +75,7 @@ def mix(
         mix=tuple(mix or ()),
         format=format,
         bit_depth=bit_depth,
+        bitrate=parsed_bitrate(bitrate, format),
         force=force,
     )
     check_options(options)

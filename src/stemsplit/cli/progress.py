@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 NAME_WIDTH = 32
+NARROW, NARROWEST = 76, 44
+"""Columns of a terminal below which the speed, and then also the time left, give way to name and percentage."""
 
 
 class Bars(Lines):
@@ -33,7 +35,8 @@ class Bars(Lines):
     def on_start(self, job: Job, seconds: float | None) -> None:
         """Show a bar for the song."""
         self._started = time.monotonic()
-        self._song = self._bars.add_task(_short(job.track), total=seconds or None, speed="")
+        name = _short(job.track, min(NAME_WIDTH, max(8, self._bars.console.width // 3)))
+        self._song = self._bars.add_task(name, total=seconds or None, speed="")
 
     def on_progress(self, job: Job, seconds: float) -> None:
         """Move the song's bar, and that of all songs."""
@@ -61,18 +64,32 @@ class Bars(Lines):
 def showing_bars(screen: Screen, jobs: Sequence[Job]) -> Iterator[Bars]:
     """Show bars on stderr; what the screen says meanwhile stands above them."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}", markup=False, justify="right"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left", style="dim"),
-    )
+
+    class Left(TimeRemainingColumn):
+        """How long it will take, where that is known."""
+
+        def render(self, task: Task) -> Text:
+            known = task.time_remaining is not None and task.total is not None
+            return super().render(task).append(" left", style="dim") if known else Text("")
+
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=None)]
+    columns.append(TaskProgressColumn())
+    if console.width >= NARROW:
+        columns.append(TextColumn("{task.fields[speed]}", markup=False, justify="right"))
+    if console.width >= NARROWEST:
+        columns.append(Left(compact=True))
     plain = screen.write
     progress = Progress(
         *columns,
@@ -98,6 +115,6 @@ def _seconds_of(jobs: Sequence[Job]) -> dict[str, float]:
     return {name: usual if seconds is None else seconds for name, seconds in known.items()}
 
 
-def _short(name: str) -> str:
+def _short(name: str, width: int) -> str:
     name = one_line(name)
-    return name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
+    return name if len(name) <= width else f"…{name[1 - width :]}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stemsplit.runs.jobs import Job, Outcome, Work
 
 STREAM = Path("-")
+MOST_RECAPPED = 20
+"""Failures that the end of a run tells again."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,16 @@ def summarize(outcomes: Sequence[Outcome], screen: Screen) -> None:
         parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         rate = f", {speed(audio, took)}" if audio else ""
         screen.note(f"{len(outcomes)} songs: {parts} ({duration(took)}{rate})")
+        _recap([outcome for outcome in outcomes if outcome.status == "failed"], screen)
+
+
+def _recap(failed: Sequence[Outcome], screen: Screen) -> None:
+    """Say again what failed and why, a line each: the lines of other songs stand between."""
+    for outcome in failed[:MOST_RECAPPED]:
+        why = outcome.message if outcome.source in outcome.message else f"{outcome.source}: {outcome.message}"
+        screen.note(f"  failed  {why}")
+    if len(failed) > MOST_RECAPPED:
+        screen.note(f"  and {len(failed) - MOST_RECAPPED} more, told above")
 
 
 def _give_hint(outcomes: Sequence[Outcome], talk: Talk) -> None:

@@ -102,12 +102,12 @@ class Screen:
             yield
 
     @contextmanager
-    def starting_pytorch(self) -> Iterator[None]:
+    def starting_pytorch(self, model: str | None = None) -> Iterator[None]:
         """Show a person a sign of life while PyTorch is imported, which goes faster in here."""
         if "torch" in sys.modules:
             yield
             return
-        with self.busy("starting PyTorch"), to_stay():
+        with self.busy("starting PyTorch" if model is None else f"loading {model}"), to_stay():
             yield
 
     @contextmanager

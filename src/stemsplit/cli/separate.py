@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 MOST_DIGITS = 9
 """Of a sample rate in Hz: a billion is beyond every format."""
-Format = Literal["wav", "flac", "mp3", "ogg", "opus", "aiff", "raw"]
+Format = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "alac", "aiff", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 
 
@@ -132,7 +132,7 @@ FormatOption = Annotated[
         "-f",
         "--format",
         case_sensitive=False,
-        help="File format; raw (no header) only with -o -.",
+        help="File format; m4a is AAC, alac exact in an .m4a; raw (no header) only with -o -.",
         rich_help_panel=OUTPUT_PANEL,
     ),
     BASIC,
@@ -141,6 +141,15 @@ BitDepthOption = Annotated[
     BitDepth,
     typer.Option(
         case_sensitive=False, help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+BitrateOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KBIT/S",
+        help="Bit rate of mp3, ogg, opus and m4a, as in 192k.",
+        show_default="the best of mp3, else about 256k",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 SampleRateOption = Annotated[
@@ -194,6 +203,7 @@ def separate(
     exact_sum: ExactSumOption = False,
     format: FormatOption = "wav",
     bit_depth: BitDepthOption = "auto",
+    bitrate: BitrateOption = None,
     sample_rate: SampleRateOption = "source",
     clip: ClipOption = "rescale",
     no_cover: NoCoverOption = False,
@@ -233,6 +243,7 @@ def separate(
         exact_sum=exact_sum,
         format=format,
         bit_depth=bit_depth,
+        bitrate=parsed_bitrate(bitrate, format),
         sample_rate=_rate(sample_rate),
         clip=clip,
         cover=not no_cover,
@@ -274,7 +285,7 @@ def to_files(
     hint: Callable[[], str] | None = None,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
-    with screen.starting_pytorch():
+    with screen.starting_pytorch(model):
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
@@ -294,7 +305,7 @@ def _to_pipe(
     consent: Consent | None,
 ) -> int:
     """One file, one stem, to standard output."""
-    with screen.starting_pytorch():
+    with screen.starting_pytorch(model):
         from stemsplit.runs.separate import check_options, pipe_track
 
     if options.format not in ("wav", "raw"):
@@ -375,6 +386,17 @@ def _tell(separator: Separator, screen: Screen) -> None:
         f"on {separator.device} in {separator.precision_name}, chunks of {chunk:.2f} s, "
         f"overlap {chunking.overlap:g}, {chunking.batch_size * separator.side_by_side} at once"
     )
+
+
+def parsed_bitrate(text: str | None, format: str) -> int | None:
+    """Return bit/s; None for the usual rate. Raises: UsageError, also for a format that has none."""
+    if text is None:
+        return None
+    from stemsplit.audio.encoding.bitrates import check_bitrate, parse_bitrate
+
+    bitrate = parse_bitrate(text)
+    check_bitrate("wav" if format == "raw" else format, bitrate)
+    return bitrate
 
 
 def _rate(text: str) -> int | None:

@@ -19,6 +19,7 @@ from stemsplit.machine.together import written_together
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
+from stemsplit.runs.pace import Pace
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.separate import coarsest_depth, form_for, tags_for, written_record
 from stemsplit.runs.stem_files import Form, stem_files
@@ -102,7 +103,9 @@ def _settings(base: Mapping[str, Any], options: SeparateOptions) -> dict[str, An
         for output in _outputs(base, options)
     }
     written = {"format": options.format, "bit_depth": options.bit_depth, "clip": options.clip}
-    return {**base["settings"], "outputs": outputs, **written}
+    rate = {} if options.bitrate is None else {"bitrate": options.bitrate}
+    kept = {name: value for name, value in base["settings"].items() if name != "bitrate"}
+    return {**kept, "outputs": outputs, **written, **rate}
 
 
 @dataclass(frozen=True)
@@ -130,15 +133,17 @@ class Mixing:
 
         Raises: NotDerivableError, AudioError, OutputError and their kinds; nothing is left behind then.
         """
-        record = Record(job, self.options, on_warning)
+        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
         form = form_for(record.info, self.options, record.warn)
         base, derived = self._derived(job, record, form)
         named, outputs = tags_for(job, record, cover=self.options.cover), _outputs(base, self.options)
-        blocks = derived.rendered(form.sample_rate, on_progress)
+        blocks = derived.rendered(form.sample_rate, pace.network)
         with written_together() as together:
             with (
                 closing(blocks),
-                stem_files(outputs, job.targets, form, together, tags=named, on_warning=record.warn) as files,
+                stem_files(
+                    outputs, job.targets, form, together, tags=named, pace=pace, on_warning=record.warn
+                ) as files,
             ):
                 for block in blocks:
                     files.write(block)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
+from stemsplit.audio.encoding.bitrates import check_bitrate, output_bitrate
 from stemsplit.audio.info import Warn, rate_problem
 from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
@@ -21,6 +22,7 @@ from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
+from stemsplit.runs.pace import Pace
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
 from stemsplit.separation.ensemble import AnySeparator
@@ -35,10 +37,11 @@ def check_options(options: SeparateOptions) -> None:
     check_template(options.template)
     row = format_named(options.format)
     choose_depth(options.format, options.bit_depth)
+    check_bitrate(options.format, options.bitrate)
     if options.clip not in CLIPS:
         raise UsageError(f"unknown --clip {options.clip!r}: choose one of {', '.join(CLIPS)}")
     if options.exact_sum and row.lossy:
-        raise UsageError(f"--exact-sum needs wav, flac or aiff: {row.name} changes samples")
+        raise UsageError(f"--exact-sum needs wav, flac, alac or aiff: {row.name} changes samples")
     rate = options.sample_rate
     if rate is not None and (problem := rate_problem(rate)):
         raise UsageError(f"--sample-rate {rate}: {problem}")
@@ -97,23 +100,25 @@ class Separating:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        record = Record(job, self.options, on_warning)
+        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
         form = form_for(record.info, self.options, record.warn)
         named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
         derived = None if self.options.force else self._derived(job, record, form)
         if derived is not None:
             form = replace(form, exact_sum=False)  # the stems have it already
-            blocks = derived.rendered(form.sample_rate, on_progress)
+            blocks = derived.rendered(form.sample_rate, pace.network)
         else:
             source = file_source(record.info)
             folder = next(iter(job.targets.values())).parent
             blocks = self.separator.rendered(
-                source, form.sample_rate, on_progress=on_progress, on_warning=record.warn, folder=folder
+                source, form.sample_rate, on_progress=pace.network, on_warning=record.warn, folder=folder
             )
         with written_together() as together:
             with (
                 closing(blocks),
-                stem_files(outputs, job.targets, form, together, tags=named, on_warning=record.warn) as files,
+                stem_files(
+                    outputs, job.targets, form, together, tags=named, pace=pace, on_warning=record.warn
+                ) as files,
             ):
                 for block in blocks:
                     files.write(block)
@@ -170,9 +175,15 @@ def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> For
     rate = output_rate(options.format, wanted)
     if rate != wanted:
         on_warning(f"{options.format} cannot hold {wanted} Hz: the stems have {rate} Hz")
+    bitrate = output_bitrate(options.format, options.bitrate, rate, info.channels)
+    if options.bitrate is not None and bitrate is not None and bitrate != options.bitrate:
+        on_warning(
+            f"{options.format} cannot have {options.bitrate / 1000:g} kbit/s at {rate} Hz with {info.channels} "
+            f"channels: the stems have {bitrate / 1000:g}"
+        )
     frames = info.frames if rate == info.sample_rate else None
     check_encodable(options.format, rate, info.channels, frames, depth)
-    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum)
+    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum, bitrate)
 
 
 def coarsest_depth(form: Form, info: AudioInfo) -> str:

@@ -22,6 +22,7 @@ from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.pipeline import Behind
 from stemsplit.machine.together import Together
 from stemsplit.options import Clip
+from stemsplit.runs.pace import Pace
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.stems import Output, fold_residual
 
@@ -37,6 +38,7 @@ class Form:
     frames: int | None = None
     clip: Clip = "rescale"
     exact_sum: bool = False
+    bitrate: int | None = None  # bit/s, see `encoding.bitrates`
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,15 @@ def stem_files(
     together: Together,
     *,
     tags: Mapping[str, Tags] | None = None,
+    pace: Pace | None = None,
     on_warning: Warn,
 ) -> Iterator[StemFiles]:
     """Write every output aside; `together` gives them their names when all is there.
 
-    Blocks are encoded in a thread of its own where there are cores for it.
+    Blocks are encoded in a thread of its own where there are cores for it. `pace` is told what encoding costs.
     Raises: OutputError.
     """
+    pace = pace or Pace()
     with ExitStack() as stack:
         writers = [
             stack.enter_context(_writer(targets[o.name], form, together, (tags or {}).get(o.name), on_warning))
@@ -84,8 +88,13 @@ def stem_files(
         )
 
         def take(block: Rendered) -> None:
-            if (samples := final.take(block)) is not None:
-                encode(samples)
+            samples = final.take(block)
+            if samples is None:
+                pace.encode_afterwards()
+                samples = block.outputs if pace.needs_trial else None
+            if samples is not None:
+                with pace.trying(samples.shape[-1] / form.sample_rate):
+                    encode(samples)
 
         with Behind(take) as behind:
             files = StemFiles(behind.put)
@@ -95,6 +104,7 @@ def stem_files(
                 writer.restart()
             for samples in final.again():
                 encode(samples)
+                pace.encoded(samples.shape[-1] / form.sample_rate)
         for output, writer in zip(outputs, writers, strict=True):
             if writer.clamped:
                 on_warning(f"{output.name}: {writer.clamped} samples beyond full scale were cut to it")
@@ -284,6 +294,6 @@ class _Kept:
 
 def _writer(target: Path, form: Form, together: Together, tags: Tags | None, warn: Warn) -> StemWriter:
     return StemWriter(
-        target, form.sample_rate, form.channels, form.format, form.bit_depth, frames=form.frames, tags=tags, warn=warn,
-        together=together,
+        target, form.sample_rate, form.channels, form.format, form.bit_depth, bitrate=form.bitrate,
+        frames=form.frames, tags=tags, warn=warn, together=together,
     )  # fmt: skip

@@ -46,6 +46,11 @@ _VORBIS = {
 WAV_MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
 """Channels → the mask of 3.0, quadraphonic, 5.0, 5.1, 6.1 and 7.1; for other counts no speakers are named."""
 
+LAYOUT_NAMES = {
+    1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+}  # fmt: skip
+"""Channels → what FFmpeg calls these speakers, in our order."""
+
 
 def to_wav_order(speakers: Sequence[str]) -> list[int] | None:
     """Return where each channel of our order stands among `speakers`; None if the order is ours, or unknown."""

@@ -15,13 +15,15 @@ ID3 = {
     "mood": "TMOO", "titlesort": "TSOT", "artistsort": "TSOP", "albumsort": "TSOA", "originaldate": "TDOR",
 }  # fmt: skip
 """Name → the frame of ID3."""
-_MP4 = {
+MP4 = {
     "\xa9nam": "title", "\xa9ART": "artist", "\xa9alb": "album", "aART": "albumartist", "trkn": "tracknumber",
     "disk": "discnumber", "\xa9day": "date", "\xa9gen": "genre", "\xa9wrt": "composer", "cprt": "copyright",
     "\xa9cmt": "comment", "\xa9grp": "grouping", "tmpo": "bpm", "\xa9lyr": "lyrics", "desc": "description",
     "sonm": "titlesort", "soar": "artistsort", "soal": "albumsort",
 }  # fmt: skip
-_MP4_FREE = "----:com.apple.iTunes:"
+"""The atom of an MP4 → name."""
+MP4_FREE = "----:com.apple.iTunes:"
+"""How the atoms of all other names begin."""
 _APE = {"track": "tracknumber", "year": "date", "disc": "discnumber", "album artist": "albumartist"}
 _ASF = {
     "Title": "title", "Author": "artist", "WM/AlbumTitle": "album", "WM/AlbumArtist": "albumartist",
@@ -126,11 +128,11 @@ def _from_id3(tags: Any) -> Fields:
 def _from_mp4(tags: Any) -> Fields:
     found = {}
     for key, values in tags.items():
-        if key in _MP4:
-            found[_MP4[key]] = tuple(_mp4_text(value) for value in values)
-        elif key.startswith(_MP4_FREE):
+        if key in MP4:
+            found[MP4[key]] = tuple(_mp4_text(value) for value in values)
+        elif key.startswith(MP4_FREE):
             texts = (bytes(value).decode("utf-8", "replace") for value in values if value.dataformat == 1)
-            found.setdefault(key.removeprefix(_MP4_FREE).lower(), tuple(texts))
+            found.setdefault(key.removeprefix(MP4_FREE).lower(), tuple(texts))
     return found
 
 

@@ -1,0 +1,82 @@
+"""Does the bar of `stemsplit separate` tell the truth? Its share, beside the share of the time that has passed.
+
+    python benchmarks/bar.py SONG -f mp3
+    python benchmarks/bar.py SONG -f flac --cores 1 --columns 60
+
+The command runs in a pseudo-terminal, and what it draws there is read as a person would. Its time begins when the bar
+first appears and ends with the process. Everything but SONG, --cores and --columns goes to `stemsplit separate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import itertools
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Sequence
+
+PERCENT = re.compile(rb"(\d+)%")
+READ_BYTES = 1 << 16
+
+
+def watched(command: Sequence[str], *, cores: int, columns: int) -> tuple[list[tuple[float, int]], float]:
+    """Run a command in a terminal. Return (seconds, per cent) of every change of its bar, and when it ended."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": str(len(chosen))}
+    environment.pop("COLUMNS", None)
+    process = subprocess.Popen(
+        ["taskset", "-c", ",".join(map(str, chosen)), *command], stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    seen: list[tuple[float, int]] = []
+    while drawn := _read(ours):
+        for percent in map(int, PERCENT.findall(drawn)):
+            if not seen or seen[-1][1] != percent:
+                seen.append((time.monotonic(), percent))
+    if process.wait():
+        sys.exit(f"the command failed: {drawn!r}")
+    return seen, time.monotonic()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except OSError:  # Linux says so when the process has gone
+        return b""
+
+
+def main() -> None:
+    """Print how far the bar is off, and for how long it said 100 %."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("song")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--columns", type=int, default=100)
+    given, others = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "stemsplit", "separate", given.song, "-o", folder, "--force", *others]
+        seen, ended = watched(command, cores=given.cores, columns=given.columns)
+    began, took = seen[0][0], ended - seen[0][0]
+    passed = [(moment - began) / took * 100 for moment, _ in seen]
+    # Just before a change the bar still showed the last share.
+    shown = [*zip(passed, (share for _, share in seen), strict=True)]
+    shown += [*zip([*passed[1:], 100.0], (share for _, share in seen), strict=True)]
+    off, at, share = max((abs(share - moment), moment, share) for moment, share in shown)
+    full = next((moment for moment, (_, percent) in zip(passed, seen, strict=True) if percent == 100), 100.0)
+    backwards = sum(later[1] < earlier[1] for earlier, later in itertools.pairwise(seen))
+    print(f"{' '.join(others) or 'wav'}, {given.cores} cores: {took:.1f} s with a bar")
+    print(f"  furthest off by {off:.0f} points: {share} % shown when {at:.0f} % of the time had passed")
+    print(f"  100 % shown for the last {100 - full:.0f} % of the time; went back {backwards} times")
+
+
+if __name__ == "__main__":
+    main()
