@@ -1,4 +1,4 @@
-"""The options of `separate` and of `melody`. This file imports nothing heavy."""
+"""The options of `separate`, `analyse` and `melody`. This file imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -64,6 +64,32 @@ class SeparateOptions:
             "clip": self.clip,
             "precision": self.precision,
             **({} if self.cover else {"cover": False}),
+            **_track_setting(self.audio_track),
+        }
+
+
+@dataclass(frozen=True)
+class AnalyseOptions:
+    """The options of `analyse`, the same for every track of a run."""
+
+    output: Path = DEFAULT_OUTPUT  # where `separate` may have left stems, which are used then
+    click: bool = False  # write a click track
+    count_in: int = 0  # bars of clicks before a backing track; 0: write none
+    beats_per_bar: int = 4  # of the count-in
+    without: tuple[str, ...] = ("vocals",)  # stems that the backing track lacks
+    tags: bool = False  # write tempo and key into stems that are there
+    device: str = "auto"
+    force: bool = False
+    audio_track: int | None = None
+    salvage: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options that the written bytes depend on, as JSON values."""
+        counted = {"count_in": self.count_in, "beats_per_bar": self.beats_per_bar, "without": list(self.without)}
+        return {
+            "click": self.click,
+            **(counted if self.count_in else {}),
+            **({"tags": True} if self.tags else {}),
             **_track_setting(self.audio_track),
         }
 

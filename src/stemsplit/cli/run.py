@@ -23,12 +23,17 @@ STREAM = Path("-")
 
 @dataclass(frozen=True)
 class Talk:
-    """How a run is told. `figures`: keys of the manifest that the JSON objects of this command have too."""
+    """How a run is told.
+
+    `figures`: keys of the manifest that the JSON objects of this command have too; `show`: prints what a song's outcome
+    holds for a person, as data.
+    """
 
     screen: Screen
     json: bool = False
     debug: bool = False
     figures: tuple[str, ...] = ()
+    show: Callable[[Outcome], None] | None = None
 
 
 def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
@@ -127,6 +132,8 @@ def _report(outcome: Outcome, talk: Talk, told: set[int]) -> None:
         put_json(as_json(outcome, talk.figures))
     else:
         tell(outcome, talk.screen)
+        if talk.show is not None and outcome.error is None and not outcome.job.made:
+            talk.show(outcome)
 
 
 @contextmanager
@@ -208,7 +215,7 @@ def tell(outcome: Outcome, screen: Screen) -> None:
         screen.note(f"{outcome.source}: done already in {outcome.target} (--force does it again)")
     elif outcome.status == "done":
         how = f"{duration(outcome.seconds)}, {speed(outcome.audio_seconds, outcome.seconds)}"
-        if {"derived_from", "vocals_from"} & (outcome.manifest or {}).keys():
+        if {"derived_from", "vocals_from", "stems_from"} & (outcome.manifest or {}).keys():
             how += ", from stems that were there"
         screen.note(f"{outcome.source} → {outcome.target}: {', '.join(outcome.outputs)} ({how})")
 

@@ -1,0 +1,1 @@
+"""Commands that hear what is played: tempo, beats, key, chords."""
