@@ -9,8 +9,8 @@ separated  those that the model makes of the mixture: what a user gets
 Printed for every song and as means: whether the tempo is within 4 % (and if half and double count as well), the
 F-measure of beats within 70 ms (mir_eval), whether the key is right and its MIREX score (1, a fifth 0.5, relative 0.3,
 parallel 0.2), and the share of the time in which the chords are right, by mir_eval's majmin, over all songs. Chords
-that are no triads are left out, and times in which nothing but drums, bass and voice plays. Then how sure the analysis was
-where it was right, and where it was wrong. Songs without drums or harmony count, too.
+that are no triads are left out, and times in which nothing but drums, bass and voice plays. Then how sure the analysis
+was where it was right, and where it was wrong. Songs without drums or harmony count, too.
 """
 
 from __future__ import annotations

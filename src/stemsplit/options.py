@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from stemsplit.errors import UsageError
 
 Clip = Literal["rescale", "clamp", "none"]
 CLIPS: tuple[Clip, ...] = ("rescale", "clamp", "none")
@@ -15,6 +18,42 @@ DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 WITHOUT_TEMPLATE = "{track} ({stem}).{ext}"
 """Where `without` goes: one file beside those of other songs."""
+
+
+_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)")
+
+
+class TimeRange(NamedTuple):
+    """A part of a song, in seconds; without an end it goes to that of the song."""
+
+    start: float = 0.0
+    end: float | None = None
+
+    @classmethod
+    def parsed(cls, text: str) -> TimeRange:
+        """Return the part that a text names: 1:00-2:30, 1:00- or -2:30; hours, minutes and seconds, or seconds alone.
+
+        Raises: UsageError.
+        """
+        first, dash, last = (part.strip() for part in text.partition("-"))
+        if not dash or not (first or last):
+            raise UsageError(f"--time-range {text[:40]!r}: give a start and an end, as in 1:00-2:30, 1:00- or -2:30")
+        found = cls(_seconds(first) if first else 0.0, _seconds(last) if last else None)
+        if found.end is not None and found.end <= found.start:
+            raise UsageError(f"--time-range {text[:40]}: it ends before it begins")
+        return found
+
+
+def _seconds(text: str) -> float:
+    if (match := _TIME.fullmatch(text)) is None:
+        raise UsageError(f"--time-range: {text[:40]!r} is no time; give minutes and seconds, as in 1:30 or 1:02:03.5")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _range_setting(time_range: TimeRange | None) -> dict[str, Any]:
+    """Return the setting that chooses a part; none for a whole song."""
+    return {} if time_range is None else {"time_range": list(time_range)}
 
 
 def _track_setting(audio_track: int | None) -> dict[str, int]:
@@ -49,6 +88,7 @@ class SeparateOptions:
     force: bool = False
     audio_track: int | None = None  # of several sound tracks, from 1
     salvage: bool = False  # separate what is there of a damaged file
+    time_range: TimeRange | None = None  # only this part
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.
@@ -65,6 +105,7 @@ class SeparateOptions:
             "precision": self.precision,
             **({} if self.cover else {"cover": False}),
             **_track_setting(self.audio_track),
+            **_range_setting(self.time_range),
         }
 
 
@@ -82,6 +123,7 @@ class AnalyseOptions:
     force: bool = False
     audio_track: int | None = None
     salvage: bool = False
+    time_range: TimeRange | None = None  # only this part
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values."""
@@ -91,6 +133,7 @@ class AnalyseOptions:
             **(counted if self.count_in else {}),
             **({"tags": True} if self.tags else {}),
             **_track_setting(self.audio_track),
+            **_range_setting(self.time_range),
         }
 
 
@@ -117,6 +160,7 @@ class MelodyOptions:
     force: bool = False
     audio_track: int | None = None
     salvage: bool = False
+    time_range: TimeRange | None = None  # only this part
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.
@@ -133,6 +177,7 @@ class MelodyOptions:
             "tuning": self.tuning or "estimated",
             **self._midi_settings(),
             **_track_setting(self.audio_track),
+            **_range_setting(self.time_range),
         }
 
     def _midi_settings(self) -> dict[str, Any]:

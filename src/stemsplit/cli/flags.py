@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from stemsplit.errors import UsageError
+from stemsplit.options import TimeRange
 
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
 
@@ -32,6 +33,11 @@ def as_path(text: str | Path) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise UsageError(f"{text} is an address: download it first, and name the file")
     return Path(text)
+
+
+def as_range(text: str | None) -> TimeRange | None:
+    """Return the part that --time-range names. Raises: UsageError."""
+    return None if text is None else TimeRange.parsed(text)
 
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.", rich_help_panel=TALK_PANEL)]
@@ -81,6 +87,16 @@ Salvage = Annotated[
     typer.Option(
         "--salvage",
         help="Take what is there of a file that is cut off or damaged, and say what is missing.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+TimeRangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-range",
+        metavar="A-B",
+        help="Only this part of a song, as in 1:00-2:30, 1:00- or -2:30.",
+        show_default="all of it",
         rich_help_panel=RUN_PANEL,
     ),
 ]

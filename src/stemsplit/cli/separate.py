@@ -28,8 +28,10 @@ from stemsplit.cli.flags import (
     Quiet,
     Raw,
     Salvage,
+    TimeRangeOption,
     Verbose,
     as_path,
+    as_range,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
@@ -171,6 +173,7 @@ def separate(
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
+    time_range: TimeRangeOption = None,
     chunk_seconds: ChunkSecondsOption = None,
     overlap: OverlapOption = None,
     batch_size: BatchSizeOption = None,
@@ -209,6 +212,7 @@ def separate(
         force=force,
         audio_track=audio_track,
         salvage=salvage,
+        time_range=as_range(time_range),
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)

@@ -171,7 +171,8 @@ class Analysing:
 
     def _derived(self, job: Job, record: Record) -> Derivation | None:
         """Find the stems that `separate` has left; None if the song has to be separated."""
-        settings = track_settings(self.separator, SeparateOptions(audio_track=self.options.audio_track))
+        asked = SeparateOptions(audio_track=self.options.audio_track, time_range=self.options.time_range)
+        settings = track_settings(self.separator, asked)
         manifest, rate = job.manifest.with_name(MANIFEST_NAME), record.info.sample_rate
         try:
             return derive(Wanted(manifest, record.sha256, self.separator.model.sha256, settings, rate, DEPTHS[0]))

@@ -149,7 +149,7 @@ def pipe_track(
     on_warning: Warn,
 ) -> bool:
     """Separate one file into the only output of `separator` on a pipe; False if its reader went away."""
-    info = probe(source, track=options.audio_track, salvage=options.salvage)
+    info = probe(source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
     form = form_for(info, options, on_warning)
     rendered = render(separator, file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
     # Not behind the network: a reader that waits would keep Ctrl-C waiting for its thread.

@@ -22,8 +22,10 @@ from stemsplit.cli.flags import (
     Quiet,
     Raw,
     Salvage,
+    TimeRangeOption,
     Verbose,
     as_path,
+    as_range,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen, put
@@ -95,6 +97,7 @@ def analyse(
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
+    time_range: TimeRangeOption = None,
     device: Device = "auto",
     force: Force = False,
     dry_run: DryRun = False,
@@ -123,6 +126,7 @@ def analyse(
         force=force,
         audio_track=audio_track,
         salvage=salvage,
+        time_range=as_range(time_range),
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
