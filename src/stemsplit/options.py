@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +20,25 @@ DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 WITHOUT_TEMPLATE = "{track} ({stem}).{ext}"
 """Where `without` goes: one file beside those of other songs."""
 
+
+class Preset(NamedTuple):
+    """Options of `separate` under one name; what the user gives beside it wins."""
+
+    about: str
+    options: Mapping[str, Any]
+
+
+PRESETS: Mapping[str, Preset] = {
+    "karaoke": Preset("the song without its voice, as MP3", {"without": "vocals", "format": "mp3"}),
+    "acapella": Preset("the voice alone", {"stems": "vocals"}),
+    "practice-drums": Preset("the song without its drums, to play along", {"without": "drums"}),
+    "practice-bass": Preset("the song without its bass, to play along", {"without": "bass"}),
+    "rhythm": Preset("drums and bass, and both together", {"stems": "drums,bass,rhythm", "mix": ["rhythm=drums+bass"]}),
+    "share": Preset("all stems, small: as MP3", {"format": "mp3"}),
+    "archive": Preset("all stems as FLAC, which add up to the song", {"format": "flac", "exact_sum": True}),
+}
+SELECTING = ("stems", "two_stems", "without", "mix")
+"""Options that say which stems are wanted: one of the user's replaces those of a preset."""
 
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)")
 

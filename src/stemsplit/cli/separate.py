@@ -25,6 +25,7 @@ from stemsplit.cli.flags import (
     ModelReference,
     OverlapOption,
     PrecisionOption,
+    PresetOption,
     Quiet,
     Raw,
     Salvage,
@@ -32,6 +33,7 @@ from stemsplit.cli.flags import (
     Verbose,
     as_path,
     as_range,
+    without_preset,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
@@ -156,8 +158,10 @@ ChunkSecondsOption = Annotated[
 
 
 def separate(
+    context: typer.Context,
     inputs: Inputs,
     output: OutputOption = DEFAULT_OUTPUT,
+    preset: PresetOption = None,
     model: ModelReference = DEFAULT_MODEL,
     stems: StemsOption = None,
     two_stems: TwoStemsOption = None,
@@ -191,13 +195,18 @@ def separate(
     Every stem has its song's exact length, sample rate and channels. A song that is done already is skipped.
     A model of two speakers (s4m) splits talk into speaker1 and speaker2: which is which is arbitrary.
     """
+    left_out = without_preset(context)
+    stems, two_stems, without = (
+        None if name in left_out else value
+        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without))
+    )
     options = SeparateOptions(
         output=output,
         template=template or (DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE),
         stems=stems,
         two_stems=two_stems,
         without=without,
-        mix=tuple(mix or ()),
+        mix=() if "mix" in left_out else tuple(mix or ()),
         exact_sum=exact_sum,
         format=format,
         bit_depth=bit_depth,
