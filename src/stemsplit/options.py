@@ -109,6 +109,7 @@ class SeparateOptions:
     audio_track: int | None = None  # of several sound tracks, from 1
     salvage: bool = False  # separate what is there of a damaged file
     time_range: TimeRange | None = None  # only this part
+    daw: str | None = None  # "reaper": write a project beside the stems
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.
@@ -124,6 +125,7 @@ class SeparateOptions:
             "clip": self.clip,
             "precision": self.precision,
             **({} if self.cover else {"cover": False}),
+            **({} if self.daw is None else {"daw": self.daw}),
             **_track_setting(self.audio_track),
             **_range_setting(self.time_range),
         }

@@ -138,6 +138,15 @@ NoCoverOption = Annotated[
     bool,
     typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
 ]
+DawOption = Annotated[
+    Literal["reaper"] | None,
+    typer.Option(
+        case_sensitive=False,
+        help="Write a project beside the stems, too: separated/SONG/SONG.rpp, with their tempo if analyse found it.",
+        show_default="none",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 TemplateOption = Annotated[
     str | None,
     typer.Option(
@@ -174,6 +183,7 @@ def separate(
     clip: ClipOption = "rescale",
     no_cover: NoCoverOption = False,
     template: TemplateOption = None,
+    daw: DawOption = None,
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
@@ -213,6 +223,7 @@ def separate(
         sample_rate=_rate(sample_rate),
         clip=clip,
         cover=not no_cover,
+        daw=daw,
         chunk_seconds=chunk_seconds,
         overlap=overlap,
         batch_size=batch_size,

@@ -39,6 +39,8 @@ def check_options(options: SeparateOptions) -> None:
         raise UsageError(f"unknown --clip {options.clip!r}: choose one of {', '.join(CLIPS)}")
     if options.exact_sum and row.lossy:
         raise UsageError(f"--exact-sum needs wav, flac or aiff: {row.name} changes samples")
+    if options.daw not in (None, "reaper"):
+        raise UsageError(f"unknown --daw {options.daw!r}: there is reaper")
     rate = options.sample_rate
     if rate is not None and (problem := rate_problem(rate)):
         raise UsageError(f"--sample-rate {rate}: {problem}")
@@ -117,6 +119,11 @@ class Separating:
             about = _about(job, self.separator, self.options, form, files.levels, together)
             if derived is not None:
                 about |= derived.about(job.manifest, form.bit_depth)
+            if self.options.daw is not None:
+                from stemsplit.runs.project import write_project  # few runs want it
+
+                levels = files.levels
+                about |= write_project(job, levels.frames, form.sample_rate, record.sha256, together, record.warn)
             return record.write(together.aside(job.manifest), about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
