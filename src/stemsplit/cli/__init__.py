@@ -16,14 +16,13 @@ from typing import Annotated
 import typer
 
 from stemsplit import __version__
-from stemsplit.cli.demo import demo
-from stemsplit.cli.doctor import doctor
+from stemsplit.cli.analyse import analyse
+from stemsplit.cli.doctor import demo, doctor
 from stemsplit.cli.evaluate import evaluate
 from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
-from stemsplit.cli.music.analyse import analyse
 from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train

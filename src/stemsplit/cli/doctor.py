@@ -1,13 +1,18 @@
-"""`stemsplit doctor`."""
+"""`stemsplit doctor` and `stemsplit demo`: what works here, and a song to try it on."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, Json
-from stemsplit.cli.screen import put, put_json
+from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, Json, ModelReference, Quiet, Verbose, as_path
+from stemsplit.cli.screen import Screen, put, put_json
+from stemsplit.errors import OutputError, UsageError
+from stemsplit.machine.streams import require_output
+from stemsplit.options import SeparateOptions
 
 
 def doctor(
@@ -38,3 +43,42 @@ def doctor(
     if json:
         put_json([finding.as_json() for finding in findings], indent=2)
     return int(any(finding.state == "broken" for finding in findings))
+
+
+def demo(
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", parser=as_path, help="Folder for the song and its stems."),
+    ] = Path("demo"),
+    seconds: Annotated[float, typer.Option(metavar="S", help="Length of the song in seconds.")] = 20.0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Another number is another song.")] = 0,
+    model: ModelReference = DEFAULT_MODEL,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> int:
+    """Write a short song and split it with the weights that ship.
+
+    The paths of the song and its stems go to stdout. The song is made on the spot and free for any use.
+    """
+    from stemsplit.cli.separate import to_files
+    from stemsplit.demo.stems import is_demo_song, write_demo_song
+    from stemsplit.machine.together import written_together
+
+    if not 0.1 <= seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: choose at least 0.1, and at most 3600")
+    require_output()
+    screen = Screen(quiet=quiet, verbose=verbose)
+    song = output / "song.wav"
+    if os.path.lexists(song) and not is_demo_song(song):
+        raise OutputError(f"{song} is there, and no song of the demo: choose another --output")
+    screen.note(f"writing a song of {seconds:g} s to {song}")
+    with written_together() as together:
+        write_demo_song(together.aside(song), seconds=seconds, seed=seed)
+    options = SeparateOptions(output=output, device=device)
+    code = to_files([song], options, model, screen, debug=debug)
+    if code == 0:
+        for path in (song, *sorted((output / "song").glob("*.wav"))):
+            put(str(path))
+    return code

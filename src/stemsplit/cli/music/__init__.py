@@ -1,1 +1,0 @@
-"""Commands that hear what is played: tempo, beats, key, chords."""
