@@ -86,7 +86,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     """Return rows without their means, of length 1; those that are flat are 0."""
     centred = rows - rows.mean(1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, length, out=np.zeros_like(centred, dtype=float), where=length > 1e-9)
+    return np.asarray(np.divide(centred, length, out=np.zeros_like(centred, dtype=float), where=length > 1e-9))
 
 
 def _fits(harmony: np.ndarray, bass: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def write_project(
 
 def _unchanged(path: Path, sha256: Any) -> bool:
     try:
-        return sha256_of(path) == sha256
+        return bool(sha256_of(path) == sha256)
     except OSError:
         return False
 
