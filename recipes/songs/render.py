@@ -94,9 +94,13 @@ def _draft(rng: np.random.Generator, sources: Sources, cast: Cast) -> Draft:
     sections = [
         [round(form.seconds(s.start), 3), round(form.seconds(s.beats), 3), sorted(s.active)] for s in form.sections
     ]
+    chords = [
+        [round(form.seconds(c.start), 3), round(form.seconds(c.beats), 3), c.root, list(c.intervals)]
+        for c in form.chords
+    ]
     meta = {"style": style.name, "tempo": round(form.tempo, 3), "key": form.key, "mode": form.mode,
             "seconds": round(seconds, 3), "cast": cast.name, "absent": sorted(absent),
-            "sections": sections}  # fmt: skip
+            "sections": sections, "chords": chords}  # fmt: skip
     return Draft(rng, sources, style, form, roles, seconds, cast, meta)
 
 

@@ -5,6 +5,7 @@
     separation.save("stems")
     for outcome in stemsplit.separate_files(["album"], "stems"): ...
     stemsplit.extract_melody("song.mp3").contour.frequency      # Hz, every 10 ms
+    stemsplit.analyse("song.mp3").key.name                      # "A minor"
 
 The names below are bound when they are first used: importing this package loads nothing.
 """
@@ -15,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stemsplit.analysis.song import Analysis
+    from stemsplit.api.analysis import analyse
     from stemsplit.api.files import separate_files
     from stemsplit.api.melody import Melody, extract_melody, load_melody_network
     from stemsplit.api.separation import Separation, load_network, separate
@@ -46,6 +49,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_MELODY_MODEL",
     "DEFAULT_MODEL",
+    "Analysis",
     "AudioError",
     "CheckpointError",
     "DamagedError",
@@ -68,6 +72,7 @@ __all__ = [
     "UnknownStemError",
     "UsageError",
     "__version__",
+    "analyse",
     "extract_melody",
     "list_models",
     "load_melody_network",
@@ -77,6 +82,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Analysis": "analysis.song",
+    "analyse": "api.analysis",
     "separate_files": "api.files",
     "Melody": "api.melody",
     "extract_melody": "api.melody",

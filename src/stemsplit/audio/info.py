@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,14 @@ _SUFFIXES = """
 AUDIO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
+class Part(NamedTuple):
+    """What is read of a file: samples from `start` on, to `stop` or the end. `frames`: those of the whole file."""
+
+    start: int
+    stop: int | None
+    frames: int | None
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     """One audio file: where it is and what it holds."""
@@ -49,6 +58,7 @@ class AudioInfo:
     track: int | None = None  # which of several sound tracks is read, from 1; None if there is only one
     salvage: bool = False  # read what is there of a damaged file
     notes: tuple[str, ...] = ()  # what is to be said about the file when it is read
+    part: Part | None = None  # only this is read of it, and counted by `frames`
 
     @property
     def seconds(self) -> float | None:

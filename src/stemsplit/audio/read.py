@@ -7,6 +7,7 @@ or stops before the end, FFmpeg is asked too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from stemsplit.audio.containers.tags import sound_start
 from stemsplit.audio.containers.transport import ends_inside
 from stemsplit.audio.containers.view import View
 from stemsplit.audio.findings import Findings
-from stemsplit.audio.info import LOSSY, AudioInfo, Warn, level_problem
-from stemsplit.audio.rechunk import Rechunker, rechunked
+from stemsplit.audio.info import LOSSY, AudioInfo, Part, Warn, level_problem
+from stemsplit.audio.rechunk import Rechunker, rechunked, trimmed
 from stemsplit.audio.resample import resample
 from stemsplit.errors import DamagedError, DecodeError, EmptyAudioError, MissingFileError, reason
+from stemsplit.options import TimeRange
 
 BLOCK_SAMPLES = 65536
 _BLOCK_VALUES = 1 << 22  # at most 16 MiB in a block: with hundreds of channels blocks get shorter
@@ -37,17 +39,20 @@ _COMPARED = 4096  # samples that two decoders must agree on before the second on
 _AGREEMENT = 0.02  # the largest difference between two decoders of one lossy codec
 
 
-def probe(path: Path, *, track: int | None = None, salvage: bool = False) -> AudioInfo:
+def probe(
+    path: Path, *, track: int | None = None, salvage: bool = False, time_range: TimeRange | None = None
+) -> AudioInfo:
     """Read the header of a file.
 
     Args:
         path: the file.
         track: which of several sound tracks, from 1; by default the one that the file marks, or else the first.
         salvage: read what is there of a file of which a part is missing.
+        time_range: read only this part of it.
 
     Raises:
         DecodeError: the file is missing, not a regular file, unreadable, damaged, cut off, or not audio.
-        EmptyAudioError: the file has no bytes, or its header states that it has no samples.
+        EmptyAudioError: the file has no bytes, or its header states that it has no samples, or none in that part.
         UsageError: there is no such track.
     """
     path, notes = Path(path), list[str]()
@@ -61,7 +66,27 @@ def probe(path: Path, *, track: int | None = None, salvage: bool = False) -> Aud
         raise DecodeError(f"{path}: {reason(error)}") from error
     if info.frames == 0:
         raise EmptyAudioError(f"{path}: no samples in it")
-    return replace(info, salvage=salvage, notes=tuple(notes))
+    info = replace(info, salvage=salvage, notes=tuple(notes))
+    return info if time_range is None else _cut(info, time_range)
+
+
+def _cut(info: AudioInfo, wanted: TimeRange) -> AudioInfo:
+    """Return a file of which only a part is read. Raises: EmptyAudioError."""
+    start = round(wanted.start * info.sample_rate)
+    stop = None if wanted.end is None else round(wanted.end * info.sample_rate)
+    if info.frames is not None:
+        if start >= info.frames:
+            raise EmptyAudioError(_beyond(info, info.frames))
+        if stop is not None and stop > info.frames:
+            lasts = info.frames / info.sample_rate
+            note = f"{info.path.name}: it ends at {lasts:.2f} s, before the range does: read to its end"
+            info, stop = replace(info, notes=(*info.notes, note)), None
+    last = info.frames if stop is None else stop
+    return replace(info, frames=None if last is None else last - start, part=Part(start, stop, info.frames))
+
+
+def _beyond(info: AudioInfo, frames: int) -> str:
+    return f"{info.path}: nothing is in that range: the file lasts {frames / info.sample_rate:.2f} s"
 
 
 def blocks(
@@ -87,6 +112,9 @@ def blocks(
         EmptyAudioError: the decoder found no samples.
     """
     info = source if isinstance(source, AudioInfo) else probe(source)
+    if info.part is not None:
+        yield from _part_of(info, info.part, block_samples, warn)
+        return
     block_samples = max(1, min(block_samples, _BLOCK_VALUES // info.channels))
     for note in info.notes if warn is not None else ():
         warn(note)  # type: ignore[misc]
@@ -105,6 +133,24 @@ def blocks(
         raise EmptyAudioError(f"{info.path}: no samples in it")
     if broken:
         findings.note(f"{broken} samples were NaN or infinite and were read as silence")
+
+
+def _part_of(info: AudioInfo, part: Part, block_samples: int, warn: Warn | None) -> Iterator[np.ndarray]:
+    """Yield a part of a file, to the sample. What is before it is decoded as well, what is behind it is not."""
+    counted = 0
+
+    def count(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal counted
+        for block in blocks:
+            counted += block.shape[1]
+            yield block
+
+    with closing(blocks(replace(info, part=None, frames=part.frames), block_samples, warn=warn)) as whole:  # type: ignore[type-var]
+        yield from trimmed(count(whole), part.start, part.stop)
+    if counted <= part.start:
+        raise EmptyAudioError(_beyond(info, counted))
+    if part.stop is not None and counted < part.stop and warn is not None:
+        warn(f"{info.path.name}: it ends at {counted / info.sample_rate:.2f} s, before the range does: read to its end")
 
 
 def _require_file(path: Path) -> None:

@@ -71,6 +71,18 @@ class Rechunker:
         return self._held[tuple(whole)]
 
 
+def trimmed(blocks: Iterable[np.ndarray], start: int, stop: int | None) -> Generator[np.ndarray]:
+    """Yield entries from `start` on along the last axis, up to `stop`. What comes behind it is not asked for."""
+    at = 0
+    for block in blocks:
+        first, last = max(0, start - at), block.shape[-1] if stop is None else min(block.shape[-1], stop - at)
+        at += block.shape[-1]
+        if last > first:
+            yield block[..., first:last]
+        if stop is not None and at >= stop:
+            return
+
+
 def rechunked(blocks: Iterable[np.ndarray], count: int, axis: int = -1) -> Generator[np.ndarray]:
     """Yield the same values in blocks of `count` entries along an axis. The last may be shorter; none is empty."""
     source = Rechunker(blocks, axis)

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from stemsplit import __version__
+from stemsplit.cli.analyse import analyse
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
@@ -47,6 +48,7 @@ app = App(
 app.command()(separate)
 app.command()(mix)
 app.command()(melody)
+app.command()(analyse)
 app.add_typer(models, name="models")
 app.command()(evaluate)
 app.command()(train)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.screen import put
 from stemsplit.errors import UsageError
+from stemsplit.options import PRESETS, SELECTING, TimeRange
 
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
 
@@ -33,6 +36,34 @@ def as_path(text: str | Path) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise UsageError(f"{text} is an address: download it first, and name the file")
     return Path(text)
+
+
+def as_range(text: str | None) -> TimeRange | None:
+    """Return the part that --time-range names. Raises: UsageError."""
+    return None if text is None else TimeRange.parsed(text)
+
+
+def take_preset(context: typer.Context, name: str | None) -> str | None:
+    """Let a preset say what the options are that the user does not give. Raises: UsageError for an unknown one."""
+    if name is None or context.resilient_parsing:
+        return name
+    if name == "list":
+        for known, preset in PRESETS.items():
+            put(f"{known:<16}{preset.about}")
+        raise typer.Exit
+    if name.lower() not in PRESETS:
+        near = get_close_matches(name.lower(), PRESETS, 1)
+        raise UsageError(f"no preset is called {name!r}: {f'did you mean {near[0]}?' if near else 'try --preset list'}")
+    context.default_map = {**(context.default_map or {}), **PRESETS[name.lower()].options}
+    return name
+
+
+def without_preset(context: typer.Context) -> frozenset[str]:
+    """Return the options that a preset selects stems by, and that do not hold since the user selects them."""
+    sources = {name: context.get_parameter_source(name) for name in SELECTING}
+    if not any(source is not None and source.name == "COMMANDLINE" for source in sources.values()):
+        return frozenset()
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "DEFAULT_MAP")
 
 
 Quiet = Annotated[
@@ -86,6 +117,29 @@ Salvage = Annotated[
         "--salvage",
         help="Take what is there of a file that is cut off or damaged, and say what is missing.",
         rich_help_panel=RUN_PANEL,
+    ),
+]
+TimeRangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-range",
+        metavar="A-B",
+        help="Only this part of a song, as in 1:00-2:30, 1:00- or -2:30.",
+        show_default="all of it",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help=f"Several options at once: {', '.join(PRESETS)}; list tells what they are. Options beside it win.",
+        show_default="none",
+        is_eager=True,
+        callback=take_preset,
+        autocompletion=lambda: list(PRESETS),
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 Raw = Annotated[

@@ -25,8 +25,10 @@ from stemsplit.cli.flags import (
     Quiet,
     Raw,
     Salvage,
+    TimeRangeOption,
     Verbose,
     as_path,
+    as_range,
     model_names,
 )
 from stemsplit.cli.layout.help import BASIC
@@ -191,6 +193,7 @@ def melody(
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
+    time_range: TimeRangeOption = None,
     device: Device = "auto",
     force: Force = False,
     dry_run: DryRun = False,
@@ -229,6 +232,7 @@ def melody(
         force=force,
         audio_track=audio_track,
         salvage=salvage,
+        time_range=as_range(time_range),
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
@@ -286,7 +290,8 @@ def _to_pipe(
     found = find_one(paths)
     reader = _ready(options, models, screen)
     with one_job(found, raw, screen) as (job, on_progress, on_warning):
-        source = file_source(probe(job.source, track=options.audio_track, salvage=options.salvage))
+        info = probe(job.source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
+        source = file_source(info)
         contour = listen(reader, source, on_progress=on_progress, on_warning=on_warning).contour
     _put_lines(format_named(options.format).lines(contour))
     return 0

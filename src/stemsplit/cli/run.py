@@ -31,6 +31,7 @@ class Talk:
     Attributes:
         figures: keys of the manifest that the JSON objects of this command have too.
         hint: what is said last of all to a person, after one song.
+        show: prints what a song's outcome holds for a person, as data.
     """
 
     screen: Screen
@@ -38,6 +39,7 @@ class Talk:
     debug: bool = False
     figures: tuple[str, ...] = ()
     hint: Callable[[], str] | None = None
+    show: Callable[[Outcome], None] | None = None
 
 
 def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
@@ -137,6 +139,8 @@ def _report(outcome: Outcome, talk: Talk, told: set[int]) -> None:
         put_json(as_json(outcome, talk.figures))
     else:
         tell(outcome, talk.screen)
+        if talk.show is not None and outcome.error is None and not outcome.job.made:
+            talk.show(outcome)
 
 
 @contextmanager
@@ -218,7 +222,7 @@ def tell(outcome: Outcome, screen: Screen) -> None:
         screen.note(f"{outcome.source}: done already in {_place(outcome)} (--force does it again)")
     elif outcome.status == "done":
         how = f"{duration(outcome.seconds)}, {speed(outcome.audio_seconds, outcome.seconds)}"
-        if {"derived_from", "vocals_from"} & (outcome.manifest or {}).keys():
+        if {"derived_from", "vocals_from", "stems_from"} & (outcome.manifest or {}).keys():
             how += ", from stems that were there"
         screen.note(f"{outcome.source} → {_written(outcome)} ({how})")
 

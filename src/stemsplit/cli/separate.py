@@ -25,14 +25,18 @@ from stemsplit.cli.flags import (
     JsonLines,
     OverlapOption,
     PrecisionOption,
+    PresetOption,
     QualityOption,
     Quiet,
     Raw,
     Salvage,
+    TimeRangeOption,
     Verbose,
     YesOption,
     as_path,
+    as_range,
     model_names,
+    without_preset,
 )
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.quality.consent import Consent, with_way_back
@@ -169,6 +173,15 @@ NoCoverOption = Annotated[
     bool,
     typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
 ]
+DawOption = Annotated[
+    Literal["reaper"] | None,
+    typer.Option(
+        case_sensitive=False,
+        help="Write a project beside the stems, too: separated/SONG/SONG.rpp, with their tempo if analyse found it.",
+        show_default="none",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 TemplateOption = Annotated[
     str | None,
     typer.Option(
@@ -191,8 +204,10 @@ ChunkSecondsOption = Annotated[
 
 
 def separate(
+    context: typer.Context,
     inputs: Inputs,
     output: OutputOption = DEFAULT_OUTPUT,
+    preset: PresetOption = None,
     model: ModelsOption = None,
     quality: QualityOption = None,
     yes: YesOption = False,
@@ -208,9 +223,11 @@ def separate(
     clip: ClipOption = "rescale",
     no_cover: NoCoverOption = False,
     template: TemplateOption = None,
+    daw: DawOption = None,
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
+    time_range: TimeRangeOption = None,
     chunk_seconds: ChunkSecondsOption = None,
     overlap: OverlapOption = None,
     batch_size: BatchSizeOption = None,
@@ -233,13 +250,18 @@ def separate(
         stemsplit separate song.m4a --without vocals   # the backing track
         stemsplit separate song.wav --stems drums,bass # these two alone
     """
+    left_out = without_preset(context)
+    stems, two_stems, without = (
+        None if name in left_out else value
+        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without))
+    )
     options = SeparateOptions(
         output=output,
         template=template or (DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE),
         stems=stems,
         two_stems=two_stems,
         without=without,
-        mix=tuple(mix or ()),
+        mix=() if "mix" in left_out else tuple(mix or ()),
         exact_sum=exact_sum,
         format=format,
         bit_depth=bit_depth,
@@ -247,6 +269,7 @@ def separate(
         sample_rate=_rate(sample_rate),
         clip=clip,
         cover=not no_cover,
+        daw=daw,
         chunk_seconds=chunk_seconds,
         overlap=overlap,
         batch_size=batch_size,
@@ -255,6 +278,7 @@ def separate(
         force=force,
         audio_track=audio_track,
         salvage=salvage,
+        time_range=as_range(time_range),
     )
     screen, models = Screen(quiet=quiet, verbose=verbose), models_for(quality, model)
     consent = None if quality is None else Consent(quality.lower(), models, yes, device)
@@ -285,7 +309,7 @@ def to_files(
     hint: Callable[[], str] | None = None,
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
-    with screen.starting_pytorch(model):
+    with screen.starting_pytorch(" and ".join(models)):
         from stemsplit.runs.separate import Separating, check_options, plan
     check_options(options)
     found = find(paths, options.output)
@@ -305,7 +329,7 @@ def _to_pipe(
     consent: Consent | None,
 ) -> int:
     """One file, one stem, to standard output."""
-    with screen.starting_pytorch(model):
+    with screen.starting_pytorch(" and ".join(models)):
         from stemsplit.runs.separate import check_options, pipe_track
 
     if options.format not in ("wav", "raw"):

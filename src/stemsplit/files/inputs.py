@@ -10,9 +10,19 @@ from pathlib import Path
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import StemsplitError, UsageError, reason
-from stemsplit.files.manifest import MANIFEST_NAME, listed_paths, output_paths, read_manifest, selections
+from stemsplit.files.manifest import (
+    ANALYSIS_MANIFEST,
+    MANIFEST_NAME,
+    listed_paths,
+    output_paths,
+    read_manifest,
+    selections,
+)
 from stemsplit.files.naming import track_name
 from stemsplit.machine.disk import identity
+
+_MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
+"""Those that list audio."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +113,14 @@ class _Made:
         self._folders: set[str] = set()  # whose manifest cannot be read, so that all in it may be ours
         for folder, inner, names in os.walk(output):
             inner[:] = [name for name in inner if not name.startswith(".")]
-            if MANIFEST_NAME in names:
-                self.add(Path(folder, MANIFEST_NAME))
+            for name in _MANIFESTS:
+                if name in names:
+                    self.add(Path(folder, name))
 
     def add(self, manifest: Path) -> None:
         """Take in what a manifest lists."""
         listed = listed_paths(manifest)
-        if listed is None:
+        if listed is None and manifest.name == MANIFEST_NAME:  # others may call a file of theirs analysis.json
             self._folders.add(os.path.realpath(manifest.parent))
         self._files |= {key for path in listed or () if (key := identity(path)) is not None}
 
@@ -138,8 +149,10 @@ class _Below:
         except OSError as error:
             self.failures.append(_failed(folder, reason(error)))
             return
+        for entry in found:
+            if entry.name in _MANIFESTS:
+                self._made.add(folder / entry.name)
         if any(entry.name == MANIFEST_NAME for entry in found):
-            self._made.add(folder / MANIFEST_NAME)
             stems = list(_stem_of(folder, self._stem))
             self.stems.update(stems)
             yield from stems

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from stemsplit.files.manifest import MANIFEST_NAME, MELODY_MANIFEST, output_paths, read_manifest
+from stemsplit.files.manifest import ANALYSIS_MANIFEST, MANIFEST_NAME, MELODY_MANIFEST, output_paths, read_manifest
 from stemsplit.machine.claims import Claim, try_claim
 from stemsplit.machine.disk import remove_empty, sha256_of
 from stemsplit.machine.together import CLAIM_NAME, STAGE_PREFIX, remove_stage
@@ -49,7 +49,8 @@ def _what_clears(entry: os.DirEntry[str]) -> Callable[[Path], bool] | None:
         return _clear_stage if entry.name.startswith(STAGE_PREFIX) else None
     if not entry.is_file(follow_symlinks=False):
         return None
-    if entry.name == f".{MANIFEST_NAME}.claim" or entry.name.endswith(f".{MELODY_MANIFEST}.claim"):
+    claims = (f".{MANIFEST_NAME}.claim", f".{ANALYSIS_MANIFEST}.claim")
+    if entry.name in claims or entry.name.endswith(f".{MELODY_MANIFEST}.claim"):
         return _clear_file
     return _clear_file if _PARTIAL.fullmatch(entry.name) else None
 
@@ -65,7 +66,7 @@ def _clear_stage(stage: Path) -> bool:
     if (claim := _sure_claim(stage / CLAIM_NAME)) is None:
         return False
     for place in stage.iterdir():
-        if place.name == MANIFEST_NAME or place.name.endswith(f".{MELODY_MANIFEST}"):
+        if place.name in (MANIFEST_NAME, ANALYSIS_MANIFEST) or place.name.endswith(f".{MELODY_MANIFEST}"):
             _finish(place, stage.parent / place.name)
     remove_stage(stage, claim)
     return True

@@ -17,7 +17,7 @@ stemsplit.json, beside the stems:
      "selections": [{"model", "settings", "outputs", …}: what such runs said of that, newest first]; likewise}
 
 Paths of outputs are relative to the manifest, so that the folder can be moved. A peak is the largest absolute sample as
-written, with 1 as full scale. `runs.transcribe` describes the manifest of `melody`.
+written, with 1 as full scale. `runs.transcribe` and `runs.analyse` describe those of `melody` and `analyse`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
 MELODY_MANIFEST = "melody.json"
 """How the name of a manifest of `melody` ends, after that of its track and a dot."""
+ANALYSIS_MANIFEST = "analysis.json"
+"""What `analyse` says of a song, and of the files that it wrote."""
 _OF_THE_TRACK = ("format", "input", "earlier", "selections")
 """Keys that belong to a manifest, not to one of its selections."""
 

@@ -27,7 +27,7 @@ from stemsplit.separation.source import BLOCK_SAMPLES
 
 DEPTHS = ("16", "24", "32f")
 """From the coarsest on. What is lossy has none of them."""
-_SAME = ("chunk_samples", "overlap", "precision", "exact_sum", "audio_track")
+_SAME = ("chunk_samples", "overlap", "precision", "exact_sum", "audio_track", "time_range")
 """Settings that decide over the stems themselves."""
 
 

@@ -29,6 +29,7 @@ from stemsplit.files.manifest import (
 )
 from stemsplit.machine.claims import claimed
 from stemsplit.machine.disk import POLL_SECONDS, sha256_of
+from stemsplit.options import TimeRange
 
 STDIN_NAME = "standard input"
 
@@ -80,6 +81,10 @@ class RunOptions(Protocol):
     @property
     def salvage(self) -> bool:
         """Whether a file of which a part is missing is read as far as it goes."""
+
+    @property
+    def time_range(self) -> TimeRange | None:
+        """Which part of a song is read; None: all of it."""
 
 
 class Work(Protocol):
@@ -160,7 +165,7 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
         try:
             with _opened(job, work, began, waited=waited) as state:
                 if state == "open":
-                    told.start()
+                    told.start(work.options.time_range)
                     manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
         except Exception as error:
             took, said = time.monotonic() - started, tuple(told.warnings)
@@ -267,9 +272,9 @@ class _Told:
         self._job, self._watcher = job, watcher
         self.warnings: list[str] = []
 
-    def start(self) -> None:
+    def start(self, time_range: TimeRange | None) -> None:
         if self._watcher is not None:
-            self._watcher.on_start(self._job, known_seconds(self._job.source))
+            self._watcher.on_start(self._job, known_seconds(self._job.source, time_range))
 
     def progress(self, seconds: float) -> None:
         if self._watcher is not None:
@@ -299,7 +304,7 @@ class Record:
 
     def __init__(self, job: Job, options: RunOptions, on_warning: Warn) -> None:
         self.job = job
-        self.info = probe(job.source, track=options.audio_track, salvage=options.salvage)
+        self.info = probe(job.source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
         self._started, self._on_warning = time.monotonic(), on_warning
         self._warnings: list[str] = []
         self._source = input_record(job.source, job.name, job.location, self.info)
@@ -357,9 +362,9 @@ def skipped(job: Job) -> Outcome:
     return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
 
 
-def known_seconds(source: Path) -> float | None:
-    """Length of a file: None if it does not say, 0 if it cannot be read, which shows when it is worked on."""
+def known_seconds(source: Path, time_range: TimeRange | None = None) -> float | None:
+    """Length of a file or a part of it: None if it does not say, 0 if it cannot be read, which shows later."""
     try:
-        return probe(source).seconds
+        return probe(source, time_range=time_range).seconds
     except (AudioError, OSError):
         return 0.0

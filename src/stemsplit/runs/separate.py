@@ -42,6 +42,8 @@ def check_options(options: SeparateOptions) -> None:
         raise UsageError(f"unknown --clip {options.clip!r}: choose one of {', '.join(CLIPS)}")
     if options.exact_sum and row.lossy:
         raise UsageError(f"--exact-sum needs wav, flac, alac or aiff: {row.name} changes samples")
+    if options.daw not in (None, "reaper"):
+        raise UsageError(f"unknown --daw {options.daw!r}: there is reaper")
     rate = options.sample_rate
     if rate is not None and (problem := rate_problem(rate)):
         raise UsageError(f"--sample-rate {rate}: {problem}")
@@ -125,6 +127,11 @@ class Separating:
             about = _about(job, self.separator, self.options, form, files.levels, together)
             if derived is not None:
                 about |= derived.about(job.manifest, form.bit_depth)
+            if self.options.daw is not None:
+                from stemsplit.runs.project import write_project  # few runs want it
+
+                levels = files.levels
+                about |= write_project(job, levels.frames, form.sample_rate, record.sha256, together, record.warn)
             return record.write(together.aside(job.manifest), about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
@@ -157,7 +164,7 @@ def pipe_track(
     on_warning: Warn,
 ) -> bool:
     """Separate one file into the only output of `separator` on a pipe; False if its reader went away."""
-    info = probe(source, track=options.audio_track, salvage=options.salvage)
+    info = probe(source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
     form = form_for(info, options, on_warning)
     rendered = separator.rendered(file_source(info), form.sample_rate, on_progress=on_progress, on_warning=on_warning)
     # Not behind the network: a reader that waits would keep Ctrl-C waiting for its thread.

@@ -144,7 +144,7 @@ class Transcribing:
         separator, folder = self.reader.separator, self.options.separated
         if separator is None or folder is None:
             return None
-        asked = SeparateOptions(audio_track=self.options.audio_track)
+        asked = SeparateOptions(audio_track=self.options.audio_track, time_range=self.options.time_range)
         manifest = track_folder(folder, DEFAULT_TEMPLATE, job.track, job.source) / MANIFEST_NAME
         settings, rate = track_settings(separator, asked), record.info.sample_rate
         try:
