@@ -19,7 +19,6 @@ from stemsplit import __version__
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
-from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
@@ -27,6 +26,7 @@ from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
+from stemsplit.machine.signals import CTRL_C, Terminated, interruptible, pending
 from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
 app = typer.Typer(

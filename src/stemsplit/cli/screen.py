@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli import interrupts
+from stemsplit.machine import signals
 from stemsplit.machine.memory import to_stay
 from stemsplit.machine.streams import is_terminal, one_line
 
@@ -146,7 +146,7 @@ class Lines:
 
     def on_progress(self, job: Job, seconds: float) -> None:
         """Let a signal be heard that came in a callback."""
-        interrupts.check()
+        signals.check()
 
     def on_warning(self, job: Job, text: str) -> None:
         """Print a line."""
@@ -154,7 +154,7 @@ class Lines:
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Let a signal be heard, which may have been what made the job fail."""
-        interrupts.check()
+        signals.check()
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -31,6 +31,17 @@ from stemsplit.cli.flags import (
     Verbose,
     as_path,
 )
+from stemsplit.cli.many import (
+    CrewMaker,
+    EngineOption,
+    JobsOption,
+    Many,
+    RayAddressOption,
+    ShardOption,
+    crew_maker,
+    many,
+    part_of,
+)
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen
 from stemsplit.errors import UsageError
@@ -176,6 +187,10 @@ def separate(
     batch_size: BatchSizeOption = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
+    shard: ShardOption = None,
+    jobs: JobsOption = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     force: Force = False,
     dry_run: DryRun = False,
     json: JsonLines = False,
@@ -212,13 +227,14 @@ def separate(
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
+    asked = many(inputs, output, shard, jobs, engine, ray_address)
     if output == STREAM:
         if json or dry_run:
             raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
         return _to_pipe(inputs, options, raw, model, screen)
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
-    return to_files(inputs, options, model, screen, raw=raw, dry_run=dry_run, json=json, debug=debug)
+    return to_files(inputs, options, model, screen, raw=raw, dry_run=dry_run, json=json, debug=debug, asked=asked)
 
 
 def to_files(
@@ -231,6 +247,7 @@ def to_files(
     dry_run: bool = False,
     json: bool = False,
     debug: bool = False,
+    asked: Many = Many(),  # noqa: B008
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.starting_pytorch():
@@ -240,8 +257,22 @@ def to_files(
     separator = ready(model, options, screen)
     work = Separating(separator, options, screen.detail)
     talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
-    jobs = plan(found, separator, options)
-    return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
+    jobs = part_of(plan(found, separator, options), asked, screen)
+    if dry_run:
+        return describe(jobs, work, talk)
+    return carry_out(jobs, work, talk, raw, _crew(model, separator, options, asked, screen))
+
+
+def _crew(
+    reference: str, separator: Separator, options: SeparateOptions, asked: Many, screen: Screen
+) -> CrewMaker | None:
+    """Return what makes the workers of a run; None if this process does the work."""
+    if not asked.has_crew:
+        return None
+    from stemsplit.runs.workers.setup import Asked, SeparateSetup
+
+    setup = SeparateSetup(Asked.of(reference, separator.model), options)
+    return crew_maker(setup, separator, asked, screen)
 
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:
