@@ -62,7 +62,7 @@ class TextWork:
     """Writes the number of its process; names say what goes wrong on the way.
 
     "poison" kills its process, "once" does so the first time, "bad" is refused, "odd" raises what cannot be pickled,
-    "long" takes half a minute.
+    "long" takes half a minute, and "first" only the first time.
     """
 
     options: SeparateOptions
@@ -86,7 +86,8 @@ class TextWork:
             together.aside(job.manifest).write_text("{}")
             if "poison" in job.track or ("once" in job.track and not begun):
                 os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-            for _ in range(300 if "long" in job.track else 0):
+            long = "long" in job.track or ("first" in job.track and not begun)
+            for _ in range(300 if long else 0):
                 time.sleep(0.1)
                 on_progress(0.6)
         return {"samples": 8000, "sample_rate": 8000}
