@@ -243,12 +243,16 @@ def _share_of(nodes: list[dict[str, Any]], count: int | None, most: int) -> _Sha
 
 def _why(error: Exception) -> str:
     """Say for a person how an actor was lost."""
-    text = " ".join(str(error).split())
-    if "node" in text and ("node has died" in text or "node was terminated" in text or "node failure" in text):
-        return "its machine is gone"
-    if "OOM" in text or "out of memory" in text.lower():
+    if "creation task" in str(error):  # what it says last is why: a package that is missing there, for example
+        return str(error).strip().splitlines()[-1].strip()
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    if kind == "OutOfMemoryError":
         return "its machine ran out of memory"
-    return "its process died" if "died" in text or "dead" in text else f"{type(error).__name__}: {text[:200]}"
+    if kind == "ActorUnavailableError":  # soon after a machine has gone, nobody knows that yet
+        return "its machine does not answer"
+    if any(sign in text for sign in ("node has died", "node was terminated", "node failure")):
+        return "its machine is gone"
+    return "its process died" if "died" in text or "dead" in text else f"{kind}: {text[:200]}"
 
 
 def _connected(address: str | None) -> tuple[Any, bool]:
