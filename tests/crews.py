@@ -21,7 +21,9 @@ from stemsplit.runs.workers.scheduler import News, Ready, Task
 def job_named(name: str, output: Path, **more: Any) -> Job:
     """A job whose one output is a text."""
     folder = output / name
-    return Job(output.parent / f"{name}.wav", name, f"{name}.wav", {"text": folder / "text"}, folder / "m.json", **more)
+    return Job(
+        output.parent / f"{name}.wav", name, f"{name}.wav", {"text": folder / "text"}, folder / "stemsplit.json", **more
+    )
 
 
 @dataclass

@@ -74,7 +74,7 @@ def test_workers_end_with_the_run_and_leave_nothing(tmp_path: Path) -> None:
     assert time.monotonic() - watcher.pressed < 25
     assert watcher.processes
     assert not any(process.is_alive() for process in watcher.processes)
-    assert {name for name in files_in(output) if not name.endswith(".begun")} == {"a", "a/text", "a/m.json"}
+    assert {name for name in files_in(output) if not name.endswith(".begun")} == {"a", "a/text", "a/stemsplit.json"}
 
 
 def test_a_worker_that_cannot_load_its_model_says_so(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_driver_that_is_killed_goes_on_from_what_is_there(nodes: Nodes, tmp_pa
         time.sleep(0.5)
     clear_below(output)
     assert {name for name in files_in(output) if not name.endswith(".begun")} == {
-        "a", "a/text", "a/m.json", "b", "b/text", "b/m.json",
+        "a", "a/text", "a/stemsplit.json", "b", "b/text", "b/stemsplit.json",
     }  # fmt: skip
     jobs = [job_named(name, output) for name in ("a", "b", "c")]
     outcomes = {o.track: o.status for o in run_among(jobs, actors(nodes, output))}
