@@ -87,9 +87,7 @@ def many(
     inputs: Sequence[Path], output: Path, shard: str | None, jobs: int | None, engine: Engine, ray_address: str | None
 ) -> Many:
     """Check what was asked for. Raises: UsageError."""
-    from stemsplit.runs.shard import parse_shard
-
-    asked = Many(None if shard is None else parse_shard(shard), jobs, engine, ray_address)
+    asked = Many(None if shard is None else _shard(shard), jobs, engine, ray_address)
     if ray_address is not None and engine != "ray":
         raise UsageError("--ray-address is where a Ray cluster is: add --engine ray")
     if output == STREAM and (asked.shard is not None or asked.has_crew):
@@ -99,6 +97,12 @@ def many(
     if STREAM in inputs and engine == "ray":
         raise UsageError("standard input does not reach the machines of a cluster: leave out --engine ray")
     return asked
+
+
+def _shard(text: str) -> Shard:
+    from stemsplit.runs.shard import parse_shard
+
+    return parse_shard(text)
 
 
 def part_of(jobs: Sequence[Job], asked: Many, screen: Screen) -> tuple[Job, ...]:
