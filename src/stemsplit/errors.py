@@ -16,7 +16,8 @@
     │   ├── CheckpointError         weights that do not fit their config, or that hold more than tensors
     │   ├── HashError               a file whose hash is not the expected one
     │   └── DownloadError           no network, or a server that refused
-    └── OutOfMemoryError    exit 1  not enough memory even for the smallest batch and chunk
+    ├── OutOfMemoryError    exit 1  not enough memory even for the smallest batch and chunk
+    └── WorkerError         exit 1  a process or machine that works for this one is lost again and again
 
 A message names the thing, the reason and, where there is one, the next command to try.
 """
@@ -102,6 +103,10 @@ class DownloadError(ModelError):
 
 class OutOfMemoryError(StemsplitError):
     """Not enough memory, even after smaller batches, smaller chunks and the CPU were tried."""
+
+
+class WorkerError(StemsplitError):
+    """A process or machine that works for this one is lost again and again."""
 
 
 def reason(error: OSError) -> str:

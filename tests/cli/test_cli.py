@@ -24,9 +24,10 @@ from tiny import STEMS, files_in, read_song, save_tiny, write_song
 
 import stemsplit
 from stemsplit.audio import FORMATS
-from stemsplit.cli import app, flags, interrupts, screen
+from stemsplit.cli import app, flags, screen
 from stemsplit.cli.flags import Precision
 from stemsplit.cli.separate import BitDepth, Format
+from stemsplit.machine import signals
 from stemsplit.machine.device import PRECISIONS, chunks_side_by_side
 from stemsplit.options import CLIPS, Clip
 from stemsplit.weights.catalog import DEFAULT_MODEL
@@ -284,7 +285,7 @@ def test_a_signal_inside_a_callback_of_c_waits_until_it_is_over(module: str) -> 
     reached: list[str] = []
     scope = {"__name__": module, "raise_signal": signal.raise_signal, "reached": reached}
     exec("def vio_read():\n    raise_signal(2)\n    reached.append('the end')", scope)
-    with interrupts.interruptible():
+    with signals.interruptible():
         if module == "elsewhere":
             with pytest.raises(KeyboardInterrupt):
                 scope["vio_read"]()  # type: ignore[operator]
@@ -292,7 +293,7 @@ def test_a_signal_inside_a_callback_of_c_waits_until_it_is_over(module: str) -> 
             scope["vio_read"]()  # type: ignore[operator]
         assert reached == ([] if module == "elsewhere" else ["the end"])
         with pytest.raises(KeyboardInterrupt):
-            interrupts.check()
+            signals.check()
 
 
 # --- what a person sees

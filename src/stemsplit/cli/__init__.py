@@ -20,7 +20,6 @@ from stemsplit.cli.analyse import analyse
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
-from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
 from stemsplit.cli.layout.help import App
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
@@ -29,6 +28,7 @@ from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
+from stemsplit.machine.signals import CTRL_C, Terminated, interruptible, pending
 from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
 app = App(

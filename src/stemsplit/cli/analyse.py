@@ -118,10 +118,10 @@ def analyse(
     labels for Audacity and Sonic Visualiser. A song that is done already is not heard again.
 
     Examples:
-        stemsplit analyse song.mp3                              # separated/song/analysis.json
-        stemsplit analyse album/ --json                         # a line of JSON for each song
-        stemsplit analyse song.mp3 --click --tags               # a click track; tempo and key in the stems' tags
-        stemsplit analyse song.mp3 --count-in 2 --without drums # to play along
+        stemsplit analyse song.mp3                 # separated/song/analysis.json
+        stemsplit analyse album/ --json            # a line of JSON per song
+        stemsplit analyse song.mp3 --click --tags  # a click track; tags
+        stemsplit analyse song.mp3 --count-in 2    # to sing along
     """
     if output == STREAM:
         raise UsageError("analyse writes files: name a folder; --json prints everything on standard output")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemsplit.cli import interrupts
 from stemsplit.cli.flags import (
     BatchSizeOption,
     Debug,
@@ -28,6 +27,7 @@ from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.run import watching
 from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
+from stemsplit.machine import signals
 from stemsplit.machine.streams import require_output
 from stemsplit.options import SeparateOptions
 
@@ -203,7 +203,7 @@ def _estimated(
         except AudioError as error:
             screen.error(str(error))
             failed.append(pair.song)
-        interrupts.check()
+        signals.check()
     return Scored(tuple(songs), missing, tuple(failed))
 
 

@@ -32,6 +32,17 @@ from stemsplit.cli.flags import (
     model_names,
 )
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.many import (
+    CrewMaker,
+    EngineOption,
+    JobsOption,
+    Many,
+    RayAddressOption,
+    ShardOption,
+    crew_maker,
+    many,
+    part_of,
+)
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.screen import Screen, put_exactly
 from stemsplit.cli.separate import ready as separator_ready
@@ -42,7 +53,6 @@ from stemsplit.options import (
     DEFAULT_OUTPUT,
     ContourFormat,
     MelodyOptions,
-    SeparateOptions,
     Smoothing,
 )
 
@@ -195,6 +205,10 @@ def melody(
     salvage: Salvage = False,
     time_range: TimeRangeOption = None,
     device: Device = "auto",
+    shard: ShardOption = None,
+    jobs: JobsOption = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     force: Force = False,
     dry_run: DryRun = False,
     json: JsonLines = False,
@@ -236,13 +250,15 @@ def melody(
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
+    asked = many(inputs, output, shard, jobs, engine, ray_address)
     if vocals and separator is not None:
         raise UsageError("--vocals separates nothing: leave out --separator, or --vocals")
     models = model, separator or DEFAULT_MODEL
     if output == STREAM:
         _refuse_beside_stream(json, dry_run, notes, midi, plot)
         return _to_pipe(inputs, options, models, raw, screen)
-    return _to_files(inputs, options, models, raw, dry_run, Talk(screen, json=json, debug=debug, figures=FIGURES))
+    talk = Talk(screen, json=json, debug=debug, figures=FIGURES)
+    return _to_files(inputs, options, models, raw, dry_run, talk, asked)
 
 
 def _tempo(text: str) -> float | Literal["auto"]:
@@ -256,15 +272,37 @@ def _tempo(text: str) -> float | Literal["auto"]:
 
 
 def _to_files(
-    paths: Sequence[Path], options: MelodyOptions, models: tuple[str, str], raw: str | None, dry_run: bool, talk: Talk
+    paths: Sequence[Path],
+    options: MelodyOptions,
+    models: tuple[str, str],
+    raw: str | None,
+    dry_run: bool,
+    talk: Talk,
+    asked: Many,
 ) -> int:
     """Plan, then read every input's melody into files; 1 if one of them failed."""
     with talk.screen.starting_pytorch():
         from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
     jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
-    work = Transcribing(_ready(options, models, talk.screen), options, talk.screen.detail)
-    return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
+    jobs = part_of(jobs, asked, talk.screen)
+    reader = _ready(options, models, talk.screen)
+    work = Transcribing(reader, options, talk.screen.detail)
+    if dry_run:
+        return describe(jobs, work, talk)
+    return carry_out(jobs, work, talk, raw, _crew(models, reader, options, asked, talk.screen))
+
+
+def _crew(
+    models: tuple[str, str], reader: Reader, options: MelodyOptions, asked: Many, screen: Screen
+) -> CrewMaker | None:
+    """Return what makes the workers of a run; None if this process does the work."""
+    if not asked.has_crew:
+        return None
+    from stemsplit.runs.workers.setup import Asked, MelodySetup
+
+    separator = None if reader.separator is None else Asked.of(models[1], reader.separator.model)
+    return crew_maker(MelodySetup(Asked.of(models[0], reader.model), separator, options), reader, asked, screen)
 
 
 def _refuse_beside_stream(*wanted: bool) -> None:
@@ -307,6 +345,7 @@ def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> R
     """Load the melody model, and the separator unless the inputs are voices; with -v their figures are told."""
     from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.melody.reader import decoding_for, make_reader
+    from stemsplit.runs.transcribe import separator_options
     from stemsplit.weights.model import load_model
 
     keep_freed_memory()
@@ -317,5 +356,4 @@ def _ready(options: MelodyOptions, models: tuple[str, str], screen: Screen) -> R
     screen.detail(f"model {model.reference}, SHA-256 {model.sha256}, voicing threshold {decoding.threshold:g}")
     if options.vocals:
         return make_reader(model, None, options)
-    wanted = SeparateOptions(stems="vocals,drums" if options.tempo == "auto" else "vocals", device=options.device)
-    return make_reader(model, separator_ready(separator_reference, wanted, screen), options)
+    return make_reader(model, separator_ready(separator_reference, separator_options(options), screen), options)

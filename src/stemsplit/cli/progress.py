@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stemsplit.cli.screen import Lines, Screen, speed
 from stemsplit.machine.streams import one_line
 from stemsplit.runs.jobs import Job, Outcome, known_seconds
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 NAME_WIDTH = 32
 NARROW, NARROWEST = 76, 44
@@ -20,44 +21,58 @@ NARROW, NARROWEST = 76, 44
 
 
 class Bars(Lines):
-    """A bar for the song at hand and, for several songs, one for all of them."""
+    """A bar for every song at hand and, for several songs, one for all of them."""
 
     def __init__(self, screen: Screen, bars: Progress, jobs: Sequence[Job]) -> None:
         super().__init__(screen)
-        self._bars, self._started, self._known = bars, 0.0, 0.0
+        self._bars, self._at_hand = bars, dict[str, _Song]()
         self._seconds = _seconds_of(jobs) if len(jobs) > 1 else {}
         self._over, self._worked, self._began = 0.0, 0.0, time.monotonic()
-        self._song: Any = None
         self._all = (
             bars.add_task(f"{len(jobs)} songs", total=sum(self._seconds.values()), speed="") if self._seconds else None
         )
 
     def on_start(self, job: Job, seconds: float | None) -> None:
-        """Show a bar for the song."""
-        self._started = time.monotonic()
+        """Show a bar for the song; one that begins anew has one already."""
+        self._take_away(job.name)
         name = _short(job.track, min(NAME_WIDTH, max(8, self._bars.console.width // 3)))
-        self._song = self._bars.add_task(name, total=seconds or None, speed="")
+        bar = self._bars.add_task(name, total=seconds or None, speed="")
+        self._at_hand[job.name] = _Song(bar, time.monotonic())
 
     def on_progress(self, job: Job, seconds: float) -> None:
         """Move the song's bar, and that of all songs."""
         super().on_progress(job, seconds)
-        rate = speed(seconds, time.monotonic() - self._started)
-        self._bars.update(self._song, completed=seconds, speed=rate)
+        if (song := self._at_hand.get(job.name)) is None:
+            return
+        song.seconds = seconds
+        self._bars.update(song.bar, completed=seconds, speed=speed(seconds, time.monotonic() - song.started))
         if self._all is not None:
-            total = self._worked + seconds
+            total = self._worked + sum(one.seconds for one in self._at_hand.values())
+            done = sum(min(one.seconds, self._seconds[name]) for name, one in self._at_hand.items())
             rate = speed(total, time.monotonic() - self._began)
-            self._bars.update(self._all, completed=self._over + min(seconds, self._seconds[job.name]), speed=rate)
+            self._bars.update(self._all, completed=self._over + done, speed=rate)
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Take the song's bar away and say what became of it."""
         super().on_outcome(outcome)
-        if self._song is not None:
-            self._bars.remove_task(self._song)
-            self._song = None
+        self._take_away(outcome.source)
         self._over += self._seconds.get(outcome.source, 0.0)
         self._worked += outcome.audio_seconds if outcome.status == "done" else 0.0
         if self._all is not None:
             self._bars.update(self._all, completed=self._over)
+
+    def _take_away(self, name: str) -> None:
+        if (song := self._at_hand.pop(name, None)) is not None:
+            self._bars.remove_task(song.bar)
+
+
+@dataclass
+class _Song:
+    """A song at hand: its bar, when it began, and how many seconds of it are done."""
+
+    bar: TaskID
+    started: float
+    seconds: float = 0.0
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from stemsplit.machine.streams import input_bytes, is_terminal, require_input, r
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
     from stemsplit.runs.jobs import Job, Outcome, Work
+    from stemsplit.runs.workers.scheduler import Crew
 
 STREAM = Path("-")
 MOST_RECAPPED = 20
@@ -100,8 +102,18 @@ def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
-def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> int:
-    """Work through the jobs and tell about each; 1 if one of them failed."""
+def carry_out(
+    jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None, crew: Callable[[int], Crew] | None = None
+) -> int:
+    """Work through the jobs and tell about each; 1 if one of them failed.
+
+    Args:
+        jobs: what is to be done.
+        work: how; with a crew only what was asked of it is read.
+        talk: how the run is told.
+        raw: what standard input is, if it is bare samples.
+        crew: makes the workers for so many jobs; None: this process does them.
+    """
     from stemsplit.files.leftovers import clear_below
     from stemsplit.runs.jobs import run
     from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
@@ -111,19 +123,62 @@ def carry_out(jobs: Sequence[Job], work: Work, talk: Talk, raw: str | None) -> i
         require_output()
     check_writable(work.options.output)
     clear_below(work.options.output)
-    outcomes: list[Outcome] = []
-    told: set[int] = set()
+    tally, told = Tally(), set[int]()
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
         watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and is_terminal(sys.stdout))))
-        for outcome in run(jobs, work, watcher):
+        outcomes = run(jobs, work, watcher) if crew is None else _among(jobs, crew, watcher, talk.screen)
+        for outcome in stack.enter_context(closing(outcomes)):
             watcher.on_outcome(outcome)
             _report(outcome, talk, told)
-            outcomes.append(outcome)
+            tally.add(outcome)
+    if tally.lost_workers:
+        clear_below(work.options.output)
     if not talk.json:
-        summarize(outcomes, talk.screen)
-        _give_hint(outcomes, talk)
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+        summarize(tally, talk.screen)
+        _give_hint(tally, talk)
+    return int(tally.counts["failed"] > 0)
+
+
+def _among(
+    jobs: Sequence[Job], crew: Callable[[int], Crew], watcher: Lines, screen: Screen
+) -> Generator[Outcome, None, None]:
+    from stemsplit.runs.workers.scheduler import run_among
+
+    left = sum(job.error is None and not job.made for job in jobs)
+    yield from run_among(jobs, crew(left), watcher, screen.detail)
+
+
+@dataclass
+class Tally:
+    """What became of the jobs so far. Manifests of many are not kept."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
+    audio_seconds: float = 0.0
+    only: Outcome | None = None  # the outcome, if there is one
+    lost_workers: bool = False
+    reasons: list[str] = field(default_factory=list)  # of the first that failed
+    _began: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        self.only = outcome if not self.songs else None
+        self.counts[outcome.status] += 1
+        self.audio_seconds += outcome.audio_seconds if outcome.status == "done" else 0.0
+        self.lost_workers |= outcome.attempts > 1
+        if outcome.status == "failed" and len(self.reasons) < MOST_RECAPPED:
+            named = outcome.source in outcome.message
+            self.reasons.append(outcome.message if named else f"{outcome.source}: {outcome.message}")
+
+    @property
+    def songs(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return time.monotonic() - self._began
 
 
 def _report_failure(outcome: Outcome, talk: Talk, told: set[int]) -> None:
@@ -248,35 +303,31 @@ def tell_failure(outcome: Outcome, screen: Screen, debug: bool) -> None:
     screen.error(outcome.message)
 
 
-def summarize(outcomes: Sequence[Outcome], screen: Screen) -> None:
+def summarize(tally: Tally, screen: Screen) -> None:
     """For a person: the files of one song, or the count of many."""
     if screen.quiet or not is_watched():
         return
-    if len(outcomes) == 1 and outcomes[0].status == "done" and outcomes[0].manifest:
-        _list_files(outcomes[0], screen)
-    elif len(outcomes) > 1:
-        counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
-        audio = sum(o.audio_seconds for o in outcomes if o.status == "done")
-        took = sum(o.seconds for o in outcomes)
-        parts = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        rate = f", {speed(audio, took)}" if audio else ""
-        screen.note(f"{len(outcomes)} songs: {parts} ({duration(took)}{rate})")
-        _recap([outcome for outcome in outcomes if outcome.status == "failed"], screen)
+    if tally.only is not None and tally.only.status == "done" and tally.only.manifest:
+        _list_files(tally.only, screen)
+    elif tally.songs > 1:
+        parts = ", ".join(f"{count} {status}" for status, count in tally.counts.items() if count)
+        rate = f", {speed(tally.audio_seconds, tally.seconds)}" if tally.audio_seconds else ""
+        screen.note(f"{tally.songs} songs: {parts} ({duration(tally.seconds)}{rate})")
+        _recap(tally, screen)
 
 
-def _recap(failed: Sequence[Outcome], screen: Screen) -> None:
+def _recap(tally: Tally, screen: Screen) -> None:
     """Say again what failed and why, a line each: the lines of other songs stand between."""
-    for outcome in failed[:MOST_RECAPPED]:
-        why = outcome.message if outcome.source in outcome.message else f"{outcome.source}: {outcome.message}"
-        screen.note(f"  failed  {why}")
-    if len(failed) > MOST_RECAPPED:
-        screen.note(f"  and {len(failed) - MOST_RECAPPED} more, told above")
+    for reason in tally.reasons:
+        screen.note(f"  failed  {reason}")
+    if (more := tally.counts["failed"] - len(tally.reasons)) > 0:
+        screen.note(f"  and {more} more, told above")
 
 
-def _give_hint(outcomes: Sequence[Outcome], talk: Talk) -> None:
+def _give_hint(tally: Tally, talk: Talk) -> None:
     if talk.hint is None or talk.screen.quiet or not is_watched():
         return
-    if [outcome.status for outcome in outcomes] == ["done"] and (text := talk.hint()):
+    if tally.only is not None and tally.only.status == "done" and (text := talk.hint()):
         talk.screen.note(text)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stemsplit.cli import interrupts
+from stemsplit.machine import signals
 from stemsplit.machine.memory import to_stay
 from stemsplit.machine.streams import is_terminal, one_line
 
@@ -161,7 +161,7 @@ class Lines:
 
     def on_progress(self, job: Job, seconds: float) -> None:
         """Let a signal be heard that came in a callback."""
-        interrupts.check()
+        signals.check()
 
     def on_warning(self, job: Job, text: str) -> None:
         """Print a line."""
@@ -169,7 +169,7 @@ class Lines:
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Let a signal be heard, which may have been what made the job fail."""
-        interrupts.check()
+        signals.check()
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

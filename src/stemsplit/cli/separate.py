@@ -39,6 +39,17 @@ from stemsplit.cli.flags import (
     without_preset,
 )
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.many import (
+    CrewMaker,
+    EngineOption,
+    JobsOption,
+    Many,
+    RayAddressOption,
+    ShardOption,
+    crew_maker,
+    many,
+    part_of,
+)
 from stemsplit.cli.quality.consent import Consent, with_way_back
 from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
@@ -233,6 +244,10 @@ def separate(
     batch_size: BatchSizeOption = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
+    shard: ShardOption = None,
+    jobs: JobsOption = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     force: Force = False,
     dry_run: DryRun = False,
     json: JsonLines = False,
@@ -283,6 +298,7 @@ def separate(
     screen, models = Screen(quiet=quiet, verbose=verbose), models_for(quality, model)
     consent = None if quality is None else Consent(quality.lower(), models, yes, device)
     refuse_stdin_misuse(inputs, raw)
+    asked = many(inputs, output, shard, jobs, engine, ray_address)
     if output == STREAM:
         if json or dry_run:
             raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
@@ -291,7 +307,17 @@ def separate(
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
     hint = partial(hint_for, inputs) if model is None and quality is None else None
     return to_files(
-        inputs, options, models, screen, consent, raw=raw, dry_run=dry_run, json=json, debug=debug, hint=hint
+        inputs,
+        options,
+        models,
+        screen,
+        consent,
+        raw=raw,
+        dry_run=dry_run,
+        json=json,
+        debug=debug,
+        hint=hint,
+        asked=asked,
     )
 
 
@@ -307,6 +333,7 @@ def to_files(
     json: bool = False,
     debug: bool = False,
     hint: Callable[[], str] | None = None,
+    asked: Many = Many(),  # noqa: B008
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.starting_pytorch(" and ".join(models)):
@@ -316,8 +343,25 @@ def to_files(
     separator = ready_all(models, options, screen, consent, found)
     work = Separating(separator, options, screen.detail)
     talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"), hint=hint)
-    jobs = plan(found, separator, options)
-    return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
+    jobs = part_of(plan(found, separator, options), asked, screen)
+    if dry_run:
+        return describe(jobs, work, talk)
+    return carry_out(jobs, work, talk, raw, _crew(models, separator, options, asked, screen))
+
+
+def _crew(
+    models: Sequence[str], separator: AnySeparator, options: SeparateOptions, asked: Many, screen: Screen
+) -> CrewMaker | None:
+    """Return what makes the workers of a run; None if this process does the work. Raises: UsageError."""
+    if not asked.has_crew:
+        return None
+    from stemsplit.runs.workers.setup import Asked, SeparateSetup
+    from stemsplit.separation.separator import Separator
+
+    if not isinstance(separator, Separator):
+        raise UsageError("several models run in one process: leave out --jobs and --engine, or name one model")
+    setup = SeparateSetup(Asked.of(models[0], separator.model), options)
+    return crew_maker(setup, separator, asked, screen)
 
 
 def _to_pipe(

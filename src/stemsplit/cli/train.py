@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from stemsplit.cli import interrupts
 from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet, as_path
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.screen import Screen, put, put_json
+from stemsplit.machine import signals
 from stemsplit.machine.streams import require_output
 
 
@@ -64,7 +64,7 @@ def train(
     screen = Screen(quiet=quiet)
 
     def tell(event: dict[str, Any]) -> None:
-        interrupts.check()
+        signals.check()
         if json:
             put_json(event)
         else:

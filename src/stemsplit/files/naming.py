@@ -115,4 +115,5 @@ def same_place(path: Path) -> str:
 
     Such paths may differ in letter case and in the way that Unicode composes letters.
     """
-    return unicodedata.normalize("NFC", str(path.absolute())).casefold()
+    text = str(path) if path.is_absolute() else f"{Path.cwd()}{os.sep}{path}"
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()

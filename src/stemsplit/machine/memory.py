@@ -6,9 +6,10 @@ import ctypes
 import gc
 import mmap
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,35 @@ def keep_freed_memory() -> bool:
 
 
 @cache
+def available_bytes(meminfo: Path = Path("/proc/meminfo"), mounted: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return how much memory new processes can take without swapping; None where the system does not say.
+
+    In a container it is what the control group leaves, if that is less.
+
+    Args:
+        meminfo: what Linux says of the memory.
+        mounted: where the control group of this process is mounted.
+    """
+    try:
+        match = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    if match is None:
+        return None
+    free = int(match[1]) << 10
+    for limit, used in _GROUP_FILES:
+        with suppress(OSError, ValueError):  # there is no limit, or it is called "max"
+            free = min(free, max(0, int((mounted / limit).read_text()) - int((mounted / used).read_text())))
+    return free
+
+
+_GROUP_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""Limit and use, in version 2 and version 1 of control groups."""
+
+
 def _system_function(name: str) -> Any:
     """Return a function of the C library on Linux; None if there is none of that name."""
     if not sys.platform.startswith("linux"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -105,7 +105,7 @@ class Work(Protocol):
 class Outcome:
     """What became of a job: status "done", "skipped" or "failed". `seconds`: it took; `audio_seconds`: it lasts.
 
-    What is only foreseen may be "planned", too.
+    What is only foreseen may be "planned", too. `attempts`: how often it was begun, if its worker was lost.
     """
 
     job: Job
@@ -116,6 +116,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     error: BaseException | None = None
     message: str = ""  # the error, in one line for a person
+    attempts: int = 1
 
     @property
     def source(self) -> str:
@@ -153,7 +154,7 @@ class Watcher(Protocol):
         """Learn what was put right on the way."""
 
 
-def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iterator[Outcome]:
+def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Generator[Outcome, None, None]:
     """Work through the jobs and yield an outcome for each, whatever happens in it.
 
     A track that another process is at comes last: by then it may be done.
@@ -161,24 +162,46 @@ def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Iter
     later: list[Job] = []
     began = time.time()
     for job, waited in chain(((job, False) for job in jobs), ((job, True) for job in _in_time(later))):
-        told, started = _Told(job, watcher), time.monotonic()
-        try:
-            with _opened(job, work, began, waited=waited) as state:
-                if state == "open":
-                    told.start(work.options.time_range)
-                    manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
-        except Exception as error:
-            took, said = time.monotonic() - started, tuple(told.warnings)
-            yield Outcome(job, "failed", seconds=took, warnings=said, error=error, message=message_of(error, job))
-            continue
-        if state == "open":
-            yield Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
-        elif state == "finished":
-            yield skipped(job)
-        else:
-            if not waited:
-                told.warning("another run is at this track, so it comes last")
+        outcome = attempt(job, work, watcher, began=began, waited=waited)
+        if outcome is None:
             later.append(job)
+        else:
+            yield outcome
+
+
+def attempt(
+    job: Job, work: Work, watcher: Watcher | None = None, *, began: float, waited: bool = False
+) -> Outcome | None:
+    """Do one job, whatever happens in it. Return None if another process is at its track.
+
+    Args:
+        job: the job.
+        work: what is to be done.
+        watcher: is told what happens.
+        began: when the run began, in seconds since 1970.
+        waited: another process was at it before.
+    """
+    told, started = _Told(job, watcher), time.monotonic()
+    try:
+        with _opened(job, work, began, waited=waited) as state:
+            if state == "open":
+                told.start(work.options.time_range)
+                manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
+    except Exception as error:
+        return failed(job, error, seconds=time.monotonic() - started, warnings=told.warnings)
+    if state == "open":
+        return Outcome(job, "done", job.targets, manifest, time.monotonic() - started, tuple(told.warnings))
+    if state == "finished":
+        return skipped(job)
+    if not waited:
+        told.warning("another run is at this track, so it comes last")
+    return None
+
+
+def failed(job: Job, error: Exception, *, seconds: float = 0.0, warnings: Sequence[str] = ()) -> Outcome:
+    """Return the outcome of a job that could not be done."""
+    message = message_of(error, job)
+    return Outcome(job, "failed", seconds=seconds, warnings=tuple(warnings), error=error, message=message)
 
 
 def _in_time(later: list[Job]) -> Iterator[Job]:
@@ -238,7 +261,7 @@ def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
         if known:
             check_targets(job, force=work.options.force)
     except Exception as error:
-        return Outcome(job, "failed", error=error, message=message_of(error, job))
+        return failed(job, error)
     return Outcome(job, "planned")
 
 

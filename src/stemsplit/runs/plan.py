@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -19,22 +20,48 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
 
     `way_out` is what the command offers to tell equal names apart.
     """
-    owners: dict[str, dict[int, Path]] = {}  # place → number of a job → its path there
+    first: dict[str, int] = {}  # place → the first job that writes there
+    shared: dict[str, dict[int, Path]] = {}  # places that several need: number of a job → its path there
     for number, job in enumerate(jobs):
-        for path in (*job.targets.values(), job.manifest) if job.targets else ():
-            owners.setdefault(same_place(path), {})[number] = path
-    for number, job in enumerate(jobs):  # a folder that one needs may be the file of another
-        for folder in {folder for path in job.targets.values() for folder in path.parents}:
-            if (there := owners.get(same_place(folder))) is not None:
-                there.setdefault(number, folder)
+        for path in _written(job):
+            place = same_place(path)
+            if (owner := first.setdefault(place, number)) != number:
+                shared.setdefault(place, {owner: _path_at(jobs[owner], place)})[number] = path
+    for number, folder in _folders_that_are_files(jobs, first):
+        place = same_place(folder)
+        shared.setdefault(place, {first[place]: _path_at(jobs[first[place]], place)}).setdefault(number, folder)
     errors = dict(_overwritten_sources(jobs))
-    for paths in owners.values():
+    for _, paths in sorted(shared.items(), key=lambda item: first[item[0]]):
         numbers = sorted(paths)
         if len(numbers) > 1 and not all(number in errors for number in numbers):
             names = [jobs[number].called for number in numbers]
             error = _collision(names, next(iter(paths.values())), way_out)
             errors = dict.fromkeys(numbers, error) | errors
+    if not errors:
+        return tuple(jobs)
     return tuple(replace(job, error=job.error or errors.get(number)) for number, job in enumerate(jobs))
+
+
+def _written(job: Job) -> tuple[Path, ...]:
+    return (*job.targets.values(), job.manifest) if job.targets else ()
+
+
+def _path_at(job: Job, place: str) -> Path:
+    return next(path for path in _written(job) if same_place(path) == place)
+
+
+def _folders_that_are_files(jobs: Sequence[Job], files: Mapping[str, int]) -> Iterator[tuple[int, Path]]:
+    """Yield (number, folder) for every folder that a job needs and that is a file of some job."""
+
+    @lru_cache(4096)  # songs of one folder come together
+    def above(folder: Path) -> tuple[Path, ...]:
+        others = () if folder == folder.parent else above(folder.parent)
+        return (folder, *others) if same_place(folder) in files else others
+
+    for number, job in enumerate(jobs):
+        for folder in {path.parent for path in job.targets.values()}:
+            for one in above(folder):
+                yield number, one
 
 
 def _collision(names: Sequence[str], path: Path, way_out: str) -> TargetCollisionError:

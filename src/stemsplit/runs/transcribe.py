@@ -73,6 +73,11 @@ def check_midi_options(options: MelodyOptions) -> None:
         checked_tempo(options.tempo)
 
 
+def separator_options(options: MelodyOptions) -> SeparateOptions:
+    """Return what is asked of the separator, for the vocals of songs and for the drums of an estimated tempo."""
+    return SeparateOptions(stems="vocals,drums" if options.tempo == "auto" else "vocals", device=options.device)
+
+
 def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job, ...]:
     """Where every output of every input goes. Inputs that would write over one another are jobs with an error."""
     suffixes = {"f0": format_named(options.format).suffix}
