@@ -43,11 +43,11 @@ marks = []
 mark("python")
 from stemsplit.cli import main
 mark("import stemsplit.cli")
-from stemsplit.cli.screen import Screen
+from stemsplit.cli.layout.screen import Screen
 with getattr(Screen(quiet=True), "starting_pytorch", contextlib.nullcontext)():  # older versions import it plainly
     import torch
     mark("import torch")
-    import stemsplit.runs.separate, stemsplit.cli.progress, stemsplit.networks.backends.native
+    import stemsplit.runs.separate, stemsplit.cli.layout.progress, stemsplit.networks.backends.native
     import stemsplit.separation.inference
 stemsplit.separation.inference.Inference.__call__ = stemsplit.separation.inference.Inference.once = first_chunk
 mark("the other imports")

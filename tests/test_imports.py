@@ -207,7 +207,7 @@ def test_help_loads_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import stemsplit.api.separation, stemsplit.api.files, stemsplit.doctor, stemsplit.cli.progress",
+        "import stemsplit.api.separation, stemsplit.api.files, stemsplit.doctor, stemsplit.cli.layout.progress",
         "import stemsplit.runs.transcribe",
     ],
 )

@@ -17,8 +17,8 @@ from said import Run
 from tiny import STEMS, fake_separator, files_in, save_tiny, write_song
 
 from stemsplit.cli import many as many_module
+from stemsplit.cli.layout.screen import Screen
 from stemsplit.cli.many import Many
-from stemsplit.cli.screen import Screen
 from stemsplit.machine import memory
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.workers.setup import Asked, SeparateSetup, worker_bytes

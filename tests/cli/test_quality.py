@@ -57,7 +57,7 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def sit(answer: str) -> None:
         monkeypatch.setattr(sys, "stdin", Terminal(answer))
-        monkeypatch.setattr("stemsplit.cli.screen.is_watched", lambda: True)
+        monkeypatch.setattr("stemsplit.cli.layout.screen.is_watched", lambda: True)
 
     return sit
 
@@ -194,7 +194,7 @@ def test_the_hint_comes_last_and_only_to_a_person(run: Run, monkeypatch: pytest.
 def watching_lines(screen: object, jobs: object, **how: object) -> object:
     from contextlib import nullcontext
 
-    from stemsplit.cli.screen import Lines, Screen
+    from stemsplit.cli.layout.screen import Lines, Screen
 
     assert isinstance(screen, Screen)
     return nullcontext(Lines(screen))

@@ -14,7 +14,7 @@ from fake_hub import FakeHub
 
 from stemsplit.cli import main
 from stemsplit.errors import CheckpointError, DownloadError, HashError, UnknownModelError
-from stemsplit.weights import catalog
+from stemsplit.weights import catalog, hub
 from stemsplit.weights.catalog import card, locate
 from stemsplit.weights.checkpoint import load_network
 from stemsplit.weights.hub_place import HubReference, place
@@ -75,12 +75,12 @@ def test_a_name_of_the_catalog_leads_to_its_folder(server: FakeHub) -> None:
 
 def test_the_size_of_a_download_is_known_before(server: FakeHub) -> None:
     server.add_model(REPOSITORY, listing(FOLDER, *OTHERS))
-    told = catalog.download_size(card("sfc-ca-small"))
+    told = hub.download_size(card("sfc-ca-small"))
     assert not server.asked("GET", "/storage/")
     found = locate("sfc-ca-small")
     assert found.settings is not None
     assert told == sum(path.stat().st_size for path in (found.weights, *found.more, found.settings))
-    assert catalog.download_size(card("bsmamba2-vocals")) == 192_610_602
+    assert hub.download_size(card("bsmamba2-vocals")) == 192_610_602
 
 
 def test_what_is_converted_keeps_its_card(server: FakeHub, tmp_path: Path) -> None:

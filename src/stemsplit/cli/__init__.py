@@ -21,10 +21,10 @@ from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
 from stemsplit.cli.layout.help import App
+from stemsplit.cli.layout.screen import put, put_help, trace
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
-from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words

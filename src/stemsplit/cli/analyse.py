@@ -28,8 +28,8 @@ from stemsplit.cli.flags import (
     as_range,
 )
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.layout.screen import Screen, put
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, refuse_stdin_misuse
-from stemsplit.cli.screen import Screen, put
 from stemsplit.cli.separate import ready
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, AnalyseOptions, SeparateOptions

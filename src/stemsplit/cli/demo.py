@@ -10,7 +10,7 @@ import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose, as_path
 from stemsplit.cli.layout.help import BASIC
-from stemsplit.cli.screen import Screen, put
+from stemsplit.cli.layout.screen import Screen, put
 from stemsplit.errors import OutputError, UsageError
 from stemsplit.machine.streams import require_output
 from stemsplit.options import SeparateOptions

@@ -8,7 +8,7 @@ import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, Json
 from stemsplit.cli.layout.help import BASIC
-from stemsplit.cli.screen import put, put_json, put_named
+from stemsplit.cli.layout.screen import put, put_json, put_named
 
 NAME_COLUMNS = 26
 

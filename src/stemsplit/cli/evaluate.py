@@ -24,8 +24,8 @@ from stemsplit.cli.flags import (
     model_names,
 )
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.layout.screen import Screen, print_table, put, put_json
 from stemsplit.cli.run import watching
-from stemsplit.cli.screen import Screen, print_table, put, put_json
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.machine import signals
 from stemsplit.machine.streams import require_output

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from stemsplit.cli.layout.help import BASIC
-from stemsplit.cli.screen import put
+from stemsplit.cli.layout.screen import put
 from stemsplit.errors import UsageError
 from stemsplit.options import PRESETS, SELECTING, TimeRange
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stemsplit.cli.screen import Screen
+from stemsplit.cli.layout.screen import Screen
 from stemsplit.errors import UsageError
 
 if TYPE_CHECKING:

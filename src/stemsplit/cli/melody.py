@@ -32,6 +32,7 @@ from stemsplit.cli.flags import (
     model_names,
 )
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.layout.screen import Screen, put_exactly
 from stemsplit.cli.many import (
     CrewMaker,
     EngineOption,
@@ -44,7 +45,6 @@ from stemsplit.cli.many import (
     part_of,
 )
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
-from stemsplit.cli.screen import Screen, put_exactly
 from stemsplit.cli.separate import ready as separator_ready
 from stemsplit.errors import UsageError
 from stemsplit.machine.streams import require_output

@@ -10,7 +10,7 @@ import typer
 
 from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Json, Quiet, as_path
 from stemsplit.cli.layout.help import BASIC, App
-from stemsplit.cli.screen import Screen, print_table, put, put_help, put_json, put_named
+from stemsplit.cli.layout.screen import Screen, print_table, put, put_help, put_json, put_named
 from stemsplit.errors import CheckpointError, UsageError
 from stemsplit.machine.streams import require_output
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.cli.screen import Lines, Screen, duration, is_watched, put, put_json, speed, trace
+from stemsplit.cli.layout.screen import Lines, Screen, duration, is_watched, put, put_json, speed, trace
 from stemsplit.errors import AudioError, StemsplitError, UsageError
 from stemsplit.machine.streams import input_bytes, is_terminal, require_input, require_output
 
@@ -204,7 +204,7 @@ def watching(screen: Screen, jobs: Sequence[Job], *, bars: bool = True) -> Itera
     if screen.quiet or not bars or not is_watched():
         yield Lines(screen)
         return
-    from stemsplit.cli.progress import showing_bars
+    from stemsplit.cli.layout.progress import showing_bars
 
     with showing_bars(screen, jobs) as watcher:
         yield watcher

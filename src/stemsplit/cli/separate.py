@@ -39,6 +39,7 @@ from stemsplit.cli.flags import (
     without_preset,
 )
 from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.layout.screen import Screen
 from stemsplit.cli.many import (
     CrewMaker,
     EngineOption,
@@ -53,7 +54,6 @@ from stemsplit.cli.many import (
 from stemsplit.cli.quality.consent import Consent, with_way_back
 from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
-from stemsplit.cli.screen import Screen
 from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions

@@ -9,7 +9,7 @@ import typer
 
 from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet, as_path
 from stemsplit.cli.layout.help import BASIC
-from stemsplit.cli.screen import Screen, put, put_json
+from stemsplit.cli.layout.screen import Screen, put, put_json
 from stemsplit.machine import signals
 from stemsplit.machine.streams import require_output
 

@@ -5,11 +5,10 @@ A reference is one of
     runs/mine, weights.ckpt           a folder or a file
     hf:OWNER/REPO[@REV][:SUBFOLDER]   a repository of the Hugging Face Hub (or :FILE of one)
     https://host/weights.ckpt         an address, optionally with #sha256=HEX
-                                      (a .safetensors needs its config.json beside it)
     runs/a.ckpt#config=b.yaml         a checkpoint with its trainer's settings; also of the Hub, or two addresses
     bags/htdemucs_ft.yaml             a bag of Demucs, with its networks beside it
 
-A catalog name wins over a folder of the same name; `./name` is always the folder.
+A catalog name wins over a folder of the same name; `./name` is always the folder. A .safetensors needs its config.json.
 """
 
 from __future__ import annotations
@@ -176,9 +175,10 @@ def card(name: str) -> ModelCard:
         return found
     if found.url.startswith("hf:"):
         from stemsplit.weights import hub
+        from stemsplit.weights.hub_place import place_of
 
         told = read_config(found.path / CONFIG_NAME)["weights"]
-        return replace(found, local="cached" if hub.is_kept(_on_hub(told)) else "to download")
+        return replace(found, local="cached" if hub.is_kept(place_of(told)) else "to download")
     addresses = [found.url, *(read_config(found.path / CONFIG_NAME)["weights"].get("more") or ())]
     return replace(found, local="cached" if all(is_cached(target_of(url)) for url in addresses) else "to download")
 
@@ -187,19 +187,6 @@ def qualities() -> dict[str, str]:
     """Return the levels of quality, and what each separates with, as `--model` takes it. They are in quality.json."""
     found: dict[str, str] = json.loads((models_dir() / "quality.json").read_text(encoding="utf-8"))
     return found
-
-
-def download_size(asked: ModelCard) -> int | None:
-    """Return the bytes that a model of the catalog has to fetch, as its repository says now; None if nobody says.
-
-    Raises: UnknownModelError if the repository has no such model, DownloadError.
-    """
-    told = read_config(asked.path / CONFIG_NAME).get("weights", {})
-    if not told.get("hub"):
-        return asked.size
-    from stemsplit.weights import hub
-
-    return hub.size_of(_on_hub(told))
 
 
 def converted_folder(files: ModelFiles) -> Path:
@@ -264,7 +251,9 @@ def _from_described(reference: str, folder: Path, way: _Way) -> ModelFiles:
         pin = _pin_of(config, weights.name)
         return _verified(reference, _named_path(folder, weights), weights, config, pin, advice)
     if told.get("hub"):
-        return replace(_from_hub(_on_hub(told), way), reference=reference, config=config)
+        from stemsplit.weights.hub_place import place_of
+
+        return replace(_from_hub(place_of(told), way), reference=reference, config=config)
     if not url:
         raise ModelError(f"{reference}: {weights} is missing, and {folder / CONFIG_NAME} states no URL for it.")
     found = _fetched(reference, url, told.get("sha256"), config, way)
@@ -279,25 +268,12 @@ def _together(found: ModelFiles, others: list[Path]) -> ModelFiles:
     return replace(found, more=tuple(others), sha256=hash_of_all([found.weights, *others]))
 
 
-def _on_hub(told: Mapping[str, Any]) -> HubReference:
-    """Return where on the Hub the weights of a model of the catalog are; `told` is the weights' part of its config."""
-    from stemsplit.weights.hub_place import HubReference
-
-    return HubReference(str(told["hub"]), "main", str(told.get("folder", "")), str(told.get("like", "")))
-
-
 def _named_path(folder: Path, weights: Path) -> Path:
     """Return what a user calls the model in a folder: the folder, unless a pickle in it is still to be converted."""
     return weights if weights.suffix.lower() in CHECKPOINT_SUFFIXES else folder
 
 
-def _fetched(
-    reference: str,
-    url: str,
-    pin: str | None,
-    config: Mapping[str, Any] | None,
-    way: _Way,
-) -> ModelFiles:
+def _fetched(reference: str, url: str, pin: str | None, config: Mapping[str, Any] | None, way: _Way) -> ModelFiles:
     target = target_of(url)
     found = download(url, target, sha256=pin, offline=way.offline, check=way.check, progress=way.progress)
     if not found.sha256.startswith(hash_in_name(found.path.name)):

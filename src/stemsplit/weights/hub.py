@@ -26,10 +26,10 @@ from stemsplit import __version__
 from stemsplit.errors import DownloadError, HashError, ModelError
 from stemsplit.machine.disk import partial_path, sha256_of
 from stemsplit.weights.cache import cache_dir, make_folder, read_record, require_space, write_record, writing
-from stemsplit.weights.card import CONFIG_NAME, read_config, weights_name
+from stemsplit.weights.card import CONFIG_NAME, ModelCard, read_config, weights_name
 from stemsplit.weights.download import Download, discard, fetch_file
 from stemsplit.weights.hub_client import endpoint_of, translated
-from stemsplit.weights.hub_place import HubReference, parse, place
+from stemsplit.weights.hub_place import HubReference, parse, place, place_of
 from stemsplit.weights.transfer import Progress, within
 
 ASK_SECONDS = 5.0
@@ -106,6 +106,17 @@ def fetch(
     if kept and kept.revision == listing.revision and not check:
         return kept
     return _fetch(listing, progress)
+
+
+def download_size(asked: ModelCard) -> int | None:
+    """Return the bytes that a model of the catalog has to fetch, as its repository says now; None if nobody says.
+
+    Raises: UnknownModelError if the repository has no such model, DownloadError.
+    """
+    told = read_config(asked.path / CONFIG_NAME).get("weights", {})
+    if not told.get("hub"):
+        return asked.size
+    return size_of(place_of(told))
 
 
 def size_of(wanted: HubReference, endpoint: str | None = None) -> int:

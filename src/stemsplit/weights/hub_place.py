@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stemsplit.errors import UnknownModelError
 from stemsplit.weights.card import CHECKPOINT_SUFFIXES, CONFIG_NAME
@@ -130,3 +130,8 @@ def _no_model(wanted: HubReference, here: list[str], lone: list[str]) -> str:
 def _inside(base: HubReference, here: Collection[str]) -> str:
     inside = sorted(name for name in here if name.endswith((CONFIG_NAME, *CHECKPOINT_SUFFIXES)))
     return f"It may be {base}:{str(PurePosixPath(inside[0])).removesuffix('/' + CONFIG_NAME)}." if inside else ""
+
+
+def place_of(told: Mapping[str, Any]) -> HubReference:
+    """Return where on the Hub the weights of a model of the catalog are; `told` is the weights' part of its config."""
+    return HubReference(str(told["hub"]), "main", str(told.get("folder", "")), str(told.get("like", "")))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from said import Run
 
-from stemsplit.cli import screen
+from stemsplit.cli.layout import screen
 from stemsplit.cli.layout.tables import folded, named_lines, table_lines
 
 WIDTHS = [60, 80, 120]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stemsplit.errors import StemsplitError, UsageError
 
 if TYPE_CHECKING:
-    from stemsplit.cli.screen import Screen
+    from stemsplit.cli.layout.screen import Screen
     from stemsplit.files.inputs import Input
     from stemsplit.weights.card import ModelCard
 
@@ -51,7 +51,7 @@ class Consent:
                 f"--quality {self.level} has to download {' and '.join(card.name for card in missing)}, and nobody can "
                 f"be asked here: add --yes, or fetch them first: {commands}. {WAY_BACK}"
             )
-        from stemsplit.weights.catalog import download_size
+        from stemsplit.weights.hub import download_size
 
         sizes = [download_size(card) for card in missing]
         if not screen.quiet:

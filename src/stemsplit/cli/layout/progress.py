@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stemsplit.cli.screen import Lines, Screen, speed
+from stemsplit.cli.layout.screen import Lines, Screen, speed
 from stemsplit.machine.streams import one_line
 from stemsplit.runs.jobs import Job, Outcome, known_seconds
 
