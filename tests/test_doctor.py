@@ -12,7 +12,8 @@ from tiny import FakeConfig, FakeNetwork, save_tiny
 
 from stemsplit import doctor
 from stemsplit.audio import FORMATS
-from stemsplit.cli import main, screen
+from stemsplit.cli import main
+from stemsplit.cli.layout import screen
 from stemsplit.doctor import Finding
 from stemsplit.machine.device import BACKEND_VARIABLE
 from stemsplit.networks.backends.choose import cpu_has_bfloat16

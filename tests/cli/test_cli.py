@@ -24,9 +24,11 @@ from tiny import STEMS, files_in, read_song, save_tiny, write_song
 
 import stemsplit
 from stemsplit.audio import FORMATS
-from stemsplit.cli import app, flags, screen
-from stemsplit.cli.flags import Precision
-from stemsplit.cli.separate import BitDepth, Format
+from stemsplit.cli import app
+from stemsplit.cli.flags import shared
+from stemsplit.cli.flags.shared import Precision
+from stemsplit.cli.flags.stems import BitDepth, Format
+from stemsplit.cli.layout import screen
 from stemsplit.machine import signals
 from stemsplit.machine.device import PRECISIONS, chunks_side_by_side
 from stemsplit.options import CLIPS, Clip
@@ -397,7 +399,7 @@ def test_choices_are_those_of_the_modules_behind() -> None:
     assert set(get_args(BitDepth)) == {"auto"} | {d for row in FORMATS.values() for d in row.depths} - {"lossy"}
     assert get_args(Precision) == PRECISIONS
     assert get_args(Clip) == CLIPS
-    assert flags.DEFAULT_MODEL == DEFAULT_MODEL
+    assert shared.DEFAULT_MODEL == DEFAULT_MODEL
 
 
 def test_version_and_bare_call(run: Run) -> None:

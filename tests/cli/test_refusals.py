@@ -141,7 +141,7 @@ REFUSED = [
     (2, "https://x.y/z.mp3 is an address: download it first", ("separate", "https://x.y/z.mp3", *M)),
     (2, "is written ./-17.wav", ("separate", "-17.wav", *M)),
     (2, "No such option: --stem", ("separate", "song.wav", "--stem=a.b", *M)),
-    (2, "'--format': 'm4a' is not one of", ("separate", "song.wav", "--format", "m4a", *M)),
+    (2, "'--format': 'wma' is not one of", ("separate", "song.wav", "--format", "wma", *M)),
     (2, "Did you mean 'list'? Try: stemsplit models", ("models", "lst")),
     (2, "too many arguments: b. Try", ("models", "list", "b")),
     (2, "There is no file or folder ./nope.ckpt.\n", ("separate", "song.wav", "-m", "./nope.ckpt")),
@@ -164,7 +164,7 @@ REFUSED = [
     (2, "'--seed': choose 0 or more. Try", ("demo", "--seed", "-1")),
     (2, "the name of a stem is empty", ("separate", "song.wav", "--stems", "", *M)),
     (2, "speech is a stem of sfc-ca-medium-dnr", ("separate", "song.wav", "--stems", "speech", *M)),
-    (2, "no model of the catalog has it", ("separate", "song.wav", "--without", "guitar", *M)),
+    (2, "no model of the catalog has it", ("separate", "song.wav", "--without", "kazoo", *M)),
 ]
 
 

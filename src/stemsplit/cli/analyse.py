@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemsplit.cli.flags import (
+from stemsplit.cli.flags.shared import (
     DEFAULT_MODEL,
     OUTPUT_PANEL,
     AudioTrack,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose, as_path
+from stemsplit.cli.flags.shared import DEFAULT_MODEL, Debug, Device, ModelReference, Quiet, Verbose, as_path
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, put
 from stemsplit.errors import OutputError, UsageError

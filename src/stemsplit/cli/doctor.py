@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Device, Json
+from stemsplit.cli.flags.shared import DEFAULT_MODEL, Debug, Device, Json
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import put, put_json, put_named
 

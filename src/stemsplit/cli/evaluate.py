@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemsplit.cli.flags import (
+from stemsplit.cli.flags.shared import (
     BatchSizeOption,
     Debug,
     Device,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stemsplit.cli.flags import (
+from stemsplit.cli.flags.shared import (
     DEFAULT_MELODY_MODEL,
     DEFAULT_MODEL,
     OUTPUT_PANEL,

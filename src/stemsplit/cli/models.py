@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemsplit.cli.flags import DEFAULT_MODEL, Debug, Json, Quiet, as_path
+from stemsplit.cli.flags.shared import DEFAULT_MODEL, Debug, Json, Quiet, as_path
 from stemsplit.cli.layout.help import BASIC, App
 from stemsplit.cli.layout.screen import Screen, print_table, put, put_help, put_json, put_named
 from stemsplit.errors import CheckpointError, UsageError

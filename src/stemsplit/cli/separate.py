@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from stemsplit.cli.flags import (
-    DEFAULT_MODEL,
-    OUTPUT_PANEL,
-    RUN_PANEL,
+from stemsplit.cli.flags.shared import (
     AudioTrack,
     BatchSizeOption,
     Debug,
@@ -33,12 +30,27 @@ from stemsplit.cli.flags import (
     TimeRangeOption,
     Verbose,
     YesOption,
-    as_path,
     as_range,
-    model_names,
     without_preset,
 )
-from stemsplit.cli.layout.help import BASIC
+from stemsplit.cli.flags.stems import (
+    BitDepthOption,
+    BitrateOption,
+    ChunkSecondsOption,
+    ClipOption,
+    DawOption,
+    ExactSumOption,
+    FormatOption,
+    MixOption,
+    ModelsOption,
+    NoCoverOption,
+    OutputOption,
+    SampleRateOption,
+    StemsOption,
+    TemplateOption,
+    TwoStemsOption,
+    WithoutOption,
+)
 from stemsplit.cli.layout.screen import Screen
 from stemsplit.cli.many import (
     CrewMaker,
@@ -56,7 +68,7 @@ from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
-from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, Clip, SeparateOptions
+from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, SeparateOptions
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -67,151 +79,6 @@ if TYPE_CHECKING:
 
 MOST_DIGITS = 9
 """Of a sample rate in Hz: a billion is beyond every format."""
-Format = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "alac", "aiff", "raw"]
-BitDepth = Literal["auto", "16", "24", "32f"]
-
-
-ModelsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="[STEM=]REF",
-        help="A name of `models list`, or where a model is. Twice: their mean; vocals=A,rest=B: each stem of one.",
-        show_default=DEFAULT_MODEL,
-        autocompletion=model_names,
-        rich_help_panel=RUN_PANEL,
-    ),
-    BASIC,
-]
-OutputOption = Annotated[
-    Path,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="DIR",
-        parser=as_path,
-        help="Folder for the stems; - is standard output.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-    BASIC,
-]
-StemsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Only these stems, as in vocals,drums.",
-        show_default="all",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-    BASIC,
-]
-TwoStemsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="This stem, and all others together as no_NAME.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-    BASIC,
-]
-WithoutOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Everything but these stems, in one file: SONG (no vocals).wav.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-    BASIC,
-]
-MixOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=A+B",
-        help="One more output, mixed of these stems. Repeatable.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-    BASIC,
-]
-ExactSumOption = Annotated[
-    bool,
-    typer.Option(
-        "--exact-sum",
-        help="Let the stems add up to the song within 1 LSB: what is left over goes into other.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-FormatOption = Annotated[
-    Format,
-    typer.Option(
-        "-f",
-        "--format",
-        case_sensitive=False,
-        help="File format; m4a is AAC, alac exact in an .m4a; raw (no header) only with -o -.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-    BASIC,
-]
-BitDepthOption = Annotated[
-    BitDepth,
-    typer.Option(
-        case_sensitive=False, help="Bits of a sample; auto keeps the song's, or takes 24.", rich_help_panel=OUTPUT_PANEL
-    ),
-]
-BitrateOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KBIT/S",
-        help="Bit rate of mp3, ogg, opus and m4a, as in 192k.",
-        show_default="the best of mp3, else about 256k",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-SampleRateOption = Annotated[
-    str,
-    typer.Option(metavar="HZ", help="Sample rate in Hz; source keeps the song's.", rich_help_panel=OUTPUT_PANEL),
-]
-ClipOption = Annotated[
-    Clip,
-    typer.Option(
-        case_sensitive=False,
-        help="Samples beyond full scale: rescale turns all stems down by one gain, clamp cuts them off, "
-        "none leaves them to the format.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-NoCoverOption = Annotated[
-    bool,
-    typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
-]
-DawOption = Annotated[
-    Literal["reaper"] | None,
-    typer.Option(
-        case_sensitive=False,
-        help="Write a project beside the stems, too: separated/SONG/SONG.rpp, with their tempo if analyse found it.",
-        show_default="none",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-TemplateOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH",
-        help="Where a stem goes inside the output folder. {suffix} and {folder} are those of the song, "
-        "{artist}, {album}, {title} and {n} of its tags.",
-        show_default=DEFAULT_TEMPLATE,
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
-ChunkSecondsOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="S",
-        help="Length of a chunk in seconds. Shorter needs less memory.",
-        show_default="the model's",
-        rich_help_panel=RUN_PANEL,
-    ),
-]
 
 
 def separate(

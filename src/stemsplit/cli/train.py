@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stemsplit.cli.flags import RUN_PANEL, Debug, Device, Json, Quiet, as_path
+from stemsplit.cli.flags.shared import RUN_PANEL, Debug, Device, Json, Quiet, as_path
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, put, put_json
 from stemsplit.machine import signals
