@@ -49,6 +49,7 @@ class SeparateOptions:
     force: bool = False
     audio_track: int | None = None  # of several sound tracks, from 1
     salvage: bool = False  # separate what is there of a damaged file
+    player: bool = False  # write the page that plays the stems, too
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.

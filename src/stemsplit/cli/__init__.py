@@ -23,6 +23,7 @@ from stemsplit.cli.interrupts import CTRL_C, Terminated, interruptible, pending
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
+from stemsplit.cli.player import player
 from stemsplit.cli.screen import put, put_help, trace
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command()(separate)
 app.command()(mix)
+app.command()(player)
 app.command()(melody)
 app.add_typer(models, name="models")
 app.command()(evaluate)

@@ -134,6 +134,14 @@ NoCoverOption = Annotated[
     bool,
     typer.Option("--no-cover", help="Leave the song's cover art out of the stems.", rich_help_panel=OUTPUT_PANEL),
 ]
+PlayerOption = Annotated[
+    bool,
+    typer.Option(
+        "--player",
+        help="Write a page that plays the stems, too: player.html, for any browser.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 TemplateOption = Annotated[
     str | None,
     typer.Option(
@@ -168,6 +176,7 @@ def separate(
     clip: ClipOption = "rescale",
     no_cover: NoCoverOption = False,
     template: TemplateOption = None,
+    player: PlayerOption = False,
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
@@ -209,12 +218,13 @@ def separate(
         force=force,
         audio_track=audio_track,
         salvage=salvage,
+        player=player,
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
     if output == STREAM:
-        if json or dry_run:
-            raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
+        if json or dry_run or player:
+            raise UsageError("-o - writes a stem to standard output: it excludes --json, --dry-run and --player")
         return _to_pipe(inputs, options, raw, model, screen)
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
@@ -239,9 +249,22 @@ def to_files(
     found = find(paths, options.output)
     separator = ready(model, options, screen)
     work = Separating(separator, options, screen.detail)
-    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"))
+    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision", *(("player",) if options.player else ())))
     jobs = plan(found, separator, options)
-    return describe(jobs, work, talk) if dry_run else carry_out(jobs, work, talk, raw)
+    if dry_run:
+        return describe(jobs, work, talk)
+    code = carry_out(jobs, work, talk, raw)
+    if options.player:
+        _list_pages(options, screen)
+    return code
+
+
+def _list_pages(options: SeparateOptions, screen: Screen) -> None:
+    """Write the page that lists the songs of the output folder, if there are several with a page."""
+    from stemsplit.runs.player import write_index
+
+    if (index := write_index(options.output, force=options.force)) is not None:
+        screen.note(f"all songs: open {index} in a browser")
 
 
 def _to_pipe(paths: Sequence[Path], options: SeparateOptions, raw: str | None, model: str, screen: Screen) -> int:

@@ -21,7 +21,7 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
     """
     owners: dict[str, dict[int, Path]] = {}  # place → number of a job → its path there
     for number, job in enumerate(jobs):
-        for path in (*job.targets.values(), job.manifest) if job.targets else ():
+        for path in (*job.targets.values(), *job.beside, job.manifest) if job.targets else ():
             owners.setdefault(same_place(path), {})[number] = path
     for number, job in enumerate(jobs):  # a folder that one needs may be the file of another
         for folder in {folder for path in job.targets.values() for folder in path.parents}:

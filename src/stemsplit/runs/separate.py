@@ -9,22 +9,25 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
 from stemsplit.audio.info import Warn, rate_problem
 from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
-from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
+from stemsplit.files.manifest import MANIFEST_NAME, PAGE_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
-from stemsplit.options import CLIPS, SeparateOptions
+from stemsplit.options import CLIPS, DEFAULT_MELODY_OUTPUT, SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
 from stemsplit.separation.separator import Separator, render
 from stemsplit.separation.source import file_source
+
+if TYPE_CHECKING:
+    from stemsplit.runs.player import Asked, Plan
 
 
 def check_options(options: SeparateOptions) -> None:
@@ -68,7 +71,8 @@ def _job(item: Input, separator: Separator, options: SeparateOptions, extension:
         name: stem_path(options.output, options.template, item.track, name, extension, source=item.path)
         for name in names
     }
-    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made)
+    beside = (folder / PAGE_NAME,) if options.player and targets else ()
+    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made, beside)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,10 @@ class Separating:
     on_detail: Callable[[str], object] = lambda text: None  # told why stems that are there are no use
 
     def is_finished(self, job: Job) -> bool:
-        """Return whether the stems of this very job are on disk already, unchanged."""
+        """Return whether the stems of this very job, and its page if one is wanted, are on disk already, unchanged."""
+        return self._has_stems(job) and (not self.options.player or self._has_page(job))
+
+    def _has_stems(self, job: Job) -> bool:
         return still_holds(
             job.manifest,
             source=job.source,
@@ -91,12 +98,38 @@ class Separating:
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
-        """Separate one file, and return its manifest, which is written last.
+        """Separate one file, write its page if one is wanted, and return its manifest.
 
         Where stems of an earlier run will do, the outputs are derived from them: see `runs.derive`.
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
+        if not self.options.player:
+            return self._separate(job, on_progress, on_warning)
+        from stemsplit.runs.player import write_page
+
+        if self.options.force or not self._has_stems(job):
+            self._separate(job, on_progress, on_warning)
+        asked = self._page()
+        return write_page(self._planned(job, asked), asked, on_warning)
+
+    def _page(self) -> Asked:
+        from stemsplit.runs.player import Asked
+
+        return Asked(melody=DEFAULT_MELODY_OUTPUT, force=self.options.force)
+
+    def _planned(self, job: Job, asked: Asked) -> Plan:
+        from stemsplit.runs.player import plan_page
+
+        return plan_page(job.manifest, asked, targets=job.targets, track=job.track)
+
+    def _has_page(self, job: Job) -> bool:
+        from stemsplit.runs.player import is_current
+
+        return is_current(self._planned(job, self._page()))
+
+    def _separate(self, job: Job, on_progress: Progress | None, on_warning: Warn) -> dict[str, Any]:
+        """Separate one file, and return its manifest, which is written last."""
         record = Record(job, self.options, on_warning)
         form = form_for(record.info, self.options, record.warn)
         named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
