@@ -111,6 +111,7 @@ class SeparateOptions:
     salvage: bool = False  # separate what is there of a damaged file
     time_range: TimeRange | None = None  # only this part
     daw: str | None = None  # "reaper": write a project beside the stems
+    player: bool = False  # write the page that plays the stems, too
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.

@@ -20,7 +20,8 @@ from said import Run
 from tiny import files_in, save_tiny, write_song
 from tiny_melody import save_tiny_melody, voice
 
-from stemsplit.cli import flags, main
+from stemsplit.cli import main
+from stemsplit.cli.flags import shared
 from stemsplit.melody.decode import SMOOTHINGS
 from stemsplit.melody.formats import FORMATS, read_contour
 from stemsplit.options import ContourFormat, Smoothing
@@ -263,4 +264,4 @@ def test_a_model_for_melodies_does_not_separate(capfd: pytest.CaptureFixture[str
 def test_choices_are_those_of_the_modules_behind() -> None:
     assert get_args(ContourFormat) == tuple(FORMATS)
     assert get_args(Smoothing) == SMOOTHINGS
-    assert flags.DEFAULT_MELODY_MODEL == DEFAULT_MELODY_MODEL
+    assert shared.DEFAULT_MELODY_MODEL == DEFAULT_MELODY_MODEL

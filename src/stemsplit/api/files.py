@@ -12,7 +12,7 @@ from stemsplit.options import SeparateOptions
 from stemsplit.runs.jobs import Outcome, Watcher, run
 from stemsplit.runs.models import ModelChoice, separator_for
 from stemsplit.runs.plan import check_writable, refuse_if_none_is_left
-from stemsplit.runs.separate import Separating, check_options, plan
+from stemsplit.runs.separate import check_options, plan, work_for
 from stemsplit.weights.catalog import DEFAULT_MODEL
 
 
@@ -51,4 +51,4 @@ def separate_files(
     refuse_if_none_is_left(jobs)
     check_writable(asked.output)
     clear_below(asked.output)
-    return run(jobs, Separating(separator, asked), watcher)
+    return run(jobs, work_for(separator, asked), watcher)

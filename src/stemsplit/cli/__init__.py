@@ -25,6 +25,7 @@ from stemsplit.cli.layout.screen import put, put_help, trace
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
+from stemsplit.cli.player import player
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
@@ -47,6 +48,7 @@ app = App(
 )
 app.command()(separate)
 app.command()(mix)
+app.command()(player)
 app.command()(melody)
 app.command()(analyse)
 app.add_typer(models, name="models")

@@ -32,7 +32,8 @@ def demo(
 ) -> int:
     """Write a short song and split it with the weights that ship.
 
-    The paths of the song and its stems go to stdout. The song is made on the spot and free for any use.
+    The paths of the song, its stems and the page that plays them go to stdout. The song is made on the spot and free
+    for any use.
 
     Examples:
         stemsplit demo
@@ -41,6 +42,7 @@ def demo(
     """
     from stemsplit.cli.separate import to_files
     from stemsplit.demo.stems import is_demo_song, write_demo_song
+    from stemsplit.files.manifest import PAGE_NAME
     from stemsplit.machine.together import written_together
 
     if not 0.1 <= seconds <= 3600:
@@ -53,9 +55,9 @@ def demo(
     screen.note(f"writing a song of {seconds:g} s to {song}")
     with written_together() as together:
         write_demo_song(together.aside(song), seconds=seconds, seed=seed)
-    options = SeparateOptions(output=output, device=device)
+    options = SeparateOptions(output=output, device=device, player=True)
     code = to_files([song], options, [model], screen, debug=debug)
     if code == 0:
-        for path in (song, *sorted((output / "song").glob("*.wav"))):
+        for path in (song, *sorted((output / "song").glob("*.wav")), output / "song" / PAGE_NAME):
             put(str(path))
     return code

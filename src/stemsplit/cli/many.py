@@ -15,9 +15,9 @@ from stemsplit.errors import UsageError
 if TYPE_CHECKING:
     from stemsplit.melody.reader import Reader
     from stemsplit.runs.jobs import Job
-    from stemsplit.runs.shard import Shard
     from stemsplit.runs.workers.scheduler import Crew
     from stemsplit.runs.workers.setup import Setup
+    from stemsplit.runs.workers.shard import Shard
     from stemsplit.separation.separator import Separator
 
 MANY_PANEL = "Many songs"
@@ -100,7 +100,7 @@ def many(
 
 
 def _shard(text: str) -> Shard:
-    from stemsplit.runs.shard import parse_shard
+    from stemsplit.runs.workers.shard import parse_shard
 
     return parse_shard(text)
 

@@ -97,7 +97,7 @@ def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
             about = {"source": outcome.source, "track": outcome.track, "status": outcome.status, "outputs": outputs}
             put_json(about | failed)
         elif outcome.error is None:
-            for path in outcome.job.targets.values():
+            for path in (*outcome.job.targets.values(), *outcome.job.beside):
                 put(f"{'done already' if outcome.status == 'skipped' else 'would write'}  {path}")
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
@@ -280,6 +280,8 @@ def tell(outcome: Outcome, screen: Screen) -> None:
         if {"derived_from", "vocals_from", "stems_from"} & (outcome.manifest or {}).keys():
             how += ", from stems that were there"
         screen.note(f"{outcome.source} → {_written(outcome)} ({how})")
+        for path in outcome.job.beside:
+            screen.note(f"listen: open {path} in a browser")
 
 
 def _place(outcome: Outcome) -> Path:

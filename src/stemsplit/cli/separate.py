@@ -45,6 +45,7 @@ from stemsplit.cli.flags.stems import (
     ModelsOption,
     NoCoverOption,
     OutputOption,
+    PlayerOption,
     SampleRateOption,
     StemsOption,
     TemplateOption,
@@ -102,6 +103,7 @@ def separate(
     no_cover: NoCoverOption = False,
     template: TemplateOption = None,
     daw: DawOption = None,
+    player: PlayerOption = False,
     raw: Raw = None,
     audio_track: AudioTrack = None,
     salvage: Salvage = False,
@@ -161,14 +163,15 @@ def separate(
         audio_track=audio_track,
         salvage=salvage,
         time_range=as_range(time_range),
+        player=player,
     )
     screen, models = Screen(quiet=quiet, verbose=verbose), models_for(quality, model)
     consent = None if quality is None else Consent(quality.lower(), models, yes, device)
     refuse_stdin_misuse(inputs, raw)
     asked = many(inputs, output, shard, jobs, engine, ray_address)
     if output == STREAM:
-        if json or dry_run:
-            raise UsageError("-o - writes a stem to standard output: it excludes --json and --dry-run")
+        if json or dry_run or player:
+            raise UsageError("-o - writes a stem to standard output: it excludes --json, --dry-run and --player")
         return _to_pipe(inputs, options, raw, models, screen, consent)
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
@@ -204,16 +207,28 @@ def to_files(
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
     with screen.starting_pytorch(" and ".join(models)):
-        from stemsplit.runs.separate import Separating, check_options, plan
+        from stemsplit.runs.separate import check_options, plan, work_for
     check_options(options)
     found = find(paths, options.output)
     separator = ready_all(models, options, screen, consent, found)
-    work = Separating(separator, options, screen.detail)
-    talk = Talk(screen, json=json, debug=debug, figures=("gain", "precision"), hint=hint)
+    work = work_for(separator, options, screen.detail)
+    figures = ("gain", "precision", *(("player",) if options.player else ()))
+    talk = Talk(screen, json=json, debug=debug, figures=figures, hint=hint)
     jobs = part_of(plan(found, separator, options), asked, screen)
     if dry_run:
         return describe(jobs, work, talk)
-    return carry_out(jobs, work, talk, raw, _crew(models, separator, options, asked, screen))
+    code = carry_out(jobs, work, talk, raw, _crew(models, separator, options, asked, screen))
+    if options.player:
+        _list_pages(options, screen)
+    return code
+
+
+def _list_pages(options: SeparateOptions, screen: Screen) -> None:
+    """Write the page that lists the songs of the output folder, if there are several with a page."""
+    from stemsplit.runs.player import write_index
+
+    if (index := write_index(options.output, force=options.force)) is not None:
+        screen.note(f"all songs: open {index} in a browser")
 
 
 def _crew(

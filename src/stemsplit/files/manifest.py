@@ -14,7 +14,8 @@ stemsplit.json, beside the stems:
      "derived_from": {output: {"exact": whether its bytes are those of a run of the network, "stems": {stem: {"path",
      "sha256"}}}}: what outputs are the sum of; only there if no network ran, see `runs.derive`,
      "earlier": [paths of what earlier runs made of the track, and is still there]; only there if there are any,
-     "selections": [{"model", "settings", "outputs", …}: what such runs said of that, newest first]; likewise}
+     "selections": [{"model", "settings", "outputs", …}: what such runs said of that, newest first]; likewise,
+     "player": {"path", "sha256", "of"}: the page that plays the stems, see `runs.player`; only there if there is one}
 
 Paths of outputs are relative to the manifest, so that the folder can be moved. A peak is the largest absolute sample as
 written, with 1 as full scale. `runs.transcribe` and `runs.analyse` describe those of `melody` and `analyse`.
@@ -32,11 +33,13 @@ from stemsplit.machine.disk import sha256_of, write_whole
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
+PAGE_NAME = "player.html"
+"""Of the page that plays the stems, beside their manifest."""
 MELODY_MANIFEST = "melody.json"
 """How the name of a manifest of `melody` ends, after that of its track and a dot."""
 ANALYSIS_MANIFEST = "analysis.json"
 """What `analyse` says of a song, and of the files that it wrote."""
-_OF_THE_TRACK = ("format", "input", "earlier", "selections")
+_OF_THE_TRACK = ("format", "input", "earlier", "selections", "player")
 """Keys that belong to a manifest, not to one of its selections."""
 
 
@@ -133,7 +136,8 @@ def listed_paths(path: Path) -> tuple[Path, ...] | None:
     if manifest is None:
         return None
     try:
-        earlier = [Path(os.path.normpath(path.parent / entry)) for entry in manifest.get("earlier", ())]
+        beside = [*manifest.get("earlier", ()), *([manifest["player"]["path"]] if "player" in manifest else [])]
+        earlier = [Path(os.path.normpath(path.parent / entry)) for entry in beside]
         listed = (*output_paths(path, manifest).values(), *earlier)
         return None if any("\0" in str(file) for file in listed) else listed
     except (KeyError, TypeError, AttributeError, ValueError):  # somebody edited it

@@ -51,6 +51,7 @@ class Job:
     manifest: Path
     error: StemsplitError | None = None
     made: bool = False
+    beside: tuple[Path, ...] = ()  # files that are written, too, and are no outputs
 
     @property
     def called(self) -> str:
@@ -270,7 +271,7 @@ def check_targets(job: Job, *, force: bool) -> None:
 
     Raises: TargetCollisionError; OutputError if what is there is no file.
     """
-    there = [path for path in (*job.targets.values(), job.manifest) if os.path.lexists(path)]
+    there = [path for path in (*job.targets.values(), *job.beside, job.manifest) if os.path.lexists(path)]
     for path in there:
         if not (path.is_symlink() or path.is_file()):
             raise OutputError(

@@ -43,7 +43,7 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
 
 
 def _written(job: Job) -> tuple[Path, ...]:
-    return (*job.targets.values(), job.manifest) if job.targets else ()
+    return (*job.targets.values(), *job.beside, job.manifest) if job.targets else ()
 
 
 def _path_at(job: Job, place: str) -> Path:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
 from stemsplit.audio.encoding.bitrates import check_bitrate, output_bitrate
 from stemsplit.audio.info import Warn, rate_problem
 from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
-from stemsplit.files.manifest import MANIFEST_NAME, output_record, still_holds
+from stemsplit.files.manifest import MANIFEST_NAME, PAGE_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, SeparateOptions
@@ -27,6 +27,9 @@ from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
 from stemsplit.separation.ensemble import AnySeparator
 from stemsplit.separation.source import file_source
+
+if TYPE_CHECKING:
+    from stemsplit.runs.player import WithPage
 
 
 def check_options(options: SeparateOptions) -> None:
@@ -73,7 +76,20 @@ def _job(item: Input, separator: AnySeparator, options: SeparateOptions, extensi
         name: stem_path(options.output, options.template, item.track, name, extension, source=item.path)
         for name in names
     }
-    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made)
+    beside = (folder / PAGE_NAME,) if options.player and targets else ()
+    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made, beside)
+
+
+def work_for(
+    separator: AnySeparator, options: SeparateOptions, on_detail: Callable[[str], object] = lambda text: None
+) -> Separating | WithPage:
+    """Return what a run does to every song. `on_detail` is told why stems that are there are no use."""
+    separating = Separating(separator, options, on_detail)
+    if not options.player:
+        return separating
+    from stemsplit.runs.player import WithPage
+
+    return WithPage(separating)
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,12 @@ TwoStemsOption = Annotated[
         help="This stem, and all others together as no_NAME.",
         rich_help_panel=OUTPUT_PANEL,
     ),
-    BASIC,
 ]
 WithoutOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
-        help="Everything but these stems, in one file: SONG (no vocals).wav.",
+        help="All but these, in one file: SONG (no vocals).wav.",
         rich_help_panel=OUTPUT_PANEL,
     ),
     BASIC,
@@ -136,6 +135,15 @@ DawOption = Annotated[
         show_default="none",
         rich_help_panel=OUTPUT_PANEL,
     ),
+]
+PlayerOption = Annotated[
+    bool,
+    typer.Option(
+        "--player",
+        help="Write a page that plays the stems, too: player.html, for any browser.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+    BASIC,
 ]
 TemplateOption = Annotated[
     str | None,

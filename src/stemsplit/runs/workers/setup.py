@@ -12,7 +12,7 @@ from stemsplit.melody.reader import Reader, make_reader
 from stemsplit.networks.registry import Task
 from stemsplit.options import MelodyOptions, SeparateOptions
 from stemsplit.runs.jobs import Work
-from stemsplit.runs.separate import Separating
+from stemsplit.runs.separate import work_for
 from stemsplit.runs.transcribe import Transcribing, separator_options
 from stemsplit.separation.separator import Separator, make_separator, shareable_parameters
 from stemsplit.weights.model import Model, load_model
@@ -73,7 +73,7 @@ class SeparateSetup:
 
     def work(self, on_detail: Callable[[str], object]) -> Work:
         """Load the separator."""
-        return Separating(make_separator(self.model.load("separate"), self.options), self.options, on_detail)
+        return work_for(make_separator(self.model.load("separate"), self.options), self.options, on_detail)
 
     def absolute(self) -> SeparateSetup:
         """See `Setup`."""

@@ -9,7 +9,7 @@ import pytest
 
 from stemsplit.errors import UsageError
 from stemsplit.runs.jobs import Job
-from stemsplit.runs.shard import Shard, parse_shard
+from stemsplit.runs.workers.shard import Shard, parse_shard
 
 
 def job(track: str, suffix: str = ".wav", root: str = "/music") -> Job:
