@@ -1,10 +1,10 @@
-"""Make the pictures and sounds of the README: what the commands print, the melody plot, the demo song and its vocals.
+"""Make the pictures and sounds of the README: a terminal, the melody plot, the page, the demo song and its vocals.
 
     pip install pyte matplotlib
     python docs/pictures.py
 
 Runs the commands of COMMANDS in a terminal of 100 columns and writes docs/images and docs/sounds. What the picture of
-the terminal shows is what the commands printed; nothing is typed in by hand.
+the terminal shows is what the commands printed; nothing is typed in by hand. The page needs Chromium.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pyte
@@ -24,6 +25,9 @@ from rich.console import Console
 from rich.text import Text
 
 DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "tests"))
+from browser import Browser  # noqa: E402
+
 COLUMNS, LINES = 100, 40
 COMMANDS = (
     "stemsplit separate song.flac",
@@ -54,6 +58,8 @@ def main() -> None:
                 console.print(line)
         console.save_svg(str(images / "terminal.svg"), title="stemsplit")
         shutil.copy(*folder.glob("melody/*.png"), images / "melody.png")
+        run("stemsplit player separated/song", folder)
+        photograph(folder / "separated" / "song" / "player.html", images / "player.png")
 
 
 def run(command: str, folder: Path) -> list[Text]:
@@ -79,6 +85,18 @@ def run(command: str, folder: Path) -> list[Text]:
     while lines and not lines[-1].plain.strip():
         lines.pop()
     return lines
+
+
+def photograph(page: Path, target: Path) -> None:
+    """Write a picture of the page that plays the stems, seven seconds into the song."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, Browser(Path(profile)) as browser:
+        browser.show_as(dark=False, width=1400, height=790)
+        browser.open(page)
+        while not browser.run("!document.getElementById('play').disabled"):
+            time.sleep(0.1)
+        browser.run("stemsplit.seek(7)")
+        time.sleep(1)  # it is drawn
+        browser.picture(target)
 
 
 def line(row: dict[int, pyte.screens.Char]) -> Text:
