@@ -9,6 +9,7 @@ one, since it launches one Triton kernel, which a test checks; that of `kernels.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 from collections import Counter
@@ -137,6 +138,7 @@ def mini() -> BSMambaConfig:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name, config in (("ts-bsmamba2", CONFIGS["ts-bsmamba2"]), ("ts-bsmamba2-mini", mini())):
         counter = count(config)
         print(f"{name}: {counter.total} launches in fp32, {count(config, half=True).total} in bf16")

@@ -108,6 +108,7 @@ def test_minutes_are_those_of_the_slowest(
     assert recipe.mixing.backing == 0  # there is no such folder
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(
     script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -342,7 +342,7 @@ def test_a_person_sees_progress_and_a_table(song: Path, tiny: str, terminal: Ter
     code, out, seen = terminal("separate", song, "-m", tiny, "--force", "--json", NO_COLOR="1")
     assert json.loads(out)["status"] == "done"
     assert "peak dB" not in seen
-    assert " left" in re.sub(r"\x1b\[[0-9]m", "", seen)
+    assert "0%" in re.sub(r"\x1b\[[0-9]m", "", seen)
     assert "\x1b[3" not in seen  # no colour
 
 
@@ -460,8 +460,11 @@ def test_the_demo_writes_a_song_and_its_stems(run: Run, tiny: str) -> None:
     said = run("demo", "-m", tiny, "--seconds", "1", "-o", "here")
     assert said.code == 0
     paths = [Path(line) for line in said.out.splitlines()]
-    assert paths == [Path("here/song.wav"), *(Path(f"here/song/{stem}.wav") for stem in sorted(STEMS))]
-    assert {soundfile.info(path).frames for path in paths} == {44100}
+    *sounds, page = paths
+    assert sounds == [Path("here/song.wav"), *(Path(f"here/song/{stem}.wav") for stem in sorted(STEMS))]
+    assert {soundfile.info(path).frames for path in sounds} == {44100}
+    assert page == Path("here/song/player.html")
+    assert page.is_file()
 
 
 def test_a_recipe_is_trained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,14 @@ def test_melodies_are_read_by_processes_too(run: Run, tiny: str, tmp_path: Path)
 
 
 @posix
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_of_processes_ends_without_traces(sent: signal.Signals, tiny: str, tmp_path: Path) -> None:
     songs, output = write_songs(tmp_path / "songs", 40, seconds=3), tmp_path / "out"
     arguments = ["separate", str(songs), "-m", tiny, "-o", str(output), "--jobs", "2"]

@@ -99,7 +99,7 @@ def test_the_demo_writes_over_no_song_but_its_own(run: Run, tiny: str) -> None:
     for seed in (0, 1):
         assert run("demo", "-m", tiny, "--seconds", "0.2", "-o", "here", "--seed", seed, "-q").code == 0
     assert files_in(Path("here")) == {
-        "song.wav", "song", "song/stemsplit.json", *(f"song/{stem}.wav" for stem in STEMS)
+        "song.wav", "song", "song/stemsplit.json", "song/player.html", *(f"song/{stem}.wav" for stem in STEMS)
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from stemsplit.errors import CheckpointError, DownloadError, HashError, UnknownM
 from stemsplit.weights import catalog, hub
 from stemsplit.weights.catalog import card, locate
 from stemsplit.weights.checkpoint import load_network
-from stemsplit.weights.hub_place import HubReference, place
+from stemsplit.weights.hub_place import HubReference, place, place_of
 
 REPOSITORY = "kohei0209/spectral_feature_compression"
 FOLDER = "musdb18hq/locoformer-small.enc-crossattn64dim.dec-crossattn64dim.musical64.learnable-query"
@@ -96,7 +96,7 @@ def test_what_is_converted_keeps_its_card(server: FakeHub, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_name_finds_its_own_folder(name: str) -> None:
     told = json.loads((catalog.models_dir() / name / "config.json").read_text())["weights"]
-    wanted = catalog._on_hub(told)
+    wanted = place_of(told)
     files = listing(FOLDER, *OTHERS)
     assert place(wanted, files).folder == f"{NAMES[name]}/"
     assert place(replace(wanted, subfolder="gone"), files).folder == f"{NAMES[name]}/"  # by what it is like
