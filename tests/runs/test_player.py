@@ -12,9 +12,13 @@ from tiny import STEMS, fake_separator, files_in, write_song
 
 from stemsplit.errors import TargetCollisionError, UsageError
 from stemsplit.files.inputs import find_inputs
+from stemsplit.files.manifest import write_manifest
+from stemsplit.melody.contour import Contour
+from stemsplit.melody.formats import write_contour
 from stemsplit.options import SeparateOptions
+from stemsplit.player.index import page_data
 from stemsplit.runs.jobs import Outcome, run
-from stemsplit.runs.player import Asked, songs_below, write_index, write_pages
+from stemsplit.runs.player import Asked, plan_page, songs_below, write_index, write_pages
 from stemsplit.runs.separate import plan, work_for
 
 PAGE = Path("out/song/player.html")
@@ -92,3 +96,65 @@ def test_a_folder_without_stems_is_refused(tmp_path: Path) -> None:
         songs_below(tmp_path)
     with pytest.raises(UsageError, match="no such folder"):
         songs_below(tmp_path / "nope")
+
+
+MANIFEST = Path("out/song/stemsplit.json")
+
+
+def data_of(page: Path = PAGE) -> dict[str, Any]:
+    found = page_data(page)
+    assert found is not None
+    return found
+
+
+def test_the_page_stays_ours_when_other_stems_are_made(song: Path) -> None:
+    separate(song)
+    separate(song, format="flac", player=False)
+    manifest = json.loads(MANIFEST.read_text())
+    assert "player" not in manifest
+    assert PAGE.name in manifest["earlier"]
+    separate(song, format="flac")
+    assert PAGE.name not in json.loads(MANIFEST.read_text())["earlier"]
+    assert {stem["kind"] for stem in data_of()["stems"]} == {"FLAC"}
+    assert [path.name for path in Path("out/song").glob(".*")] == []
+
+
+def test_a_flat_template_links_to_where_the_stems_are(song: Path) -> None:
+    separate(song, template="{stem} of {track}#1.{ext}")
+    assert data_of()["stems"][0]["file"] == "./../drums%20of%20song%231.wav"
+
+
+def write_melody(folder: Path, sha256: str) -> None:
+    sung = np.ones(100, dtype=bool)
+    write_contour(folder / "song.f0.csv", Contour(0.01, np.full(100, 220.0), sung.astype(np.float32), sung))
+    outputs = {"f0": {"path": "song.f0.csv", "sha256": ""}}
+    write_manifest(folder / "song.melody.json", {"input": {"sha256": sha256}, "outputs": outputs})
+
+
+def test_the_melody_of_this_song_is_drawn_over_its_vocals(song: Path) -> None:
+    separate(song)
+    assert data_of()["melody"] is None
+    write_melody(Path("melody"), "of another song")
+    assert separate(song).status == "skipped"
+    write_melody(Path("melody"), json.loads(MANIFEST.read_text())["input"]["sha256"])
+    assert separate(song).status == "done"
+    assert data_of()["melody"]["notes"] == [0, 100, 57]
+    assert STEMS[data_of()["melody"]["stem"]] == "vocals"
+
+
+def test_a_long_song_is_played_from_its_files(song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    separate(song, player=False)
+    monkeypatch.setattr("stemsplit.runs.player.LONGEST_INSIDE", 4 * 20000 / RATE)
+    assert not plan_page(MANIFEST, Asked()).embed
+    assert plan_page(MANIFEST, Asked(audio="embed")).embed
+
+
+def test_what_cannot_be_played_is_named(song: Path) -> None:
+    separate(song, player=False)
+    Path("out/song/bass.wav").unlink()
+    with pytest.raises(UsageError, match=r"bass\.wav: no such file"):
+        plan_page(MANIFEST, Asked())
+    for damage in ("", "{", '{"format": 1}', '{"format": 1, "outputs": {"a": 1}}'):
+        MANIFEST.write_text(damage)
+        with pytest.raises(UsageError, match="separate the song again"):
+            plan_page(MANIFEST, Asked())
