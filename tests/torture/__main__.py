@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[Kind, int]] = {
     "kills": (kills, 50),
     "interrupts": (interrupts, 20),
     "full-disks": (full_disks, 10),
-    "changes": (changed_songs, 40),
+    "changes": (changed_songs, 20),
     "rivals": (rivals, 20),
     "hubs": (misbehaving_hubs, 60),
     "lengths": (long_recordings, 4),
