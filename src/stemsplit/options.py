@@ -19,6 +19,11 @@ DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 WITHOUT_TEMPLATE = "{track} ({stem}).{ext}"
 """Where `without` goes: one file beside those of other songs."""
+PACKS: Mapping[str, str] = {"stem.mp4": "m4a", "stem.alac": "alac"}
+"""Formats of one file with several sound tracks, the song and its four stems → the format of every track."""
+PACK_STEMS = ("drums", "bass", "other", "vocals")
+"""The stems of such a file, in the order that its readers expect."""
+PACK_TEMPLATE = "{track}.{ext}"
 
 
 class Preset(NamedTuple):
@@ -112,6 +117,11 @@ class SeparateOptions:
     time_range: TimeRange | None = None  # only this part
     daw: str | None = None  # "reaper": write a project beside the stems
     player: bool = False  # write the page that plays the stems, too
+
+    @property
+    def packed(self) -> bool:
+        """Whether the song and its stems go into one file."""
+        return self.format.lower() in PACKS
 
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.

@@ -69,7 +69,14 @@ from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
-from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, SeparateOptions
+from stemsplit.options import (
+    DEFAULT_OUTPUT,
+    DEFAULT_TEMPLATE,
+    PACK_TEMPLATE,
+    PACKS,
+    WITHOUT_TEMPLATE,
+    SeparateOptions,
+)
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -141,7 +148,7 @@ def separate(
     )
     options = SeparateOptions(
         output=output,
-        template=template or (DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE),
+        template=template or _template(format, without),
         stems=stems,
         two_stems=two_stems,
         without=without,
@@ -189,6 +196,13 @@ def separate(
         hint=hint,
         asked=asked,
     )
+
+
+def _template(format: str, without: str | None) -> str:
+    """Return where stems go that are told no other place."""
+    if format in PACKS:
+        return PACK_TEMPLATE
+    return DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE
 
 
 def to_files(
