@@ -98,7 +98,7 @@ Force = Annotated[
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), or - for standard input."
+        metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), lists (.m3u), or - (stdin)."
     ),
 ]
 AudioTrack = Annotated[
