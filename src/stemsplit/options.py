@@ -190,6 +190,7 @@ class MelodyOptions:
     tempo: float | Literal["auto"] | None = None  # of the MIDI file, in beats per minute; auto: that of the drums
     bends: bool = True  # pitch bends in the MIDI file
     plot: bool = False
+    ultrastar: bool = False  # a song for UltraStar, with the words of an .lrc beside the song
     tuning: float | None = None  # frequency of A4 in Hz; None: estimate it
     device: str = "auto"
     force: bool = False
@@ -216,7 +217,7 @@ class MelodyOptions:
         }
 
     def _midi_settings(self) -> dict[str, Any]:
-        """Return how the MIDI file is written, where it is not as usual."""
-        if not self.midi:
+        """Return how the MIDI file, and that for UltraStar, is written, where it is not as usual."""
+        if not (self.midi or self.ultrastar):
             return {}
         return ({} if self.tempo is None else {"tempo": self.tempo}) | ({} if self.bends else {"bends": False})

@@ -20,6 +20,7 @@ from stemsplit.cli.analyse import analyse
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
+from stemsplit.cli.karaoke import karaoke
 from stemsplit.cli.layout.help import App
 from stemsplit.cli.layout.screen import put, put_help, trace
 from stemsplit.cli.melody import melody
@@ -51,6 +52,7 @@ app.command()(mix)
 app.command()(player)
 app.command()(melody)
 app.command()(analyse)
+app.command()(karaoke)
 app.add_typer(models, name="models")
 app.command()(evaluate)
 app.command()(train)
