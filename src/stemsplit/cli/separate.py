@@ -31,7 +31,8 @@ from stemsplit.cli.flags.shared import (
     Verbose,
     YesOption,
     as_range,
-    without_preset,
+    is_from,
+    left_out,
 )
 from stemsplit.cli.flags.stems import (
     BitDepthOption,
@@ -141,18 +142,22 @@ def separate(
         stemsplit separate song.m4a --without vocals   # the backing track
         stemsplit separate song.wav --stems drums,bass # these two alone
     """
-    left_out = without_preset(context)
-    stems, two_stems, without = (
-        None if name in left_out else value
-        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without))
-    )
+    left = left_out(context)
+    stems, two_stems, without, mix, model, quality = (
+        None if name in left else value
+        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without), ("mix", mix),
+                            ("model", model), ("quality", quality))
+    )  # fmt: skip
+    if output == STREAM:  # a pipe takes one form, whatever is usual for files
+        format = "wav" if is_from(context, "format", "DEFAULT_MAP") else format
+        player = player and not is_from(context, "player", "DEFAULT_MAP")
     options = SeparateOptions(
         output=output,
         template=template or _template(format, without),
         stems=stems,
         two_stems=two_stems,
         without=without,
-        mix=() if "mix" in left_out else tuple(mix or ()),
+        mix=tuple(mix or ()),
         exact_sum=exact_sum,
         format=format,
         bit_depth=bit_depth,
