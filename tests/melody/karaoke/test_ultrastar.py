@@ -82,7 +82,7 @@ def test_words_are_shared_among_the_notes_of_their_line() -> None:
 def test_every_word_is_there_once_in_order() -> None:
     words = tuple(f"w{number}" for number in range(7))
     for count in range(1, 20):
-        found = with_words([note(number) for number in range(count)], [Line(0.0, words)])
+        found = with_words([note(0.5 * number) for number in range(count)], [Line(0.0, words)])
         assert " ".join(one.text for one in found if one.text != "~").split() == list(words)
         assert len(found) == count
 
@@ -93,6 +93,16 @@ def test_words_without_notes_are_shown_and_pauses_have_none() -> None:
     assert [(one.text, one.midi) for one in found] == [("la", 60), ("spoken words", None), ("sung", 60), ("la", 60)]
     _, notes, _ = read(ultrastar_text(HEADING, found))
     assert [kind for kind, *_ in notes] == [":", "F", ":", ":"]
+
+
+def test_words_do_not_stretch_over_what_follows_a_line() -> None:
+    found = with_words([note(number) for number in range(30)], [Line(2.0, ("last", "words"))])
+    assert [one.text for one in found if one.text not in ("~", "la")] == ["last", "words"]
+    assert [one.text for one in found[:2]] == ["la", "la"]
+    assert [one.text for one in found[2:12]] == ["last", *"~~~~", "words", *"~~~~"]
+    assert {one.text for one in found[12:]} == {"la"}
+    shown = with_words([note(40.0)], [Line(2.0, ("spoken",))])
+    assert [(one.text, one.start, one.midi) for one in shown] == [("spoken", 2.0, None), ("la", 40.0, 60)]
 
 
 def test_words_of_a_part_of_a_song_begin_with_it() -> None:

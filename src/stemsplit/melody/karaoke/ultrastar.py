@@ -27,6 +27,8 @@ PAUSE = 0.6  # s without a note that end a line where there are no words
 LONGEST_LINE = 16  # notes
 TIED = 0.05  # s between two notes that are sung on one syllable
 EARLY = 0.3  # s that a note may begin before the time of its line of words
+LINE_SECONDS = 10.0
+"""A line of words is over then, whenever the next one begins: an instrumental may follow, or the end."""
 WORD_SECONDS = 0.3  # that a word is shown where no note was found for it
 HELD, SUNG = "~", "la"
 
@@ -101,17 +103,19 @@ def with_words(notes: Sequence[Note], lines: Sequence[Line]) -> list[Syllable]:
     """Return syllables with the words of a song, of which only the times of lines are known.
 
     The notes of a line share its words evenly, each word on one note and `~` on those that follow it, or several words
-    on a note. Words of a line without notes are shown for a moment, without a pitch. Notes before the first line, and
-    those of a line without words, have none.
+    on a note. Words of a line without notes are shown for a moment, without a pitch. Notes before the first line, long
+    after a line has begun, and in a line without words, have none.
     """
     found: list[Syllable] = []
     starts = [0.0, *(line.start for line in lines)]
     for start, end, line in zip(starts, [*starts[1:], math.inf], [Line(0.0, ()), *lines], strict=True):
         own = [note for note in notes if start - EARLY <= note.onset < end - EARLY]
-        if own:
-            found += _line(own, line.words) if line.words else without_words(own)
+        over = start + LINE_SECONDS if line.words else -math.inf
+        if sung := [note for note in own if note.onset < over]:
+            found += _line(sung, line.words)
         elif line.words:
-            found += _shown(line, end, found[-1].end if found else 0.0)
+            found += _shown(line, min([end, *(note.onset for note in own[:1])]), found[-1].end if found else 0.0)
+        found += without_words(own[len(sung) :])
     return found
 
 
