@@ -11,9 +11,10 @@ import typer
 from said import Run
 
 from stemsplit.cli import app
-from stemsplit.cli.flags.config import take_config
+from stemsplit.cli.flags.config import defaults
 from stemsplit.cli.flags.shared import left_out
 from stemsplit.errors import UsageError
+from stemsplit.files.config import config_path, read_config
 
 Parsed = Callable[..., typer.Context]
 SETTINGS = """
@@ -54,7 +55,9 @@ def parsed() -> Parsed:
     def parse(name: str, *arguments: str) -> typer.Context:
         group: Any = typer.main.get_command(app)
         context = typer.Context(group, info_name="stemsplit")
-        take_config(context)
+        path = config_path()
+        if path is not None:
+            context.default_map = defaults(group, read_config(path), path)
         return group.commands[name].make_context(name, list(arguments), parent=context)  # type: ignore[no-any-return]
 
     return parse

@@ -20,7 +20,7 @@ from stemsplit.cli.analyse import analyse
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
-from stemsplit.cli.flags.config import take_config
+from stemsplit.cli.flags.config import defaults
 from stemsplit.cli.karaoke import karaoke
 from stemsplit.cli.layout.help import App
 from stemsplit.cli.layout.screen import put, put_help, trace
@@ -32,6 +32,7 @@ from stemsplit.cli.player import player
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
+from stemsplit.files.config import config_path, read_config
 from stemsplit.machine.signals import CTRL_C, Terminated, interruptible, pending
 from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
@@ -77,7 +78,9 @@ def stemsplit(
     if context.invoked_subcommand is None:
         put_help(context)
     elif not no_config and context.invoked_subcommand != "doctor":
-        take_config(context)
+        path = config_path()
+        if path is not None and (said := read_config(path)):
+            context.default_map = defaults(context.command, said, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

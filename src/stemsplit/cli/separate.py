@@ -143,11 +143,11 @@ def separate(
         stemsplit separate song.wav --stems drums,bass # these two alone
     """
     left = left_out(context)
-    stems, two_stems, without, mix, model, quality = (
+    stems, two_stems, without, quality = (
         None if name in left else value
-        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without), ("mix", mix),
-                            ("model", model), ("quality", quality))
-    )  # fmt: skip
+        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without), ("quality", quality))
+    )
+    mix, model = (None if name in left else value for name, value in (("mix", mix), ("model", model)))
     if output == STREAM:  # a pipe takes one form, whatever is usual for files
         format = "wav" if is_from(context, "format", "DEFAULT_MAP") else format
         player = player and not is_from(context, "player", "DEFAULT_MAP")

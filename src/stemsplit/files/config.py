@@ -41,7 +41,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises: UsageError if it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        said: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return said
     except FileNotFoundError as error:
         if os.environ.get(CONFIG_VARIABLE):
             raise UsageError(f"{path}, which {CONFIG_VARIABLE} names: no such file") from error

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import StemsplitError, UsageError, reason
-from stemsplit.files.lists import is_list, listed_songs
 from stemsplit.files.manifest import (
     ANALYSIS_MANIFEST,
     MANIFEST_NAME,
@@ -25,6 +24,7 @@ from stemsplit.machine.disk import identity
 
 _MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
 """Those that list audio."""
+_LISTS = (".m3u", ".m3u8")
 _ADDRESS = re.compile(r"(^|[\\/])[A-Za-z][A-Za-z0-9+.-]+:[\\/]")
 """As in a path that was made of https://example.org, and unlike that of a drive."""
 
@@ -71,7 +71,7 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
     try:
         if not path.is_dir():
             path.stat()
-            if is_list(path):
+            if path.suffix.lower() in _LISTS:
                 return _listed(path, output, stem, made)
             return [Input(path, _track_of(path, stem), str(path))]
     except (OSError, ValueError) as error:
@@ -90,13 +90,15 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
 
 def _listed(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
     """Return what a list names. Raises: OSError."""
+    from stemsplit.files.lists import listed_songs  # few runs want it
+
     try:
         songs = listed_songs(path)
     except UsageError as error:
         return [Input(path, path.name, str(path), error)]
     found: list[Input] = []
     for song in songs:
-        if is_list(song):
+        if song.suffix.lower() in _LISTS:
             found.append(_failed(song, "a list in a list is not followed: name it"))
         elif _ADDRESS.search(str(song)):
             found.append(_failed(song, "an address: download it first, and list the file"))

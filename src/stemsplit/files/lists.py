@@ -9,14 +9,8 @@ from urllib.request import url2pathname
 
 from stemsplit.errors import UsageError
 
-LIST_SUFFIXES = (".m3u", ".m3u8")
 MOST_BYTES = 16 << 20
 _STREAM = "#EXT-X-"  # such lines stand in what looks like a list, and is a stream in pieces
-
-
-def is_list(path: Path) -> bool:
-    """Return whether a file is a list, judged by its suffix."""
-    return path.suffix.lower() in LIST_SUFFIXES
 
 
 def listed_songs(path: Path) -> list[Path]:

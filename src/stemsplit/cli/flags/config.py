@@ -1,4 +1,4 @@
-"""The user's config file → defaults of options, checked as if they had been typed."""
+"""What the user's config file says → defaults of options, checked as if they had been typed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ import typer
 
 from stemsplit.cli.layout.words import plain
 from stemsplit.errors import StemsplitError, UsageError
-from stemsplit.files.config import config_path, read_config
 
 NEVER = ("force", "help", "help_all", "version")
 """What is typed each time, or not at all."""
-
-
-def take_config(context: typer.Context) -> None:
-    """Let the config file say what the options are that the user does not give. Raises: UsageError."""
-    path = config_path()
-    if path is not None and (said := read_config(path)):
-        context.default_map = defaults(context.command, said, path)
 
 
 def defaults(command: Any, said: Mapping[str, Any], path: Path, name: str = "") -> dict[str, Any]:

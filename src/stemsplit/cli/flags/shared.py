@@ -54,10 +54,10 @@ def take_preset(context: typer.Context, name: str | None) -> str | None:
     if name.lower() not in PRESETS:
         near = get_close_matches(name.lower(), PRESETS, 1)
         raise UsageError(f"no preset is called {name!r}: {f'did you mean {near[0]}?' if near else 'try --preset list'}")
-    preset, before = PRESETS[name.lower()].options, dict(context.default_map or {})
-    if preset.keys() & set(SELECTING):  # which stems is for one to say
+    chosen, before = PRESETS[name.lower()].options, dict(context.default_map or {})
+    if chosen.keys() & set(SELECTING):  # which stems is for one to say
         before = {option: value for option, value in before.items() if option not in SELECTING}
-    context.default_map = before | preset
+    context.default_map = {**before, **chosen}
     return name
 
 
