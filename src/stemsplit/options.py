@@ -23,6 +23,8 @@ PACKS: Mapping[str, str] = {"stem.mp4": "m4a", "stem.alac": "alac"}
 """Formats of one file with several sound tracks, the song and its four stems → the format of every track."""
 PACK_STEMS = ("drums", "bass", "other", "vocals")
 """The stems of such a file, in the order that its readers expect."""
+PICTURED = {"mp4": "m4a"}
+"""Formats that keep the picture of a video → the format of their sound."""
 PACK_TEMPLATE = "{track}.{ext}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from stemsplit.audio.info import LOSSY
 from stemsplit.errors import OutputError, UsageError
-from stemsplit.options import PACKS
+from stemsplit.options import PACKS, PICTURED
 
 MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -67,14 +67,16 @@ def format_named(name: str) -> Format:
     known = name.lower()
     if known in PACKS:  # its readers know stereo alone
         return replace(FORMATS[PACKS[known]], name=known, suffix="stem.mp4", max_channels=2, packed=True)
+    if known in PICTURED:
+        return replace(FORMATS[PICTURED[known]], name=known, suffix=known)
     if known not in FORMATS:
-        raise UsageError(f"unknown format {name!r}: choose one of {', '.join([*FORMATS, *PACKS])}")
+        raise UsageError(f"unknown format {name!r}: choose one of {', '.join([*FORMATS, *PACKS, *PICTURED])}")
     return FORMATS[known]
 
 
 def track_format(name: str) -> str:
-    """Return the format of every sound track of a file that holds a song and its stems; of other files, their own."""
-    return PACKS.get(name.lower(), name)
+    """Return the format of the sound in a file that holds more than that of one stem; of others, their own."""
+    return {**PACKS, **PICTURED}.get(name.lower(), name)
 
 
 def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOSSY) -> str:

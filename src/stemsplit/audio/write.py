@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import soundfile
 
-from stemsplit.audio.containers.stem_box import add_stem_box, stem_text
 from stemsplit.audio.encoding.bitrates import output_bitrate
 from stemsplit.audio.encoding.ffmpeg import CODECS, FfmpegEncoder
 from stemsplit.audio.encoding.sndfile import SndfileEncoder
@@ -55,6 +54,8 @@ class StemWriter:
         warn: called with one sentence if the tags cannot be written.
         riff_limit: from this size in bytes on, a WAV is an RF64.
         together: gives the file its name, with others; by default it gets it when the block ends.
+        picture: a video whose picture goes into the file, if the format is one of `PICTURED`, and which of its sound
+            tracks this is, see `encoding.picture`.
 
     Attributes:
         frames: samples per channel so far.
@@ -78,13 +79,14 @@ class StemWriter:
         warn: Warn | None = None,
         riff_limit: int = RIFF_LIMIT,
         together: Together | None = None,
+        picture: tuple[Path, int | None] | None = None,
     ) -> None:
         check_encodable(format, sample_rate, channels, frames, bit_depth)
         self.target, self.sample_rate, self.channels = Path(target), sample_rate, channels
         self.format, self.bit_depth, self.tags, self._warn = format_named(format).name, bit_depth, tags, warn
         self._bitrate = output_bitrate(track_format(format), bitrate, sample_rate, channels)
         self.frames = self.clamped = 0
-        self._riff_limit, self._together = riff_limit, together
+        self._riff_limit, self._together, self._picture = riff_limit, together, picture
         self._partial: Path | None = None
         self._file: BinaryIO | None = None
         self._encoder: _Encoder | None = None
@@ -152,10 +154,11 @@ class StemWriter:
     def _open_encoder(self, file: BinaryIO) -> _Encoder:
         if self.format == "wav":
             return WavEncoder(file, self.sample_rate, self.channels, self.bit_depth, self._riff_limit)
-        if self.format in CODECS:
+        if (coded := track_format(self.format)) in CODECS:
             return FfmpegEncoder(
-                file, self.format, self.sample_rate, self.channels, self.bit_depth, bitrate=self._bitrate
-            )
+                file, coded, self.sample_rate, self.channels, self.bit_depth,
+                bitrate=self._bitrate, picture=self._picture,
+            )  # fmt: skip
         serial = zlib.crc32(self.target.name.encode("utf-8", "surrogateescape"))
         return SndfileEncoder(file, self.format, self.sample_rate, self.channels, self.bit_depth, serial, self._bitrate)
 
@@ -248,6 +251,8 @@ class PackWriter(StemWriter):
         )  # fmt: skip
 
     def _finish(self, file: BinaryIO) -> None:
+        from stemsplit.audio.containers.stem_box import add_stem_box, stem_text  # few runs want it
+
         super()._finish(file)
         add_stem_box(file, stem_text([name.capitalize() for name in self._stems]))
 

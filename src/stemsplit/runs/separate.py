@@ -15,18 +15,17 @@ from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, form
 from stemsplit.audio.encoding.bitrates import check_bitrate, output_bitrate
 from stemsplit.audio.formats import track_format
 from stemsplit.audio.info import Warn, rate_problem
-from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
+from stemsplit.errors import NotDerivableError, OutputError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, PAGE_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
-from stemsplit.options import CLIPS, SeparateOptions
+from stemsplit.options import CLIPS, PICTURED, SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.pace import Pace
 from stemsplit.runs.plan import with_collisions
 from stemsplit.runs.stem_files import Form, Levels, stem_files, write_pipe
-from stemsplit.separation.beside import SONG, check_packable, with_song
 from stemsplit.separation.ensemble import AnySeparator
 from stemsplit.separation.source import file_source
 
@@ -55,6 +54,8 @@ def check_options(options: SeparateOptions) -> None:
         raise UsageError(f"unknown --daw {options.daw!r}: there is reaper")
     if options.packed and (options.player or options.daw):
         raise UsageError(f"--{'player' if options.player else 'daw'} needs a file per stem: choose another --format")
+    if options.format.lower() in PICTURED and options.time_range is not None:
+        raise UsageError(f"--format {options.format} keeps the whole picture: leave out --time-range, or write m4a")
     rate = options.sample_rate
     if rate is not None and (problem := rate_problem(rate)):
         raise UsageError(f"--sample-rate {rate}: {problem}")
@@ -69,6 +70,8 @@ def plan(inputs: Sequence[Input], separator: AnySeparator, options: SeparateOpti
     Raises: TargetCollisionError, UsageError.
     """
     if options.packed:
+        from stemsplit.separation.beside import check_packable  # few runs want it
+
         check_packable(separator.reference, separator.stems, separator.outputs)
     extension = format_named(options.format).suffix
     jobs = [_job(item, separator, options, extension) for item in inputs]
@@ -144,6 +147,8 @@ class Separating:
                 source, form.sample_rate, on_progress=pace.network, on_warning=record.warn, folder=folder
             )
         if options.packed:
+            from stemsplit.separation.beside import SONG, with_song  # few runs want it
+
             outputs, blocks = (*outputs, SONG), with_song(blocks, file_source(record.info), form.sample_rate)
         with written_together() as together:
             with (
@@ -221,7 +226,20 @@ def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> For
         )
     frames = info.frames if rate == info.sample_rate else None
     check_encodable(options.format, rate, info.channels, frames, depth)
-    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum, bitrate)
+    picture = _picture(info, options, on_warning) if options.format.lower() in PICTURED else None
+    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum, bitrate, picture)
+
+
+def _picture(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> tuple[Path, int | None] | None:
+    """Return where the picture of a video is copied from; None if there is none. Raises: OutputError."""
+    from stemsplit.audio.encoding.picture import HELD, picture_kind  # few runs want it
+
+    if (kind := picture_kind(info.path)) is None:
+        on_warning(f"there is no picture in it: an {options.format} of sound alone")
+        return None
+    if kind not in HELD:
+        raise OutputError(f"an {options.format} cannot hold its picture, which is {kind}: use --format m4a")
+    return info.path, info.track
 
 
 def coarsest_depth(form: Form, info: AudioInfo) -> str:

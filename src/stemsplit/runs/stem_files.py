@@ -24,7 +24,6 @@ from stemsplit.machine.pipeline import Behind
 from stemsplit.machine.together import Together
 from stemsplit.options import PACK_STEMS, Clip
 from stemsplit.runs.pace import Pace
-from stemsplit.separation.beside import SONG
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.stems import Output, fold_residual
 
@@ -41,6 +40,7 @@ class Form:
     clip: Clip = "rescale"
     exact_sum: bool = False
     bitrate: int | None = None  # bit/s, see `encoding.bitrates`
+    picture: tuple[Path, int | None] | None = None  # a video whose picture is kept, see `encoding.picture`
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def stem_files(
     """Write every output aside; `together` gives them their names when all is there.
 
     Blocks are encoded in a thread of its own where there are cores for it. `pace` is told what encoding costs. Where
-    all outputs go into one file, see `options.PACKS`, the only target is that, and `SONG` is among them.
+    all outputs go into one file, see `options.PACKS`, the only target is that, and the song is among them.
 
     Raises: OutputError.
     """
@@ -132,6 +132,8 @@ def _encoding(writers: Sequence[StemWriter]) -> Iterator[Callable[[np.ndarray], 
 
 def _packing(writer: StemWriter, outputs: Sequence[Output]) -> Callable[[np.ndarray], None]:
     """Return what writes a block (outputs, channels, n) into one file, in the order of its tracks."""
+    from stemsplit.separation.beside import SONG  # few runs want it
+
     names = [output.name for output in outputs]
     order = [names.index(SONG.name), *(names.index(stem) for stem in PACK_STEMS)]
     return lambda samples: writer.write(samples[order])
@@ -308,5 +310,5 @@ def _writer(target: Path, form: Form, together: Together, tags: Tags | None, war
     kind = partial(PackWriter, stems=PACK_STEMS) if format_named(form.format).packed else StemWriter
     return kind(
         target, form.sample_rate, form.channels, form.format, form.bit_depth, bitrate=form.bitrate,
-        frames=form.frames, tags=tags, warn=warn, together=together,
+        frames=form.frames, tags=tags, warn=warn, together=together, picture=form.picture,
     )  # fmt: skip

@@ -6,15 +6,20 @@ by LAME's header in an MP3, and by the edit list in an MP4.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.mpeg import set_samples
 from stemsplit.audio.containers.speakers import LAYOUT_NAMES
+
+if TYPE_CHECKING:
+    from stemsplit.audio.encoding.picture import Picture
 
 CODECS = {"mp3": "libmp3lame", "m4a": "aac", "alac": "alac"}
 """Format → what FFmpeg calls its encoder."""
@@ -38,22 +43,25 @@ class FfmpegEncoder:
         bit_depth: one that the format has.
         bitrate: bit/s, of a lossy format.
         tracks: how many; all but the first are switched off, so that a player plays that one.
+        picture: a video whose picture is copied, and which of its sound tracks this one takes the place of.
     """
 
     def __init__(
         self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, *,
-        bitrate: int | None, tracks: int = 1,
+        bitrate: int | None, tracks: int = 1, picture: tuple[Path, int | None] | None = None,
     ) -> None:  # fmt: skip
         import av
 
         self._sink, self._rate, self._frames = CallbackFile(file), rate, [0] * tracks
         self._layout = LAYOUT_NAMES[channels]
         self._kind = {"16": "s16p", "24": "s32p"}.get(bit_depth, "fltp")
+        muxer = _MUXERS[format] if picture is None else "mp4"
         with self._checked():
-            self._container: Any = av.open(self._sink, "w", format=_MUXERS[format], options=_muxing(format, rate))
+            self._container: Any = av.open(self._sink, "w", format=muxer, options=_muxing(format, rate))
             options = _lame(bitrate, rate, channels) if format == "mp3" else {}
             self._streams = [self._stream(CODECS[format], bitrate, options) for _ in range(tracks)]
             self._streams[0].disposition = av.stream.Disposition.default
+            self._picture = None if picture is None else self._copied(*picture)
 
     def _stream(self, codec: str, bitrate: int | None, options: dict[str, str]) -> Any:
         stream: Any = self._container.add_stream(codec, rate=self._rate, layout=self._layout, options=options)
@@ -62,16 +70,29 @@ class FfmpegEncoder:
             stream.bit_rate = bitrate
         return stream
 
+    def _copied(self, path: Path, track: int | None) -> Picture:
+        from stemsplit.audio.encoding.picture import Picture  # few runs want it
+
+        picture = Picture(path, self._container, track)
+        self._frames[0] = round(picture.late * self._rate)  # the sound begins where the other did
+        return picture
+
     def write(self, samples: np.ndarray, track: int = 0) -> None:
         """Append samples (n, channels) as `encodable` makes them to a track."""
         for start in range(0, len(samples), _FRAMES):
             self._mux(self._framed(samples[start : start + _FRAMES], track), track)
+            if self._picture is not None:
+                with self._checked():
+                    self._picture.copy(self._frames[0] / self._rate)
 
     def finish(self) -> None:
         """Write the samples that the codec still holds, and the tables of the container."""
         for track in range(len(self._streams)):
             self._mux(None, track)
         with self._checked():
+            if self._picture is not None:
+                self._picture.copy(math.inf)
+                self._picture.close()
             self._container.close()
         if self._container.format.name == "mp3":
             set_samples(self._sink.file, self._frames[0])
@@ -82,6 +103,8 @@ class FfmpegEncoder:
 
         self._sink.abandoned = True
         with suppress(av.error.FFmpegError):
+            if self._picture is not None:
+                self._picture.close()
             self._container.close()
 
     def _framed(self, samples: np.ndarray, track: int) -> Any:
