@@ -13,13 +13,19 @@ import numpy as np
 import pytest
 from tiny import GAINS, STEMS, FakeConfig, fake_separator, read_song, write_song
 
+from stemsplit.analysis.beats import Beat, Tempo
+from stemsplit.analysis.key import Key
+from stemsplit.analysis.song import Analysis
 from stemsplit.audio import PackWriter, blocks, probe
 from stemsplit.audio.containers.stem_box import add_stem_box, read_stem_box
 from stemsplit.audio.tags import Tags, write_tags
 from stemsplit.errors import OutputError, UsageError
 from stemsplit.files.inputs import find_inputs
+from stemsplit.files.manifest import MANIFEST_NAME
+from stemsplit.machine.together import written_together
 from stemsplit.options import PACK_STEMS, PACK_TEMPLATE, SeparateOptions
 from stemsplit.runs.separate import Separating, check_options, plan
+from stemsplit.runs.stem_tags import tag_stems
 
 Sound = Callable[..., np.ndarray]
 FAKE = dict(zip(STEMS, GAINS, strict=True))
@@ -187,3 +193,23 @@ def test_a_failed_file_leaves_nothing(tmp_path: Path, sound: Sound) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tempo_and_key_go_into_its_tags_and_nothing_else_changes(tmp_path: Path, sound: Sound) -> None:
+    song = write_song(tmp_path / "song.wav", sound(2, 9000))
+    path, manifest = pack(song)
+    with path.open("rb") as file:
+        box = read_stem_box(file)
+    before = track(path, 3)
+    found = Analysis(Beat(Tempo(90.0), 1.0), np.zeros(0), Key(9, "minor", 0.9), [], 440.0, 0.2)
+    warnings: list[str] = []
+    with written_together() as together:
+        tag_stems(
+            tmp_path / "out" / "song" / MANIFEST_NAME, manifest["input"]["sha256"], found, together, warnings.append
+        )
+    assert warnings == []
+    tags = mutagen.mp4.MP4(path).tags
+    assert tags["tmpo"] == [90]
+    with path.open("rb") as file:
+        assert read_stem_box(file) == box
+    np.testing.assert_array_equal(track(path, 3), before)
