@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 Sound = Callable[..., np.ndarray]
+os.environ["STEMSPLIT_CONFIG"] = ""  # the config file of whoever runs the tests is not read, by what they start neither
 
 
 @pytest.fixture

@@ -190,3 +190,18 @@ def test_the_whole_examination(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_what_a_model_would_take_is_measured_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "load_model", None)
     assert 0.0001 < doctor.seconds_per_second("ts-bsmamba2-mini", "cpu") < 1000
+
+
+def test_it_says_which_config_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("STEMSPLIT_CONFIG", "")
+    assert "none is read: STEMSPLIT_CONFIG is empty" in doctor.config().value
+    monkeypatch.delenv("STEMSPLIT_CONFIG")
+    monkeypatch.setattr("platformdirs.user_config_dir", lambda *name, **how: str(tmp_path))
+    assert (doctor.config().state, f"none; {path} would be read") == ("info", doctor.config().value)
+    path.write_text('[separate]\nformat = "flac"\n')
+    assert (doctor.config().state, doctor.config().value) == ("ok", f"{path} is in use")
+    path.write_text("nonsense")
+    assert doctor.config().state == "broken"
+    monkeypatch.setenv("STEMSPLIT_CONFIG", str(tmp_path / "gone.toml"))
+    assert doctor.config().state == "broken"

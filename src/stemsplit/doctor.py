@@ -21,6 +21,8 @@ import torch
 from stemsplit import __version__
 from stemsplit.audio import FORMATS, StemWriter, blocks, choose_depth, output_rate, probe
 from stemsplit.errors import StemsplitError
+from stemsplit.files.config import CONFIG_VARIABLE, config_path
+from stemsplit.files.config import read_config as read_defaults
 from stemsplit.machine.device import (
     BACKEND_VARIABLE,
     available_devices,
@@ -191,8 +193,22 @@ def resources() -> Iterator[Finding]:
     if memory := _memory():
         total, free = memory
         yield Finding(section, "memory", f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free", data=total)
+    yield config()
     yield _writable("cache", cache_dir(), "STEMSPLIT_CACHE")
     yield _writable("temporary", Path(tempfile.gettempdir()), "TMPDIR")
+
+
+def config() -> Finding:
+    """Report which config file there is."""
+    path = config_path()
+    if path is None:
+        return Finding("Resources", "config", f"none is read: {CONFIG_VARIABLE} is empty")
+    try:
+        if not read_defaults(path) and not path.exists():
+            return Finding("Resources", "config", f"none; {path} would be read")
+    except StemsplitError as error:
+        return Finding("Resources", "config", str(error), "broken")
+    return Finding("Resources", "config", f"{path} is in use", "ok")
 
 
 def _memory() -> tuple[int, int] | None:

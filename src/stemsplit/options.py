@@ -19,6 +19,13 @@ DEFAULT_MELODY_OUTPUT = Path("melody")
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 WITHOUT_TEMPLATE = "{track} ({stem}).{ext}"
 """Where `without` goes: one file beside those of other songs."""
+PACKS: Mapping[str, str] = {"stem.mp4": "m4a", "stem.alac": "alac"}
+"""Formats of one file with several sound tracks, the song and its four stems → the format of every track."""
+PACK_STEMS = ("drums", "bass", "other", "vocals")
+"""The stems of such a file, in the order that its readers expect."""
+PICTURED = {"mp4": "m4a"}
+"""Formats that keep the picture of a video → the format of their sound."""
+PACK_TEMPLATE = "{track}.{ext}"
 
 
 class Preset(NamedTuple):
@@ -113,6 +120,11 @@ class SeparateOptions:
     daw: str | None = None  # "reaper": write a project beside the stems
     player: bool = False  # write the page that plays the stems, too
 
+    @property
+    def packed(self) -> bool:
+        """Whether the song and its stems go into one file."""
+        return self.format.lower() in PACKS
+
     def settings(self) -> dict[str, Any]:
         """Return the options that the written bytes depend on, as JSON values.
 
@@ -180,6 +192,7 @@ class MelodyOptions:
     tempo: float | Literal["auto"] | None = None  # of the MIDI file, in beats per minute; auto: that of the drums
     bends: bool = True  # pitch bends in the MIDI file
     plot: bool = False
+    ultrastar: bool = False  # a song for UltraStar, with the words of an .lrc beside the song
     tuning: float | None = None  # frequency of A4 in Hz; None: estimate it
     device: str = "auto"
     force: bool = False
@@ -206,7 +219,7 @@ class MelodyOptions:
         }
 
     def _midi_settings(self) -> dict[str, Any]:
-        """Return how the MIDI file is written, where it is not as usual."""
-        if not self.midi:
+        """Return how the MIDI file, and that for UltraStar, is written, where it is not as usual."""
+        if not (self.midi or self.ultrastar):
             return {}
         return ({} if self.tempo is None else {"tempo": self.tempo}) | ({} if self.bends else {"bends": False})

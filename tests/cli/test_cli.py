@@ -31,7 +31,7 @@ from stemsplit.cli.flags.stems import BitDepth, Format
 from stemsplit.cli.layout import screen
 from stemsplit.machine import signals
 from stemsplit.machine.device import PRECISIONS, chunks_side_by_side
-from stemsplit.options import CLIPS, Clip
+from stemsplit.options import CLIPS, PACKS, PICTURED, Clip
 from stemsplit.weights.catalog import DEFAULT_MODEL
 
 Sound = Callable[..., np.ndarray]
@@ -395,7 +395,7 @@ def test_every_option_is_explained(run: Run, name: str, inner: Any) -> None:
 
 
 def test_choices_are_those_of_the_modules_behind() -> None:
-    assert set(get_args(Format)) == {*FORMATS, "raw"}
+    assert set(get_args(Format)) == {*FORMATS, *PACKS, *PICTURED, "raw"}
     assert set(get_args(BitDepth)) == {"auto"} | {d for row in FORMATS.values() for d in row.depths} - {"lossy"}
     assert get_args(Precision) == PRECISIONS
     assert get_args(Clip) == CLIPS

@@ -59,7 +59,7 @@ def test_a_model_is_hashed_parsed_and_read_once(tmp_path: Path, counted: Counter
 
 DEEPEST = 15
 """Calls of ours, from `main` to the network's forward."""
-MOST_FILES = 83
+MOST_FILES = 84
 """Files of ours of which a function runs."""
 
 

@@ -146,3 +146,18 @@ def test_two_runs_share_the_work(tiny: str, sound: Sound) -> None:
         statuses += [json.loads(line)["status"] for line in out.splitlines()]
     assert sorted(statuses) == ["done"] * 5 + ["skipped"] * 5
     assert not [name for name in files_in(Path("separated")) if "/." in name]
+
+
+def test_all_stems_in_one_file_for_djs(run: Run, tiny: str) -> None:
+    said = run("separate", "in/a.wav", "-m", tiny, "-f", "stem.mp4", "--json")
+    assert (said.code, said.err) == (0, "")
+    assert said.objects[0]["outputs"] == {"stem file": "separated/a.stem.mp4"}
+    assert files_in(Path("separated")) == {"a", "a/stemsplit.json", "a.stem.mp4"}
+    assert run("separate", "in/a.wav", "-m", tiny, "-f", "stem.mp4", "--json").objects[0]["status"] == "skipped"
+    assert run("separate", "in/a.wav", "-m", tiny, "--json").objects[0]["status"] == "done"  # beside it
+    said = run("separate", "in/a.wav", "separated", "-m", tiny, "-f", "stem.alac", "--dry-run")
+    assert "no audio in this folder but stems of earlier runs" in said.err  # the file is no song
+    said = run("mix", "in/a.wav", "--without", "vocals", "-f", "stem.mp4")
+    assert (said.code, "stemsplit separate --format stem.mp4 writes it" in said.err) == (2, True)
+    said = run("separate", "in/a.wav", "-m", tiny, "-f", "stem.mp4", "--stems", "bass")
+    assert (said.code, "a stem file holds drums, bass, other and vocals: leave out" in said.err) == (2, True)

@@ -43,7 +43,11 @@ class Ended:
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of every command: one thread, nothing of the user's."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1"} | more
+    return (
+        os.environ
+        | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONFAULTHANDLER": "1", "STEMSPLIT_CONFIG": ""}
+        | more
+    )
 
 
 def command(arguments: Sequence[str]) -> list[str]:

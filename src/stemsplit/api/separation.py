@@ -16,12 +16,13 @@ from stemsplit.api.sources import Sound, readable
 from stemsplit.audio import choose_depth, format_named
 from stemsplit.audio.encoding.bitrates import check_bitrate
 from stemsplit.audio.info import Warn
+from stemsplit.errors import UsageError
 from stemsplit.files.manifest import MANIFEST_NAME, output_record, write_manifest
 from stemsplit.files.naming import stem_path
 from stemsplit.machine.device import choose_device
 from stemsplit.machine.together import written_together
 from stemsplit.networks.contract import SeparatorNetwork
-from stemsplit.options import Clip, SeparateOptions
+from stemsplit.options import PACKS, Clip, SeparateOptions
 from stemsplit.runs.models import ModelChoice, separator_for
 from stemsplit.runs.stem_files import Form, stem_files
 from stemsplit.separation.separator import Rendered
@@ -83,6 +84,8 @@ class Separation:
         """
         depth = choose_depth(format, bit_depth, self.bit_depth)
         check_bitrate(format, bitrate)
+        if format.lower() in PACKS:
+            raise UsageError(f"{format} holds the song, too: separate_files(song, folder, format={format!r}) writes it")
         suffix, folder = format_named(format).suffix, Path(folder)
         targets = {stem: stem_path(folder, "{stem}.{ext}", "", stem, suffix) for stem in self.stems}
         channels, samples = self._shape

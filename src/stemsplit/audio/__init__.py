@@ -14,12 +14,13 @@ from stemsplit.audio.read import blocks, probe
 from stemsplit.audio.rechunk import Rechunker, rechunked
 from stemsplit.audio.resample import Resampler, resample, resampled_length
 from stemsplit.audio.tags import Tags, read_tags
-from stemsplit.audio.write import StemWriter
+from stemsplit.audio.write import PackWriter, StemWriter
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "FORMATS",
     "AudioInfo",
+    "PackWriter",
     "RawFormat",
     "Rechunker",
     "Resampler",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stemsplit.audio.info import LOSSY
 from stemsplit.errors import OutputError, UsageError
+from stemsplit.options import PACKS, PICTURED
 
 MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -28,6 +29,7 @@ class Format:
         max_rate: the highest sample rate in Hz.
         rates: the only sample rates in Hz that the format knows; empty if it takes all rates up to `max_rate`.
         max_bytes: the most bytes that the format's header can count.
+        packed: whether a file holds the song and its stems, each as a sound track; see `options.PACKS`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Format:
     max_rate: int
     rates: tuple[int, ...] = ()
     max_bytes: int | None = None
+    packed: bool = False
 
     @property
     def lossy(self) -> bool:
@@ -60,10 +63,20 @@ FORMATS: dict[str, Format] = {
 
 
 def format_named(name: str) -> Format:
-    """Return a row of `FORMATS`. Raises: UsageError for an unknown name."""
-    if name.lower() not in FORMATS:
-        raise UsageError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
-    return FORMATS[name.lower()]
+    """Return a row of `FORMATS`, or that of a format of one file. Raises: UsageError for an unknown name."""
+    known = name.lower()
+    if known in PACKS:  # its readers know stereo alone
+        return replace(FORMATS[PACKS[known]], name=known, suffix="stem.mp4", max_channels=2, packed=True)
+    if known in PICTURED:
+        return replace(FORMATS[PICTURED[known]], name=known, suffix=known)
+    if known not in FORMATS:
+        raise UsageError(f"unknown format {name!r}: choose one of {', '.join([*FORMATS, *PACKS, *PICTURED])}")
+    return FORMATS[known]
+
+
+def track_format(name: str) -> str:
+    """Return the format of the sound in a file that holds more than that of one stem; of others, their own."""
+    return {**PACKS, **PICTURED}.get(name.lower(), name)
 
 
 def choose_depth(format_name: str, wanted: str = "auto", source_depth: str = LOSSY) -> str:

@@ -21,6 +21,7 @@ from stemsplit.audio.tagging.mp4 import write_mp4
 from stemsplit.audio.tagging.names import ID3, Fields, fields_of, of_a_stem
 from stemsplit.errors import DecodeError
 from stemsplit.machine.bounded import BeyondBoundsError, bounded
+from stemsplit.options import PACKS, PICTURED
 
 MOST_TEXT = 1 << 20
 """Characters of tags that a stem gets."""
@@ -145,7 +146,7 @@ def write_tags(target: Path, tags: Tags, format: str, warn: Warn | None = None) 
     try:
         if format in ("flac", "ogg", "opus"):
             _write_comments(target, tags, format)
-        elif format in ("m4a", "alac"):
+        elif format in ("m4a", "alac", *PACKS, *PICTURED):
             write_mp4(target, tags.fields, tags.cover)
         elif target.stat().st_size < _ID3_LIMIT:
             _write_id3(target, tags, format)

@@ -6,11 +6,11 @@ WAV is encoded here, MP3 and what lies in MP4 by FFmpeg, all else by libsndfile:
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -18,13 +18,14 @@ import soundfile
 from stemsplit.audio.encoding.bitrates import output_bitrate
 from stemsplit.audio.encoding.ffmpeg import CODECS, FfmpegEncoder
 from stemsplit.audio.encoding.sndfile import SndfileEncoder
-from stemsplit.audio.formats import check_encodable, format_named
+from stemsplit.audio.formats import check_encodable, format_named, track_format
 from stemsplit.audio.info import Warn
 from stemsplit.audio.tags import Tags, write_tags
 from stemsplit.audio.wav import RIFF_LIMIT, WavEncoder, quantize
 from stemsplit.errors import OutputError, reason
 from stemsplit.machine.disk import partial_path, put_in_place
 from stemsplit.machine.together import Together
+from stemsplit.options import PACKS
 
 
 class _Encoder(Protocol):
@@ -53,6 +54,8 @@ class StemWriter:
         warn: called with one sentence if the tags cannot be written.
         riff_limit: from this size in bytes on, a WAV is an RF64.
         together: gives the file its name, with others; by default it gets it when the block ends.
+        picture: a video whose picture goes into the file, if the format is one of `PICTURED`, and which of its sound
+            tracks this is, see `encoding.picture`.
 
     Attributes:
         frames: samples per channel so far.
@@ -76,13 +79,14 @@ class StemWriter:
         warn: Warn | None = None,
         riff_limit: int = RIFF_LIMIT,
         together: Together | None = None,
+        picture: tuple[Path, int | None] | None = None,
     ) -> None:
         check_encodable(format, sample_rate, channels, frames, bit_depth)
         self.target, self.sample_rate, self.channels = Path(target), sample_rate, channels
         self.format, self.bit_depth, self.tags, self._warn = format_named(format).name, bit_depth, tags, warn
-        self._bitrate = output_bitrate(format, bitrate, sample_rate, channels)
+        self._bitrate = output_bitrate(track_format(format), bitrate, sample_rate, channels)
         self.frames = self.clamped = 0
-        self._riff_limit, self._together = riff_limit, together
+        self._riff_limit, self._together, self._picture = riff_limit, together, picture
         self._partial: Path | None = None
         self._file: BinaryIO | None = None
         self._encoder: _Encoder | None = None
@@ -150,10 +154,11 @@ class StemWriter:
     def _open_encoder(self, file: BinaryIO) -> _Encoder:
         if self.format == "wav":
             return WavEncoder(file, self.sample_rate, self.channels, self.bit_depth, self._riff_limit)
-        if self.format in CODECS:
+        if (coded := track_format(self.format)) in CODECS:
             return FfmpegEncoder(
-                file, self.format, self.sample_rate, self.channels, self.bit_depth, bitrate=self._bitrate
-            )
+                file, coded, self.sample_rate, self.channels, self.bit_depth,
+                bitrate=self._bitrate, picture=self._picture,
+            )  # fmt: skip
         serial = zlib.crc32(self.target.name.encode("utf-8", "surrogateescape"))
         return SndfileEncoder(file, self.format, self.sample_rate, self.channels, self.bit_depth, serial, self._bitrate)
 
@@ -161,13 +166,18 @@ class StemWriter:
         assert self._partial is not None
         assert self._file is not None
         assert self._encoder is not None
-        self._encoder.finish()
+        self._finish(self._file)
         self._file.close()
         if self.tags is not None:
             write_tags(self._partial, self.tags, self.format, self._warn_of_the_stem)
         if self._together is None:
             put_in_place(self._partial, self.target)
         self._partial = None
+
+    def _finish(self, file: BinaryIO) -> None:
+        """Write what is missing in an open file whose samples are all there."""
+        assert self._encoder is not None
+        self._encoder.finish()
 
     def _warn_of_the_stem(self, message: str) -> None:
         if self._warn is not None:
@@ -195,6 +205,56 @@ class StemWriter:
         except soundfile.SoundFileError as error:
             text = getattr(error, "error_string", str(error))
             raise OutputError(f"cannot write {self.target}: {text}") from error
+
+
+class PackWriter(StemWriter):
+    """A writer of one file with several sound tracks: a song and its stems, see `containers.stem_box`.
+
+    It takes blocks (1 + stems, channels, n), the song first. A song of one channel is written as stereo.
+
+    Args:
+        target: as for `StemWriter`, with all that follows.
+        sample_rate: Hz.
+        channels: of the blocks.
+        format: a key of `PACKS`.
+        bit_depth: one that the format has.
+        stems: what they are called in the file.
+        **how: the other arguments of `StemWriter`.
+    """
+
+    def __init__(
+        self, target: Path, sample_rate: int, channels: int, format: str, bit_depth: str, *,
+        stems: Sequence[str], **how: Any,
+    ) -> None:  # fmt: skip
+        check_encodable(format, sample_rate, channels, how.get("frames"), bit_depth)
+        super().__init__(target, sample_rate, 2, format, bit_depth, **how)
+        self._stems = tuple(stems)
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float32 (1 + stems, channels, n) at ±1. Raises: OutputError."""
+        if block.ndim != 3 or len(block) != 1 + len(self._stems):
+            raise ValueError(f"a block of shape {block.shape} for {len(self._stems)} stems and their song")
+        if not isinstance(self._encoder, FfmpegEncoder):
+            raise ValueError("write() outside of the with block")
+        with self._reported():
+            for track, samples in enumerate(block):
+                stereo = samples if len(samples) == 2 else np.repeat(samples, 2, axis=0)
+                frames, clamped = encodable(np.ascontiguousarray(stereo.T), self.bit_depth)
+                self._encoder.write(frames, track)
+                self.clamped += clamped
+        self.frames += block.shape[-1]
+
+    def _open_encoder(self, file: BinaryIO) -> _Encoder:
+        return FfmpegEncoder(
+            file, PACKS[self.format], self.sample_rate, self.channels, self.bit_depth,
+            bitrate=self._bitrate, tracks=1 + len(self._stems),
+        )  # fmt: skip
+
+    def _finish(self, file: BinaryIO) -> None:
+        from stemsplit.audio.containers.stem_box import add_stem_box, stem_text  # few runs want it
+
+        super()._finish(file)
+        add_stem_box(file, stem_text([name.capitalize() for name in self._stems]))
 
 
 def encodable(frames: np.ndarray, bit_depth: str) -> tuple[np.ndarray, int]:

@@ -20,8 +20,11 @@ from stemsplit.cli.analyse import analyse
 from stemsplit.cli.demo import demo
 from stemsplit.cli.doctor import doctor
 from stemsplit.cli.evaluate import evaluate
+from stemsplit.cli.flags.config import defaults
+from stemsplit.cli.karaoke import karaoke
 from stemsplit.cli.layout.help import App
 from stemsplit.cli.layout.screen import put, put_help, trace
+from stemsplit.cli.layout.words import plain
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
@@ -29,6 +32,7 @@ from stemsplit.cli.player import player
 from stemsplit.cli.separate import separate
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
+from stemsplit.files.config import config_path, read_config
 from stemsplit.machine.signals import CTRL_C, Terminated, interruptible, pending
 from stemsplit.machine.streams import READER_GONE, ReaderGone, lead_nowhere, one_line, owned
 
@@ -51,6 +55,7 @@ app.command()(mix)
 app.command()(player)
 app.command()(melody)
 app.command()(analyse)
+app.command()(karaoke)
 app.add_typer(models, name="models")
 app.command()(evaluate)
 app.command()(train)
@@ -62,6 +67,9 @@ app.command()(demo)
 def stemsplit(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    no_config: Annotated[
+        bool, typer.Option("--no-config", help="Leave the config file unread; `doctor` says where it is.")
+    ] = False,
 ) -> None:
     """Split songs into vocals, bass, drums and other, and write down what is sung."""
     if version:
@@ -69,14 +77,10 @@ def stemsplit(
         raise typer.Exit
     if context.invoked_subcommand is None:
         put_help(context)
-
-
-PLAIN_WORDS = {
-    r"Input should be a valid (number|integer), unable to parse string as an? \w+": "it is not a number",
-    r"Input should be greater than or equal to (\S+)": r"choose \1 or more",
-    r"Input should be less than or equal to (\S+)": r"choose at most \1",
-}
-"""Patterns of what Typer's checks say → what we say."""
+    elif not no_config and context.invoked_subcommand != "doctor":
+        path = config_path()
+        if path is not None and (said := read_config(path)):
+            context.default_map = defaults(context.command, said, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,12 +127,10 @@ def explain(error: BaseException, given: Sequence[str] = (), *, debug: bool) -> 
 
 
 def _usage(error: BaseException, given: Sequence[str]) -> str:
-    message = str(error.format_message()).replace("Value error, ", "")  # type: ignore[attr-defined]
+    message = plain(str(error.format_message()))  # type: ignore[attr-defined]
     message = re.sub(
         r"^Got unexpected extra argument\(?s?\)? \((.*)\)$", r"too many arguments: \1", message, flags=re.S
     )
-    for pattern, words in PLAIN_WORDS.items():
-        message = re.sub(pattern, words, message)
     message = re.sub(r"(?<=[?!])\.$", "", message.strip()).rstrip(".")
     if re.match("No such command", message) and given and Path(given[0]).exists():
         return f"{given[0]} needs a command before it: stemsplit separate {given[0]}"

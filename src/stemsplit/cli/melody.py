@@ -121,6 +121,14 @@ PlotOption = Annotated[
     typer.Option("--plot", help="Draw SONG.melody.png too: the melody on a spectrogram.", rich_help_panel=OUTPUT_PANEL),
     BASIC,
 ]
+UltrastarOption = Annotated[
+    bool,
+    typer.Option(
+        "--ultrastar",
+        help="Write SONG.txt too, for karaoke with UltraStar; with the words of SONG.lrc beside the song.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 TuningOption = Annotated[
     float | None,
     typer.Option(
@@ -192,6 +200,7 @@ def melody(
     tempo: TempoOption = None,
     bends: BendsOption = True,
     plot: PlotOption = False,
+    ultrastar: UltrastarOption = False,
     tuning: TuningOption = None,
     fmin: FminOption = None,
     fmax: FmaxOption = None,
@@ -241,6 +250,7 @@ def melody(
         tempo=None if tempo is None else _tempo(tempo),
         bends=bends,
         plot=plot,
+        ultrastar=ultrastar,
         tuning=tuning,
         device=device,
         force=force,
@@ -255,10 +265,10 @@ def melody(
         raise UsageError("--vocals separates nothing: leave out --separator, or --vocals")
     models = model, separator or DEFAULT_MODEL
     if output == STREAM:
-        _refuse_beside_stream(json, dry_run, notes, midi, plot)
+        _refuse_beside_stream(json, dry_run, notes, midi, plot, ultrastar)
         return _to_pipe(inputs, options, models, raw, screen)
     talk = Talk(screen, json=json, debug=debug, figures=FIGURES)
-    return _to_files(inputs, options, models, raw, dry_run, talk, asked)
+    return to_files(inputs, options, models, raw, dry_run, talk, asked)
 
 
 def _tempo(text: str) -> float | Literal["auto"]:
@@ -271,7 +281,7 @@ def _tempo(text: str) -> float | Literal["auto"]:
         raise UsageError(f"--tempo is a number of beats per minute, or auto, not {text!r}") from error
 
 
-def _to_files(
+def to_files(
     paths: Sequence[Path],
     options: MelodyOptions,
     models: tuple[str, str],
@@ -308,7 +318,8 @@ def _crew(
 def _refuse_beside_stream(*wanted: bool) -> None:
     if any(wanted):
         raise UsageError(
-            "-o - writes a contour to standard output: it excludes --notes, --midi, --plot, --json and --dry-run"
+            "-o - writes a contour to standard output: it excludes --notes, --midi, --plot, --ultrastar, --json and "
+            "--dry-run"
         )
 
 

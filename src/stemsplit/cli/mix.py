@@ -14,7 +14,7 @@ from stemsplit.cli.layout.screen import Screen
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find
 from stemsplit.cli.separate import parsed_bitrate
 from stemsplit.errors import UsageError
-from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, SeparateOptions
+from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, PACKS, WITHOUT_TEMPLATE, SeparateOptions
 
 Songs = Annotated[
     list[Path],
@@ -64,6 +64,8 @@ def mix(
         raise UsageError("nothing to mix: add --without vocals, or --mix backing=drums+bass")
     if STREAM in (*inputs, output) or format == "raw":
         raise UsageError("mix reads and writes files: name songs, a folder and a format with a header")
+    if format in PACKS:
+        raise UsageError(f"{format} holds all stems of a song: stemsplit separate --format {format} writes it")
     screen = Screen(quiet=quiet, verbose=verbose)
     with screen.busy("starting PyTorch"):
         from stemsplit.files.manifest import MANIFEST_NAME

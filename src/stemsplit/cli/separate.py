@@ -31,7 +31,8 @@ from stemsplit.cli.flags.shared import (
     Verbose,
     YesOption,
     as_range,
-    without_preset,
+    is_from,
+    left_out,
 )
 from stemsplit.cli.flags.stems import (
     BitDepthOption,
@@ -69,7 +70,14 @@ from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
-from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, WITHOUT_TEMPLATE, SeparateOptions
+from stemsplit.options import (
+    DEFAULT_OUTPUT,
+    DEFAULT_TEMPLATE,
+    PACK_TEMPLATE,
+    PACKS,
+    WITHOUT_TEMPLATE,
+    SeparateOptions,
+)
 
 if TYPE_CHECKING:
     from stemsplit.files.inputs import Input
@@ -134,18 +142,22 @@ def separate(
         stemsplit separate song.m4a --without vocals   # the backing track
         stemsplit separate song.wav --stems drums,bass # these two alone
     """
-    left_out = without_preset(context)
-    stems, two_stems, without = (
-        None if name in left_out else value
-        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without))
+    left = left_out(context)
+    stems, two_stems, without, quality = (
+        None if name in left else value
+        for name, value in (("stems", stems), ("two_stems", two_stems), ("without", without), ("quality", quality))
     )
+    mix, model = (None if name in left else value for name, value in (("mix", mix), ("model", model)))
+    if output == STREAM:  # a pipe takes one form, whatever is usual for files
+        format = "wav" if is_from(context, "format", "DEFAULT_MAP") else format
+        player = player and not is_from(context, "player", "DEFAULT_MAP")
     options = SeparateOptions(
         output=output,
-        template=template or (DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE),
+        template=template or _template(format, without),
         stems=stems,
         two_stems=two_stems,
         without=without,
-        mix=() if "mix" in left_out else tuple(mix or ()),
+        mix=tuple(mix or ()),
         exact_sum=exact_sum,
         format=format,
         bit_depth=bit_depth,
@@ -189,6 +201,13 @@ def separate(
         hint=hint,
         asked=asked,
     )
+
+
+def _template(format: str, without: str | None) -> str:
+    """Return where stems go that are told no other place."""
+    if format in PACKS:
+        return PACK_TEMPLATE
+    return DEFAULT_TEMPLATE if without is None else WITHOUT_TEMPLATE
 
 
 def to_files(

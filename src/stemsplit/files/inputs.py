@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from stemsplit.machine.disk import identity
 
 _MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
 """Those that list audio."""
+_LISTS = (".m3u", ".m3u8")
+_ADDRESS = re.compile(r"(^|[\\/])[A-Za-z][A-Za-z0-9+.-]+:[\\/]")
+"""As in a path that was made of https://example.org, and unlike that of a drive."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Input:
 
 
 def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
-    """Return the audio files that `paths` name, and those in the folders that they name, without doubles.
+    """Return the audio files that `paths` name, and those in the folders and lists that they name, without doubles.
 
     The files of a folder are sorted. Hidden files, the output folder and what manifests list are left out, wherever it
     lies. A stem that is named beside songs, as `*.wav` does, is marked as made. What cannot be found or read is an
@@ -67,6 +71,8 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
     try:
         if not path.is_dir():
             path.stat()
+            if path.suffix.lower() in _LISTS:
+                return _listed(path, output, stem, made)
             return [Input(path, _track_of(path, stem), str(path))]
     except (OSError, ValueError) as error:
         return [_failed(path, _why_not(path, error))]
@@ -80,6 +86,25 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
         )
         return [_failed(path, f"no audio in this folder{stems}")]
     return [*(Input(file, _track_in(path, file), str(file)) for file in files), *below.failures]
+
+
+def _listed(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
+    """Return what a list names. Raises: OSError."""
+    from stemsplit.files.lists import listed_songs  # few runs want it
+
+    try:
+        songs = listed_songs(path)
+    except UsageError as error:
+        return [Input(path, path.name, str(path), error)]
+    found: list[Input] = []
+    for song in songs:
+        if song.suffix.lower() in _LISTS:
+            found.append(_failed(song, "a list in a list is not followed: name it"))
+        elif _ADDRESS.search(str(song)):
+            found.append(_failed(song, "an address: download it first, and list the file"))
+        else:
+            found += _expand(song, output, stem, made)
+    return found or [_failed(path, "no songs in this list")]
 
 
 def _track_of(path: Path, stem: str | None) -> str:

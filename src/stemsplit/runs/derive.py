@@ -22,6 +22,7 @@ from stemsplit.audio import Rechunker, blocks, probe, resample
 from stemsplit.errors import NotDerivableError
 from stemsplit.files.manifest import output_paths, read_manifest, relative_path, selections
 from stemsplit.machine.disk import sha256_of
+from stemsplit.options import PACKS
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.source import BLOCK_SAMPLES
 
@@ -174,6 +175,8 @@ def _usable(manifest: Mapping[str, Any], wanted: Wanted) -> tuple[dict[_Held, St
 def _why_not(made: Mapping[str, Any], wanted: Wanted) -> str | None:
     """Return why a selection is no use; None if it is. Raises: KeyError and its like."""
     settings, depth = made["settings"], made["bit_depth"]
+    if settings.get("format") in PACKS:
+        return "the stems there are in one file"
     if made["model"]["sha256"] != wanted.model:
         return "the stems there are of another model"
     if any(settings.get(key) != wanted.settings.get(key) for key in _SAME):

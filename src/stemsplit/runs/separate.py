@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from stemsplit.audio import AudioInfo, Tags, check_encodable, choose_depth, format_named, output_rate, probe, read_tags
 from stemsplit.audio.encoding.bitrates import check_bitrate, output_bitrate
+from stemsplit.audio.formats import track_format
 from stemsplit.audio.info import Warn, rate_problem
-from stemsplit.errors import NotDerivableError, TargetCollisionError, UsageError
+from stemsplit.errors import NotDerivableError, OutputError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, PAGE_NAME, output_record, still_holds
 from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
-from stemsplit.options import CLIPS, SeparateOptions
+from stemsplit.options import CLIPS, PICTURED, SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
 from stemsplit.runs.jobs import Job, Progress, Record
 from stemsplit.runs.pace import Pace
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from stemsplit.runs.player import WithPage
 
 
+PACK = "stem file"
+"""What the only output is called where all stems go into one file."""
+
+
 def check_options(options: SeparateOptions) -> None:
     """Refuse what is wrong whatever the input is.
 
@@ -40,13 +45,17 @@ def check_options(options: SeparateOptions) -> None:
     check_template(options.template)
     row = format_named(options.format)
     choose_depth(options.format, options.bit_depth)
-    check_bitrate(options.format, options.bitrate)
+    check_bitrate(track_format(options.format), options.bitrate)
     if options.clip not in CLIPS:
         raise UsageError(f"unknown --clip {options.clip!r}: choose one of {', '.join(CLIPS)}")
     if options.exact_sum and row.lossy:
         raise UsageError(f"--exact-sum needs wav, flac, alac or aiff: {row.name} changes samples")
     if options.daw not in (None, "reaper"):
         raise UsageError(f"unknown --daw {options.daw!r}: there is reaper")
+    if options.packed and (options.player or options.daw):
+        raise UsageError(f"--{'player' if options.player else 'daw'} needs a file per stem: choose another --format")
+    if options.format.lower() in PICTURED and options.time_range is not None:
+        raise UsageError(f"--format {options.format} keeps the whole picture: leave out --time-range, or write m4a")
     rate = options.sample_rate
     if rate is not None and (problem := rate_problem(rate)):
         raise UsageError(f"--sample-rate {rate}: {problem}")
@@ -60,6 +69,10 @@ def plan(inputs: Sequence[Input], separator: AnySeparator, options: SeparateOpti
 
     Raises: TargetCollisionError, UsageError.
     """
+    if options.packed:
+        from stemsplit.separation.beside import check_packable  # few runs want it
+
+        check_packable(separator.reference, separator.stems, separator.outputs)
     extension = format_named(options.format).suffix
     jobs = [_job(item, separator, options, extension) for item in inputs]
     for job in jobs:
@@ -71,7 +84,8 @@ def plan(inputs: Sequence[Input], separator: AnySeparator, options: SeparateOpti
 
 def _job(item: Input, separator: AnySeparator, options: SeparateOptions, extension: str) -> Job:
     folder = track_folder(options.output, options.template, item.track, item.path)
-    names = () if item.error or item.made else [output.name for output in separator.outputs]
+    outputs = [PACK] if options.packed else [output.name for output in separator.outputs]
+    names = () if item.error or item.made else outputs
     targets = {
         name: stem_path(options.output, options.template, item.track, name, extension, source=item.path)
         for name in names
@@ -118,7 +132,8 @@ class Separating:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
+        options, pace = self.options, Pace(on_progress)
+        record = Record(job, options, on_warning)
         form = form_for(record.info, self.options, record.warn)
         named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
         derived = None if self.options.force else self._derived(job, record, form)
@@ -131,6 +146,10 @@ class Separating:
             blocks = self.separator.rendered(
                 source, form.sample_rate, on_progress=pace.network, on_warning=record.warn, folder=folder
             )
+        if options.packed:
+            from stemsplit.separation.beside import SONG, with_song  # few runs want it
+
+            outputs, blocks = (*outputs, SONG), with_song(blocks, file_source(record.info), form.sample_rate)
         with written_together() as together:
             with (
                 closing(blocks),
@@ -166,7 +185,7 @@ class Separating:
 def tags_for(job: Job, record: Record, *, cover: bool) -> dict[str, Tags]:
     """Return the tags of the outputs of a job: those of its source, and what each is."""
     tags = read_tags(job.source, record.warn, cover=cover)
-    return {stem: tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
+    return {stem: tags if stem == PACK else tags.for_stem(stem, Path(job.track).name) for stem in job.targets}
 
 
 def pipe_track(
@@ -198,15 +217,29 @@ def form_for(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> For
     rate = output_rate(options.format, wanted)
     if rate != wanted:
         on_warning(f"{options.format} cannot hold {wanted} Hz: the stems have {rate} Hz")
-    bitrate = output_bitrate(options.format, options.bitrate, rate, info.channels)
+    channels = 2 if options.packed else info.channels
+    bitrate = output_bitrate(track_format(options.format), options.bitrate, rate, channels)
     if options.bitrate is not None and bitrate is not None and bitrate != options.bitrate:
         on_warning(
-            f"{options.format} cannot have {options.bitrate / 1000:g} kbit/s at {rate} Hz with {info.channels} "
+            f"{options.format} cannot have {options.bitrate / 1000:g} kbit/s at {rate} Hz with {channels} "
             f"channels: the stems have {bitrate / 1000:g}"
         )
     frames = info.frames if rate == info.sample_rate else None
     check_encodable(options.format, rate, info.channels, frames, depth)
-    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum, bitrate)
+    picture = _picture(info, options, on_warning) if options.format.lower() in PICTURED else None
+    return Form(options.format, depth, rate, info.channels, frames, options.clip, options.exact_sum, bitrate, picture)
+
+
+def _picture(info: AudioInfo, options: SeparateOptions, on_warning: Warn) -> tuple[Path, int | None] | None:
+    """Return where the picture of a video is copied from; None if there is none. Raises: OutputError."""
+    from stemsplit.audio.encoding.picture import HELD, picture_kind  # few runs want it
+
+    if (kind := picture_kind(info.path)) is None:
+        on_warning(f"there is no picture in it: an {options.format} of sound alone")
+        return None
+    if kind not in HELD:
+        raise OutputError(f"an {options.format} cannot hold its picture, which is {kind}: use --format m4a")
+    return info.path, info.track
 
 
 def coarsest_depth(form: Form, info: AudioInfo) -> str:
@@ -240,9 +273,12 @@ def _about(
 
 def written_record(job: Job, form: Form, levels: Levels, together: Together) -> dict[str, Any]:
     """Return what a manifest says of the files that were written."""
+    peaks = levels.peaks
+    if PACK in job.targets and PACK not in peaks:
+        peaks = {PACK: max(peaks.values())}
     return {
         "outputs": {
-            stem: output_record(job.manifest, target, together.aside(target), levels.peaks[stem])
+            stem: output_record(job.manifest, target, together.aside(target), peaks[stem])
             for stem, target in job.targets.items()
         },
         "sample_rate": form.sample_rate,

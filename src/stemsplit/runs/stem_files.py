@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from stemsplit.audio import StemWriter, Tags, shared_gain, write_stream
+from stemsplit.audio import PackWriter, StemWriter, Tags, format_named, shared_gain, write_stream
 from stemsplit.audio.formats import FULL_SCALE, SILENT_PEAK
 from stemsplit.audio.info import Warn
 from stemsplit.audio.wav import quantize
@@ -21,7 +22,7 @@ from stemsplit.files.spool import Spool
 from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.pipeline import Behind
 from stemsplit.machine.together import Together
-from stemsplit.options import Clip
+from stemsplit.options import PACK_STEMS, Clip
 from stemsplit.runs.pace import Pace
 from stemsplit.separation.separator import Rendered
 from stemsplit.separation.stems import Output, fold_residual
@@ -39,6 +40,7 @@ class Form:
     clip: Clip = "rescale"
     exact_sum: bool = False
     bitrate: int | None = None  # bit/s, see `encoding.bitrates`
+    picture: tuple[Path, int | None] | None = None  # a video whose picture is kept, see `encoding.picture`
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,19 @@ def stem_files(
 ) -> Iterator[StemFiles]:
     """Write every output aside; `together` gives them their names when all is there.
 
-    Blocks are encoded in a thread of its own where there are cores for it. `pace` is told what encoding costs.
+    Blocks are encoded in a thread of its own where there are cores for it. `pace` is told what encoding costs. Where
+    all outputs go into one file, see `options.PACKS`, the only target is that, and the song is among them.
+
     Raises: OutputError.
     """
-    pace = pace or Pace()
+    pace, packed = pace or Pace(), format_named(form.format).packed
+    names = list(targets) if packed else [output.name for output in outputs]
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(_writer(targets[o.name], form, together, (tags or {}).get(o.name), on_warning))
-            for o in outputs
+            stack.enter_context(_writer(targets[name], form, together, (tags or {}).get(name), on_warning))
+            for name in names
         ]
-        encode = stack.enter_context(_encoding(writers))
+        encode = _packing(writers[0], outputs) if packed else stack.enter_context(_encoding(writers))
         # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
         final = stack.enter_context(
             Final(outputs, form, folder=next(iter(targets.values())).parent, guess=usable_cores() > 1)
@@ -105,9 +110,9 @@ def stem_files(
             for samples in final.again():
                 encode(samples)
                 pace.encoded(samples.shape[-1] / form.sample_rate)
-        for output, writer in zip(outputs, writers, strict=True):
+        for name, writer in zip(names, writers, strict=True):
             if writer.clamped:
-                on_warning(f"{output.name}: {writer.clamped} samples beyond full scale were cut to it")
+                on_warning(f"{name}: {writer.clamped} samples beyond full scale were cut to it")
     files.levels = final.report(on_warning)
 
 
@@ -123,6 +128,15 @@ def _encoding(writers: Sequence[StemWriter]) -> Iterator[Callable[[np.ndarray], 
                 pass
 
         yield encode
+
+
+def _packing(writer: StemWriter, outputs: Sequence[Output]) -> Callable[[np.ndarray], None]:
+    """Return what writes a block (outputs, channels, n) into one file, in the order of its tracks."""
+    from stemsplit.separation.beside import SONG  # few runs want it
+
+    names = [output.name for output in outputs]
+    order = [names.index(SONG.name), *(names.index(stem) for stem in PACK_STEMS)]
+    return lambda samples: writer.write(samples[order])
 
 
 def write_pipe(
@@ -293,7 +307,8 @@ class _Kept:
 
 
 def _writer(target: Path, form: Form, together: Together, tags: Tags | None, warn: Warn) -> StemWriter:
-    return StemWriter(
+    kind = partial(PackWriter, stems=PACK_STEMS) if format_named(form.format).packed else StemWriter
+    return kind(
         target, form.sample_rate, form.channels, form.format, form.bit_depth, bitrate=form.bitrate,
-        frames=form.frames, tags=tags, warn=warn, together=together,
+        frames=form.frames, tags=tags, warn=warn, together=together, picture=form.picture,
     )  # fmt: skip

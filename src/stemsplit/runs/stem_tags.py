@@ -66,7 +66,8 @@ def _tag(
 
     Raises: OutputError.
     """
-    format = next((name for name, row in FORMATS.items() if row.suffix == path.suffix[1:]), None)
+    suffix = path.suffix[1:].replace("mp4", "m4a")  # with a picture, or several stems
+    format = next((name for name, row in FORMATS.items() if row.suffix == suffix), None)
     if format is None or not path.is_file() or sha256_of(path) != entry["sha256"]:
         warn(f"{path.name} is not as it was made: not tagged")
         return

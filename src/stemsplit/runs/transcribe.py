@@ -1,6 +1,6 @@
 """One song → its melody on disk, and the manifest that says how.
 
-DIR/{track}.f0.csv (or what the format is called) and, as asked for, .notes.csv, .mid and .melody.png; then
+DIR/{track}.f0.csv (or what the format is called) and, as asked for, .notes.csv, .mid, .melody.png and .txt; then
 DIR/{track}.melody.json. That is a manifest like those of `separate`, with these keys beside theirs:
 
     "separator": {"reference", "sha256"}, or null for a voice,
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stemsplit.analysis.beats import Beat, Drums, Tempo, check_beat_tracker, checked_tempo
+from stemsplit.audio import read_tags
 from stemsplit.audio.info import Warn
 from stemsplit.errors import NotDerivableError, UsageError
 from stemsplit.files.inputs import Input
@@ -25,6 +26,8 @@ from stemsplit.files.manifest import MANIFEST_NAME, MELODY_MANIFEST, output_reco
 from stemsplit.files.naming import NAME_BYTES, shortened, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.melody.formats import format_named, write_contour
+from stemsplit.melody.karaoke.song import heading_for, sound_of, syllables_for, words_hash, words_of
+from stemsplit.melody.karaoke.ultrastar import write_ultrastar
 from stemsplit.melody.midi import write_midi
 from stemsplit.melody.notes import Notes, checked_tuning, find_notes, write_notes
 from stemsplit.melody.plot import Spectrogram, check_plotting, plot_melody
@@ -61,7 +64,8 @@ def check_midi_options(options: MelodyOptions) -> None:
     Raises:
         UsageError: no MIDI file is written, the tempo is out of range or cannot be estimated.
     """
-    if not options.midi and (options.tempo is not None or not options.bends):
+    timed = options.midi or options.ultrastar
+    if (options.tempo is not None and not timed) or not (options.bends or options.midi):
         raise UsageError("--tempo and --no-bends say how the MIDI file is: add --midi")
     if options.tempo == "auto":
         if options.vocals:
@@ -84,6 +88,7 @@ def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job,
     suffixes |= {"notes": "notes.csv"} if options.notes else {}
     suffixes |= {"midi": "mid"} if options.midi else {}
     suffixes |= {"plot": "melody.png"} if options.plot else {}
+    suffixes |= {"ultrastar": "txt"} if options.ultrastar else {}
     return with_collisions([_job(item, options.output, suffixes) for item in inputs])
 
 
@@ -107,7 +112,7 @@ class Transcribing:
             job.manifest,
             source=job.source,
             model_sha256=self.reader.model.sha256,
-            settings=melody_settings(self.reader, self.options),
+            settings=melody_settings(self.reader, self.options) | words_setting(job),
             targets=job.targets,
             salvage=self.options.salvage,
         )
@@ -140,6 +145,8 @@ class Transcribing:
             record.warn(f"the tempo is a guess: confidence {beat.confidence:.2f}; --tempo BPM sets it")
         with written_together() as together:
             _write(job, reading, notes, spectrogram, self.options, beat, together)
+            if "ultrastar" in job.targets:
+                _write_ultrastar(job, notes, self.options, _tempo(self.options, beat), record, together)
             about = _about(job, self.reader, self.options, reading, notes, together) | _tempo_of(beat)
             about |= {} if derived is None else {"vocals_from": records(derived.stems, job.manifest)}
             return record.write(together.aside(job.manifest), about)
@@ -150,14 +157,41 @@ class Transcribing:
         if separator is None or folder is None:
             return None
         asked = SeparateOptions(audio_track=self.options.audio_track, time_range=self.options.time_range)
-        manifest = track_folder(folder, DEFAULT_TEMPLATE, job.track, job.source) / MANIFEST_NAME
         settings, rate = track_settings(separator, asked), record.info.sample_rate
+        manifest = _stems_manifest(job, folder)
         try:
             return derive(Wanted(manifest, record.sha256, separator.model.sha256, settings, rate, DEPTHS[0]))
         except NotDerivableError as error:
             if str(error):
                 self.on_detail(f"{job.called}: separated anew, since {error}")
             return None
+
+
+def _stems_manifest(job: Job, separated: Path) -> Path:
+    """Return where the manifest is of the stems that `separate` may have left of a song."""
+    return track_folder(separated, DEFAULT_TEMPLATE, job.track, job.source) / MANIFEST_NAME
+
+
+def words_setting(job: Job) -> dict[str, Any]:
+    """Return the setting that stands for the words of a song; none if they are not wanted."""
+    return {"words": words_hash(_lasting(job))} if "ultrastar" in job.targets else {}
+
+
+def _lasting(job: Job) -> Path | None:
+    """Return the source of a job; None if it is a pipe, whose file does not last."""
+    return None if job.location is None else job.source
+
+
+def _write_ultrastar(
+    job: Job, notes: Notes, options: MelodyOptions, tempo: Tempo, record: Record, together: Together
+) -> None:
+    target, source = job.targets["ultrastar"], _lasting(job)
+    lyrics, start = words_of(source), 0.0 if options.time_range is None else options.time_range.start
+    folder = options.separated
+    sound = {} if folder is None else sound_of(_stems_manifest(job, folder), record.sha256)
+    tags = read_tags(job.source, record.warn, cover=False)
+    heading = heading_for(target, source, job.track, tags, lyrics, sound, tempo.bpm)
+    write_ultrastar(together.aside(target), heading, syllables_for(notes.notes, lyrics, start))
 
 
 def _tempo_of(beat: Beat | None) -> dict[str, Any]:
@@ -209,7 +243,7 @@ def _about(
     return {
         "model": _named(reader.model.reference, reader.model.sha256),
         "separator": None if separator is None else _named(separator.model.reference, separator.model.sha256),
-        "settings": melody_settings(reader, options),
+        "settings": melody_settings(reader, options) | words_setting(job),
         "device": str(reader.device),
         "outputs": {
             name: output_record(job.manifest, target, together.aside(target)) for name, target in job.targets.items()

@@ -6,15 +6,20 @@ by LAME's header in an MP3, and by the edit list in an MP4.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from stemsplit.audio.containers.callbacks import CallbackFile
 from stemsplit.audio.containers.mpeg import set_samples
 from stemsplit.audio.containers.speakers import LAYOUT_NAMES
+
+if TYPE_CHECKING:
+    from stemsplit.audio.encoding.picture import Picture
 
 CODECS = {"mp3": "libmp3lame", "m4a": "aac", "alac": "alac"}
 """Format → what FFmpeg calls its encoder."""
@@ -26,7 +31,7 @@ _AMPLE_BITS = 2.5
 
 
 class FfmpegEncoder:
-    """An encoder of one stem to an open and seekable file.
+    """An encoder of one stem, or several as sound tracks of their own, to an open and seekable file.
 
     Errors of the file are raised as they are, those of FFmpeg as av.error.FFmpegError.
 
@@ -37,37 +42,60 @@ class FfmpegEncoder:
         channels: how many.
         bit_depth: one that the format has.
         bitrate: bit/s, of a lossy format.
+        tracks: how many; all but the first are switched off, so that a player plays that one.
+        picture: a video whose picture is copied, and which of its sound tracks this one takes the place of.
     """
 
     def __init__(
-        self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, *, bitrate: int | None
-    ) -> None:
+        self, file: BinaryIO, format: str, rate: int, channels: int, bit_depth: str, *,
+        bitrate: int | None, tracks: int = 1, picture: tuple[Path, int | None] | None = None,
+    ) -> None:  # fmt: skip
         import av
 
-        self._sink, self._rate, self._frames = CallbackFile(file), rate, 0
+        self._sink, self._rate, self._frames = CallbackFile(file), rate, [0] * tracks
         self._layout = LAYOUT_NAMES[channels]
         self._kind = {"16": "s16p", "24": "s32p"}.get(bit_depth, "fltp")
+        muxer = _MUXERS[format] if picture is None else "mp4"
         with self._checked():
-            self._container: Any = av.open(self._sink, "w", format=_MUXERS[format], options=_muxing(format, rate))
+            self._container: Any = av.open(self._sink, "w", format=muxer, options=_muxing(format, rate))
             options = _lame(bitrate, rate, channels) if format == "mp3" else {}
-            stream: Any = self._container.add_stream(CODECS[format], rate=rate, layout=self._layout, options=options)
-            stream.codec_context.format = self._kind
-            if bitrate is not None:
-                stream.bit_rate = bitrate
-            self._stream = stream
+            self._streams = [self._stream(CODECS[format], bitrate, options) for _ in range(tracks)]
+            self._streams[0].disposition = av.stream.Disposition.default
+            self._picture = None if picture is None else self._copied(*picture)
 
-    def write(self, samples: np.ndarray) -> None:
-        """Append samples (n, channels) as `encodable` makes them."""
+    def _stream(self, codec: str, bitrate: int | None, options: dict[str, str]) -> Any:
+        stream: Any = self._container.add_stream(codec, rate=self._rate, layout=self._layout, options=options)
+        stream.codec_context.format = self._kind
+        if bitrate is not None:
+            stream.bit_rate = bitrate
+        return stream
+
+    def _copied(self, path: Path, track: int | None) -> Picture:
+        from stemsplit.audio.encoding.picture import Picture  # few runs want it
+
+        picture = Picture(path, self._container, track)
+        self._frames[0] = round(picture.late * self._rate)  # the sound begins where the other did
+        return picture
+
+    def write(self, samples: np.ndarray, track: int = 0) -> None:
+        """Append samples (n, channels) as `encodable` makes them to a track."""
         for start in range(0, len(samples), _FRAMES):
-            self._mux(self._framed(samples[start : start + _FRAMES]))
+            self._mux(self._framed(samples[start : start + _FRAMES], track), track)
+            if self._picture is not None:
+                with self._checked():
+                    self._picture.copy(self._frames[0] / self._rate)
 
     def finish(self) -> None:
         """Write the samples that the codec still holds, and the tables of the container."""
-        self._mux(None)
+        for track in range(len(self._streams)):
+            self._mux(None, track)
         with self._checked():
+            if self._picture is not None:
+                self._picture.copy(math.inf)
+                self._picture.close()
             self._container.close()
         if self._container.format.name == "mp3":
-            set_samples(self._sink.file, self._frames)
+            set_samples(self._sink.file, self._frames[0])
 
     def abandon(self) -> None:
         """Free the codec without writing anything more."""
@@ -75,9 +103,11 @@ class FfmpegEncoder:
 
         self._sink.abandoned = True
         with suppress(av.error.FFmpegError):
+            if self._picture is not None:
+                self._picture.close()
             self._container.close()
 
-    def _framed(self, samples: np.ndarray) -> Any:
+    def _framed(self, samples: np.ndarray, track: int) -> Any:
         """Return samples (n, channels) as a frame of FFmpeg."""
         import av
 
@@ -90,13 +120,13 @@ class FfmpegEncoder:
             )
             packed.sample_rate = self._rate
             (frame,) = av.AudioResampler(self._kind, self._layout, self._rate).resample(packed)
-        frame.pts = self._frames
-        self._frames += len(samples)
+        frame.pts = self._frames[track]
+        self._frames[track] += len(samples)
         return frame
 
-    def _mux(self, frame: Any) -> None:
+    def _mux(self, frame: Any, track: int) -> None:
         with self._checked():
-            for packet in self._stream.encode(frame):
+            for packet in self._streams[track].encode(frame):
                 self._container.mux(packet)
 
     @contextmanager

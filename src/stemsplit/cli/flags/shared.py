@@ -54,16 +54,26 @@ def take_preset(context: typer.Context, name: str | None) -> str | None:
     if name.lower() not in PRESETS:
         near = get_close_matches(name.lower(), PRESETS, 1)
         raise UsageError(f"no preset is called {name!r}: {f'did you mean {near[0]}?' if near else 'try --preset list'}")
-    context.default_map = {**(context.default_map or {}), **PRESETS[name.lower()].options}
+    chosen, before = PRESETS[name.lower()].options, dict(context.default_map or {})
+    if chosen.keys() & set(SELECTING):  # which stems is for one to say
+        before = {option: value for option, value in before.items() if option not in SELECTING}
+    context.default_map = {**before, **chosen}
     return name
 
 
-def without_preset(context: typer.Context) -> frozenset[str]:
-    """Return the options that a preset selects stems by, and that do not hold since the user selects them."""
-    sources = {name: context.get_parameter_source(name) for name in SELECTING}
-    if not any(source is not None and source.name == "COMMANDLINE" for source in sources.values()):
-        return frozenset()
-    return frozenset(name for name, source in sources.items() if source is not None and source.name == "DEFAULT_MAP")
+def left_out(context: typer.Context) -> frozenset[str]:
+    """Return the options of a preset or the config file that do not hold, since the user gives others for them."""
+    found: set[str] = set()
+    for group in (SELECTING, ("model", "quality")):
+        if any(is_from(context, name, "COMMANDLINE") for name in group):
+            found |= {name for name in group if is_from(context, name, "DEFAULT_MAP")}
+    return frozenset(found)
+
+
+def is_from(context: typer.Context, name: str, where: str) -> bool:
+    """Return whether an option is from the COMMANDLINE, or from the DEFAULT_MAP: a preset or the config file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == where
 
 
 Quiet = Annotated[
@@ -98,7 +108,7 @@ Force = Annotated[
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), or - for standard input."
+        metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), lists (.m3u), or - (stdin)."
     ),
 ]
 AudioTrack = Annotated[

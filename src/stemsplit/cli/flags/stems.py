@@ -11,7 +11,7 @@ from stemsplit.cli.flags.shared import DEFAULT_MODEL, OUTPUT_PANEL, RUN_PANEL, a
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.options import DEFAULT_TEMPLATE, Clip
 
-Format = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "alac", "aiff", "raw"]
+Format = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "alac", "aiff", "mp4", "stem.mp4", "stem.alac", "raw"]
 BitDepth = Literal["auto", "16", "24", "32f"]
 
 
@@ -90,7 +90,7 @@ FormatOption = Annotated[
         "-f",
         "--format",
         case_sensitive=False,
-        help="File format; m4a is AAC, alac exact in an .m4a; raw (no header) only with -o -.",
+        help="alac is exact; mp4 keeps a picture; stem.mp4 is for DJs.",
         rich_help_panel=OUTPUT_PANEL,
     ),
     BASIC,

@@ -122,6 +122,29 @@ def help_lines(command: Any, ctx: Any, *, everything: bool, width: int | None = 
     return lines
 
 
+def option_panels(command: Any, ctx: Any) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return all options of a command: panel → names and what is said of them."""
+    declared = inspect.signature(command.callback, eval_str=True).parameters if command.callback else {}
+    options = [
+        param
+        for param in command.get_params(ctx)
+        if param.param_type_name == "option" and not getattr(param, "hidden", False)
+    ]
+
+    def rows(some: Iterable[Any]) -> list[tuple[str, str]]:
+        texts = (_text(one, _choices(declared[one.name].annotation) if one.name in declared else ()) for one in some)
+        return [(_names(one).strip(), text.replace(KEPT, " ")) for one, text in zip(some, texts, strict=True)]
+
+    return [(panel, rows(some)) for panel, some in _by_panel(options)]
+
+
+def about_and_examples(command: Any) -> tuple[str, list[tuple[str, str]]]:
+    """Return what a command does, and its examples with what they do."""
+    about, _, examples = inspect.cleandoc(command.help or "").partition(EXAMPLES)
+    rows = [line.partition(" # ")[::2] for line in examples.strip().splitlines()]
+    return about, [(call.strip(), what.strip()) for call, what in rows]
+
+
 def _said(parameter: inspect.Parameter | None) -> Sequence[Any]:
     """Return what is said of a parameter beside its type, in its annotation."""
     return getattr(parameter.annotation, "__metadata__", ()) if parameter else ()

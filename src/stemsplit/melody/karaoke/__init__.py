@@ -1,0 +1,1 @@
+"""Notes and words → what karaoke programs read."""
