@@ -26,6 +26,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -52,6 +53,8 @@ WALL_FOR_CPU = 20
 """A process that has not ended after so many times its limit hangs, however busy the machine is."""
 HEAD = ("model", "published, dB", "parameters", "GMAC/s", "CPU s/s", "peak memory")
 BEGIN, END = "<!-- costs -->", "<!-- /costs -->"
+CAPTION = """Scores as their authors or publishers state them. What a second of a song costs, overlap included, and peak
+memory were measured with random weights (`python benchmarks/models.py --write README.md`): """
 
 
 class Subject(NamedTuple):
@@ -81,7 +84,7 @@ def main() -> None:
     if failures:
         sys.exit("\n".join(failures))
     if options.write:
-        write_between_marks(options.write, [machine(options), "", *lines])
+        write_between_marks(options.write, [textwrap.fill(CAPTION + machine(options), width=125), "", *lines])
 
 
 def parse_options() -> argparse.Namespace:
@@ -126,7 +129,7 @@ def recipe_of(name: str, path: Path) -> Subject:
     """Return the model that a recipe trains."""
     from stemsplit.training.recipe import load_recipe
 
-    config: Any = vars(load_recipe(path))["network"]
+    config: Any = load_recipe(path).network
     architecture = next(row for row in ARCHITECTURES.values() if row.config is type(config))
     return Subject(name, "none: a recipe", architecture, config)
 
