@@ -1,6 +1,6 @@
 """The models of the catalog beside each other: what is published of them, and what they cost on this machine.
 
-    python benchmarks/models.py                            every model: some six minutes on a quiet machine
+    python benchmarks/models.py                            every model: minutes, on a quiet machine
     python benchmarks/models.py --write README.md          and put the table between the marks of a document
     python benchmarks/models.py --only htdemucs --threads 2
     python benchmarks/models.py --count                    only what nothing has to be computed for
