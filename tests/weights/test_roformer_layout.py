@@ -12,20 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data.roformer import BANDS, seeded
 from fake_hub import FakeServer
+from published_roformer import TEXT, TINY, published
 from tiny import read_song, write_song
 
 from stemsplit.cli import main
 from stemsplit.errors import CheckpointError, HashError, UnknownModelError
-from stemsplit.networks.layers.roformer.attention import rotary_frequencies
 from stemsplit.networks.roformer import BANDS_62, CONFIGS, RoFormer, RoFormerConfig
 from stemsplit.weights.catalog import locate, models_dir
 from stemsplit.weights.checkpoint import convert, load_network
 from stemsplit.weights.layouts import roformer as layout
 from stemsplit.weights.trainer_folder import settings_beside
 
-TINY = RoFormerConfig(dim=8, depth=1, heads=2, head_dim=4, n_fft=512, hop_length=128, bands=BANDS, chunk_samples=4096)
 COMMON: dict[str, Any] = {
     "stereo": True, "num_stems": 1, "time_transformer_depth": 1, "freq_transformer_depth": 1, "dim_head": 64,
     "heads": 8, "attn_dropout": 0.1, "ff_dropout": 0.1, "flash_attn": True, "dim_freqs_in": 1025, "stft_n_fft": 2048,
@@ -40,22 +38,6 @@ YAML: dict[str, Any] = {
 }
 SPLIT = YAML | {"model": COMMON | {"dim": 512, "depth": 12, "freqs_per_bands": BANDS_62, "linear_transformer_depth": 0}}
 MEL = YAML | {"model": COMMON | {"dim": 384, "depth": 6, "num_bands": 60, "sample_rate": 44100}}
-
-
-TEXT = (
-    "audio: {chunk_size: 4096}\nmodel:\n  dim: 8\n  depth: 1\n  heads: 2\n  dim_head: 4\n  stft_n_fft: 512\n"
-    "  stft_hop_length: 128\n  stereo: true\n  time_transformer_depth: 1\n  freq_transformer_depth: 1\n"
-    f"  freqs_per_bands: !!python/tuple{''.join(f'{chr(10)}  - {width}' for width in BANDS)}\n"
-    "training: {instruments: [vocals, other], target_instrument: vocals}\ninference: {num_overlap: 2}\n"
-)
-
-
-def published() -> dict[str, torch.Tensor]:
-    """A tiny state dict as it is published, with rotary frequencies in every attention."""
-    state = {key: seeded(key, value) for key, value in RoFormer(TINY).state_dict().items()}
-    for axis in (0, 1):
-        state[f"layers.0.{axis}.layers.0.0.rotary_embed.freqs"] = rotary_frequencies(4)
-    return state
 
 
 def test_the_usual_yaml_is_read() -> None:
