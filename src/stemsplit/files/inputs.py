@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import StemsplitError, UsageError, reason
@@ -19,6 +19,7 @@ from stemsplit.files.manifest import (
     selections,
 )
 from stemsplit.files.naming import track_name
+from stemsplit.files.places import Address, files_at, mark_of
 from stemsplit.machine.disk import identity
 
 _MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
@@ -34,6 +35,7 @@ class Input:
     name: str  # for messages to the user
     error: StemsplitError | None = None
     made: bool = False
+    mark: str | None = None  # see `places.mark_of`, if it is at an address
 
 
 def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
@@ -54,7 +56,7 @@ def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None =
     if not paths:
         raise UsageError("nothing to separate: name a file or a folder")
     made = _Made(output)
-    named = [Path(path) for path in paths]
+    named = [path if isinstance(path, Path) else Path(path) for path in paths]
     found = [item for path in named for item in _expand(path, output, stem, made)]
     if stem is None and not all(item.error or made.lists(item.path) for item in found):
         found = [replace(item, made=not item.error and made.lists(item.path)) for item in found]
@@ -64,6 +66,8 @@ def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None =
 
 
 def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
+    if isinstance(path, Address):
+        return _at_address(path, output, stem)
     try:
         if not path.is_dir():
             path.stat()
@@ -80,6 +84,28 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
         )
         return [_failed(path, f"no audio in this folder{stems}")]
     return [*(Input(file, _track_in(path, file), str(file)) for file in files), *below.failures]
+
+
+def _at_address(address: Address, output: Path, stem: str | None) -> list[Input]:
+    """Return the inputs at an address. What lies beside a manifest of `separate` is no song: only a stem asked for."""
+    try:
+        root, files = files_at(address)
+    except StemsplitError as error:
+        return [Input(address, address.name, str(address), error, mark="")]
+    if list(files) == [str(address)]:
+        return [Input(address, track_name(address, AUDIO_SUFFIXES), str(address), mark=mark_of(files[str(address)]))]
+    made = {url.rpartition("/")[0] for url in files if url.endswith(f"/{MANIFEST_NAME}")}
+    own = f"{output}/" if isinstance(output, Address) else None
+    found = []
+    for url, about in files.items():
+        path, place = Address(url), PurePosixPath(url[len(root) :].strip("/"))
+        is_stem = url.rpartition("/")[0] in made
+        ours = is_stem or (own is not None and str(path).startswith(own))
+        wanted = path.stem == stem if is_stem else not ours
+        if wanted and is_audio(path) and not any(part.startswith(".") for part in place.parts):
+            track = (place.parent / track_name(path, AUDIO_SUFFIXES)).as_posix()
+            found.append(Input(path, track, url, mark=mark_of(about)))
+    return found or [Input(address, address.name, str(address), UsageError(f"{address}: no audio in this folder"))]
 
 
 def _track_of(path: Path, stem: str | None) -> str:

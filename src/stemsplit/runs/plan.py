@@ -11,6 +11,7 @@ from tempfile import TemporaryFile
 from stemsplit.errors import OutputError, TargetCollisionError, UsageError, reason
 from stemsplit.files.inputs import Input
 from stemsplit.files.naming import same_place
+from stemsplit.files.places import Address, store_at
 from stemsplit.machine.disk import identity, missing_folders, remove_empty
 from stemsplit.runs.jobs import Job
 
@@ -88,8 +89,11 @@ def refuse_if_none_is_left(inputs: Sequence[Input] | Sequence[Job]) -> None:
 def check_writable(output: Path) -> None:
     """Make the output folder and try it.
 
-    Raises: OutputError.
+    Raises: OutputError; for an address PlaceError, UsageError.
     """
+    if isinstance(output, Address):
+        store_at(output).try_out()
+        return
     missing = missing_folders(output)
     try:
         output.mkdir(parents=True, exist_ok=True)

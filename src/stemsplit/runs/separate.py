@@ -77,7 +77,9 @@ def _job(item: Input, separator: AnySeparator, options: SeparateOptions, extensi
         for name in names
     }
     beside = (folder / PAGE_NAME,) if options.player and targets else ()
-    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made, beside)
+    return Job(
+        item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made, beside, item.mark
+    )
 
 
 def work_for(
@@ -109,6 +111,7 @@ class Separating:
             settings=track_settings(self.separator, self.options),
             targets=job.targets,
             salvage=self.options.salvage,
+            known=job.known,
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:

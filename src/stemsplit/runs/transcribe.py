@@ -90,7 +90,8 @@ def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job,
 def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
     track = shortened(item.track, LONGEST_TRACK)
     targets = {} if item.error or item.made else {name: output / f"{track}.{end}" for name, end in suffixes.items()}
-    return Job(item.path, item.track, item.name, targets, output / f"{track}.{MELODY_MANIFEST}", item.error, item.made)
+    manifest = output / f"{track}.{MELODY_MANIFEST}"
+    return Job(item.path, item.track, item.name, targets, manifest, item.error, item.made, mark=item.mark)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Transcribing:
             settings=melody_settings(self.reader, self.options),
             targets=job.targets,
             salvage=self.options.salvage,
+            known=job.known,
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:
