@@ -26,7 +26,7 @@ _MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
 """Those that list audio."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """One file to work on, or what is wrong with it. `made`: it is a stem of an earlier run, and left out."""
 

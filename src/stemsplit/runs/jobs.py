@@ -39,7 +39,7 @@ Progress = Callable[[float], object]
 """Is told the seconds of audio that are done."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One track to work on: `targets` are output → file, in the order of the outputs.
 

@@ -22,7 +22,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.errors import NotDerivableError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, MELODY_MANIFEST, output_record, still_holds
-from stemsplit.files.naming import NAME_BYTES, shortened, track_folder
+from stemsplit.files.naming import NAME_BYTES, Paths, shortened, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.midi import write_midi
@@ -91,7 +91,7 @@ def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
     track = shortened(item.track, LONGEST_TRACK)
     targets = {} if item.error or item.made else {name: output / f"{track}.{end}" for name, end in suffixes.items()}
     manifest = output / f"{track}.{MELODY_MANIFEST}"
-    return Job(item.path, item.track, item.name, targets, manifest, item.error, item.made, mark=item.mark)
+    return Job(item.path, item.track, item.name, Paths(targets), manifest, item.error, item.made, mark=item.mark)
 
 
 @dataclass(frozen=True)
