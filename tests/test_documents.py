@@ -46,10 +46,11 @@ NEEDS_MORE = (
     "ts-bsmamba2-musdb18",
     "sfc-ca",
     "--quality",
+    "s3://",
     "evaluate",
     "pip install",
     "git clone",
-)  # downloads, or a data set
+)  # downloads, a store, or a data set
 README = [
     line.partition(" #")[0].strip()
     for line in block_lines(ROOT / "README.md")

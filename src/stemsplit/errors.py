@@ -17,7 +17,8 @@
     │   ├── HashError               a file whose hash is not the expected one
     │   └── DownloadError           no network, or a server that refused
     ├── OutOfMemoryError    exit 1  not enough memory even for the smallest batch and chunk
-    └── WorkerError         exit 1  a process or machine that works for this one is lost again and again
+    ├── WorkerError         exit 1  a process or machine that works for this one is lost again and again
+    └── PlaceError          exit 1  an address that cannot be reached, read or written
 
 A message names the thing, the reason and, where there is one, the next command to try.
 """
@@ -107,6 +108,10 @@ class OutOfMemoryError(StemsplitError):
 
 class WorkerError(StemsplitError):
     """A process or machine that works for this one is lost again and again."""
+
+
+class PlaceError(StemsplitError):
+    """An address, as of a file in an object store, that cannot be reached, read or written."""
 
 
 def reason(error: OSError) -> str:

@@ -138,7 +138,7 @@ REFUSED = [
     (2, "a path is empty", ("separate", "", *M)),
     (2, "a path is empty", ("separate", "song.wav", "-o", "", *M)),
     (2, "a path is empty", ("evaluate", "", "notes")),
-    (2, "https://x.y/z.mp3 is an address: download it first", ("separate", "https://x.y/z.mp3", *M)),
+    (2, "https://x.y/z.mp3 is an address of the web: download it first", ("separate", "https://x.y/z.mp3", *M)),
     (2, "is written ./-17.wav", ("separate", "-17.wav", *M)),
     (2, "No such option: --stem", ("separate", "song.wav", "--stem=a.b", *M)),
     (2, "'--format': 'wma' is not one of", ("separate", "song.wav", "--format", "wma", *M)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
 
 from stemsplit.errors import UsageError
-from stemsplit.files.naming import check_template, part_of, shortened, stem_path, track_folder
+from stemsplit.files.naming import Paths, check_template, part_of, shortened, stem_path, track_folder
+from stemsplit.files.places import Address, as_address
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,16 @@ def test_a_short_name_stays_and_a_long_one_ends_in_its_hash() -> None:
     assert len(os.fsencode(one)) == len(os.fsencode(other)) == 20
     assert one[:11] == other[:11] == "b" * 11
     assert one != other
+
+
+def test_paths_that_are_kept_as_text_are_paths() -> None:
+    given = {"vocals": Path("a/vocals.wav"), "bass": Path("a/bass.wav")}
+    kept = Paths(given)
+    assert kept == given
+    assert list(kept.items()) == list(given.items())
+    assert pickle.loads(pickle.dumps(kept)) == given
+    assert not Paths({})
+    assert kept.get("drums") is None
+    address = as_address("s3://bucket/a")
+    assert address is not None
+    assert type(Paths({"x": address})["x"]) is Address

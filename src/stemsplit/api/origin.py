@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from stemsplit.audio import Tags, probe, read_tags
 from stemsplit.audio.info import Warn
+from stemsplit.files.manifest import input_record
 from stemsplit.options import SeparateOptions
-from stemsplit.runs.jobs import input_record
 from stemsplit.runs.separate import track_settings
 from stemsplit.separation.ensemble import AnySeparator
 

@@ -19,7 +19,7 @@ from stemsplit.cli.flags.shared import (
     Device,
     DryRun,
     Force,
-    Inputs,
+    InputsAnywhere,
     JsonLines,
     ModelReference,
     Quiet,
@@ -28,6 +28,7 @@ from stemsplit.cli.flags.shared import (
     TimeRangeOption,
     Verbose,
     as_path,
+    as_place,
     as_range,
     model_names,
 )
@@ -69,8 +70,8 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
-        parser=as_path,
-        help="Folder for the melodies; - is standard output.",
+        parser=as_place,
+        help="Folder or s3://… for the melodies; - is standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
     BASIC,
@@ -190,7 +191,7 @@ SeparatorOption = Annotated[
 
 
 def melody(
-    inputs: Inputs,
+    inputs: InputsAnywhere,
     output: OutputOption = DEFAULT_MELODY_OUTPUT,
     vocals: VocalsOption = False,
     format: FormatOption = "csv",

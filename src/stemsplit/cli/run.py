@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemsplit.cli.layout.screen import Lines, Screen, duration, is_watched, put, put_json, speed, trace
 from stemsplit.errors import AudioError, StemsplitError, UsageError
+from stemsplit.files.places import Address
 from stemsplit.machine.streams import input_bytes, is_terminal, require_input, require_output
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ def find_one(paths: Sequence[Path]) -> Input:
 
 def describe(jobs: Sequence[Job], work: Work, talk: Talk) -> int:
     """Say on stdout what would be written; 1 if a job would fail, as far as can be told."""
-    from stemsplit.runs.jobs import foreseen
     from stemsplit.runs.plan import refuse_if_none_is_left
+    from stemsplit.runs.workers.mirror import foreseen
 
     refuse_if_none_is_left(jobs)
     told: set[int] = set()
@@ -127,7 +128,9 @@ def carry_out(
     with ExitStack() as stack:
         jobs = tuple(_fed(job, raw, stack) for job in jobs)
         watcher = stack.enter_context(watching(talk.screen, jobs, bars=not (talk.json and is_terminal(sys.stdout))))
-        outcomes = run(jobs, work, watcher) if crew is None else _among(jobs, crew, watcher, talk.screen)
+        outcomes = (
+            run(jobs, work, watcher, do=_doing(jobs)) if crew is None else _among(jobs, crew, watcher, talk.screen)
+        )
         for outcome in stack.enter_context(closing(outcomes)):
             watcher.on_outcome(outcome)
             _report(outcome, talk, told)
@@ -138,6 +141,15 @@ def carry_out(
         summarize(tally, talk.screen)
         _give_hint(tally, talk)
     return int(tally.counts["failed"] > 0)
+
+
+def _doing(jobs: Sequence[Job]) -> Callable[..., Outcome | None] | None:
+    """Return what does jobs at addresses; None if all is on this machine."""
+    if not any(isinstance(path, Address) for job in jobs for path in (job.source, job.manifest)):
+        return None
+    from stemsplit.runs.workers.mirror import attempt
+
+    return attempt
 
 
 def _among(
@@ -219,11 +231,14 @@ def one_job(
     Errors of its input name it as the user does, and the way on.
     """
     from stemsplit.runs.jobs import Job, message_of
+    from stemsplit.runs.workers.mirror import fetched, is_elsewhere
 
     with ExitStack() as stack:
         job = _fed(Job(found.path, found.track, found.name, {}, STREAM), raw, stack)
         if job.error is not None:
             raise job.error
+        if is_elsewhere(job):
+            job = replace(job, source=stack.enter_context(fetched(job)))
         watcher = stack.enter_context(watching(screen, [job]))
         watcher.on_start(job, None)
         try:

@@ -18,7 +18,7 @@ from stemsplit.cli.flags.shared import (
     Device,
     DryRun,
     Force,
-    Inputs,
+    InputsAnywhere,
     JsonLines,
     OverlapOption,
     PrecisionOption,
@@ -69,6 +69,7 @@ from stemsplit.cli.quality.consent import Consent, with_way_back
 from stemsplit.cli.quality.levels import hint_for, models_for
 from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import ModelError, UnknownModelError, UsageError
+from stemsplit.files.places import Address
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes
 from stemsplit.options import (
     DEFAULT_OUTPUT,
@@ -92,7 +93,7 @@ MOST_DIGITS = 9
 
 def separate(
     context: typer.Context,
-    inputs: Inputs,
+    inputs: InputsAnywhere,
     output: OutputOption = DEFAULT_OUTPUT,
     preset: PresetOption = None,
     model: ModelsOption = None,
@@ -185,6 +186,8 @@ def separate(
         if json or dry_run or player:
             raise UsageError("-o - writes a stem to standard output: it excludes --json, --dry-run and --player")
         return _to_pipe(inputs, options, raw, models, screen, consent)
+    if isinstance(output, Address) and (player or daw is not None):
+        raise UsageError("--player and --daw write beside stems on this machine: leave them out, or name a folder here")
     if format == "raw":
         raise UsageError("--format raw has no header and needs a pipe: add -o -, or choose another format")
     hint = partial(hint_for, inputs) if model is None and quality is None else None

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import StemsplitError, UsageError, reason
@@ -20,6 +20,7 @@ from stemsplit.files.manifest import (
     selections,
 )
 from stemsplit.files.naming import track_name
+from stemsplit.files.places import Address, files_at, mark_of
 from stemsplit.machine.disk import identity
 
 _MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
@@ -29,7 +30,7 @@ _ADDRESS = re.compile(r"(^|[\\/])[A-Za-z][A-Za-z0-9+.-]+:[\\/]")
 """As in a path that was made of https://example.org, and unlike that of a drive."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """One file to work on, or what is wrong with it. `made`: it is a stem of an earlier run, and left out."""
 
@@ -38,6 +39,7 @@ class Input:
     name: str  # for messages to the user
     error: StemsplitError | None = None
     made: bool = False
+    mark: str | None = None  # see `places.mark_of`, if it is at an address
 
 
 def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None = None) -> tuple[Input, ...]:
@@ -58,7 +60,7 @@ def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None =
     if not paths:
         raise UsageError("nothing to separate: name a file or a folder")
     made = _Made(output)
-    named = [Path(path) for path in paths]
+    named = [path if isinstance(path, Path) else Path(path) for path in paths]
     found = [item for path in named for item in _expand(path, output, stem, made)]
     if stem is None and not all(item.error or made.lists(item.path) for item in found):
         found = [replace(item, made=not item.error and made.lists(item.path)) for item in found]
@@ -68,6 +70,8 @@ def find_inputs(paths: Sequence[str | Path], output: Path, *, stem: str | None =
 
 
 def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
+    if isinstance(path, Address):
+        return _at_address(path, output, stem)
     try:
         if not path.is_dir():
             path.stat()
@@ -101,10 +105,32 @@ def _listed(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
         if song.suffix.lower() in _LISTS:
             found.append(_failed(song, "a list in a list is not followed: name it"))
         elif _ADDRESS.search(str(song)):
-            found.append(_failed(song, "an address: download it first, and list the file"))
+            found.append(_failed(song, "an address: a list names files of this machine only"))
         else:
             found += _expand(song, output, stem, made)
     return found or [_failed(path, "no songs in this list")]
+
+
+def _at_address(address: Address, output: Path, stem: str | None) -> list[Input]:
+    """Return the inputs at an address. What lies beside a manifest of `separate` is no song: only a stem asked for."""
+    try:
+        root, files = files_at(address)
+    except StemsplitError as error:
+        return [Input(address, address.name, str(address), error, mark="")]
+    if list(files) == [str(address)]:
+        return [Input(address, track_name(address, AUDIO_SUFFIXES), str(address), mark=mark_of(files[str(address)]))]
+    made = {url.rpartition("/")[0] for url in files if url.endswith(f"/{MANIFEST_NAME}")}
+    own = f"{output}/" if isinstance(output, Address) else None
+    found = []
+    for url, about in files.items():
+        path, place = Address(url), PurePosixPath(url[len(root) :].strip("/"))
+        is_stem = url.rpartition("/")[0] in made
+        ours = is_stem or (own is not None and str(path).startswith(own))
+        wanted = path.stem == stem if is_stem else not ours
+        if wanted and is_audio(path) and not any(part.startswith(".") for part in place.parts):
+            track = (place.parent / track_name(path, AUDIO_SUFFIXES)).as_posix()
+            found.append(Input(path, track, url, mark=mark_of(about)))
+    return found or [Input(address, address.name, str(address), UsageError(f"{address}: no audio in this folder"))]
 
 
 def _track_of(path: Path, stem: str | None) -> str:

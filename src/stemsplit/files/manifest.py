@@ -5,11 +5,12 @@ stemsplit.json, beside the stems:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "location": where it was, unless it came from a pipe,
-               "sha256", "bytes", "sample_rate", "channels", "codec"},
+               "sha256", "bytes", "sample_rate", "channels", "codec", "mark": of its version in an object store},
      "model": {"reference", "sha256", "stems": all that it separates}, "settings": {…}, "device": "cpu",
      "precision": "bf16",
-     "outputs": {stem: {"path", "sha256", "peak"}}, "sample_rate": Hz, "bit_depth", "samples",
-     "gain": the factor that all stems were multiplied by, "seconds": how long it took, "warnings": […],
+     "outputs": {stem: {"path", "sha256", "peak", "bytes": in an object store}},
+     "sample_rate": Hz, "bit_depth", "samples", "gain": the factor that all stems were multiplied by,
+     "seconds": how long it took, "warnings": […],
      "salvaged": [what is missing of the input]; only there if a part of it is,
      "derived_from": {output: {"exact": whether its bytes are those of a run of the network, "stems": {stem: {"path",
      "sha256"}}}}: what outputs are the sum of; only there if no network ran, see `runs.derive`,
@@ -27,9 +28,12 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stemsplit.machine.disk import sha256_of, write_whole
+
+if TYPE_CHECKING:
+    from stemsplit.audio import AudioInfo
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
@@ -64,6 +68,25 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     write_whole(path, text.encode("utf-8", "backslashreplace"))  # a file name may hold bytes that are not Unicode
 
 
+def input_record(
+    source: Path, name: str, location: str | None, info: AudioInfo, mark: str | None = None
+) -> dict[str, Any]:
+    """Return what a manifest says of a source, which the user calls `name`; a pipe has no location.
+
+    `mark`: what the store says of it, if it was fetched from an address.
+    """
+    return {
+        "path": name,
+        **({} if location is None else {"location": location}),
+        "sha256": sha256_of(source),
+        "bytes": source.stat().st_size,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "codec": info.subtype,
+        **({"mark": mark} if mark else {}),
+    }
+
+
 def output_record(manifest: Path, target: Path, place: Path, peak: float | None = None) -> dict[str, Any]:
     """Return the entry of a manifest about a finished file.
 
@@ -84,7 +107,8 @@ def relative_path(manifest: Path, target: Path) -> str:
 
 def output_paths(path: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
     """Return the outputs that a manifest at `path` lists: name → file."""
-    return {stem: Path(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
+    kind = type(path)  # what is beside an address is one
+    return {stem: kind(os.path.normpath(path.parent / entry["path"])) for stem, entry in manifest["outputs"].items()}
 
 
 def selections(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -171,11 +195,12 @@ def still_holds(
     settings: Mapping[str, Any],
     targets: Mapping[str, Path],
     salvage: bool = False,
+    known: Mapping[Path, str] | None = None,
 ) -> bool:
     """Return whether the manifest at `path` shows that this work is done.
 
     The model, the settings and the targets must be the same, and the input and all outputs must be unchanged. What was
-    salvaged is done only for `salvage`.
+    salvaged is done only for `salvage`. Files whose hashes are `known` are not read.
     """
     manifest = selection_for(path, targets)
     if manifest is None or ("salvaged" in manifest and not salvage):
@@ -183,10 +208,10 @@ def still_holds(
     try:
         if manifest["settings"] != settings or manifest["model"]["sha256"] != model_sha256:
             return False
-        made = output_paths(path, manifest)
+        made, told = output_paths(path, manifest), known or {}
         hashes = {source: manifest["input"]["sha256"]}
         hashes |= {file: manifest["outputs"][stem]["sha256"] for stem, file in made.items()}
-        return all(file.is_file() and sha256_of(file) == expected for file, expected in hashes.items())
+        return all(file.is_file() and (told.get(file) or sha256_of(file)) == sha256 for file, sha256 in hashes.items())
     except (
         OSError,
         ValueError,

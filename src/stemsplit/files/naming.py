@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePath
 from string import Formatter
 
@@ -32,6 +33,33 @@ SOURCE_FIELDS: Mapping[str, Callable[[Path], str]] = {
 }
 """Fields of a template that tell songs of one name apart: name → the value for a source."""
 FIELDS = ("track", "stem", "ext", *SOURCE_FIELDS, *TAG_FIELDS)
+
+
+class Paths(Mapping[str, Path]):
+    """Paths by their names, kept as text: plans of very many songs hold very many."""
+
+    __slots__ = ("_kind", "_names", "texts")
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._names, self.texts = _same_names(tuple(paths)), tuple(str(path) for path in paths.values())
+        self._kind = type(next(iter(paths.values()), Path()))
+
+    def __getitem__(self, name: str) -> Path:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._kind(self.texts[self._names.index(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@lru_cache(64)
+def _same_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the one tuple that all songs of a run share."""
+    return names
 
 
 def track_name(path: PurePath, suffixes: frozenset[str]) -> str:
@@ -110,10 +138,11 @@ def _parts(path: str) -> list[str]:
     return path.replace("\\", "/").split("/") if os.name == "nt" else path.split("/")
 
 
-def same_place(path: Path) -> str:
+def same_place(path: Path | str) -> str:
     """Return a key that is equal for all paths that some file system takes for the same file.
 
     Such paths may differ in letter case and in the way that Unicode composes letters.
     """
-    text = str(path) if path.is_absolute() else f"{Path.cwd()}{os.sep}{path}"
+    text = str(path)
+    text = text if os.path.isabs(text) else f"{Path.cwd()}{os.sep}{text}"  # noqa: PTH117, as paths cost time
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()

@@ -99,6 +99,23 @@ def written_together() -> Iterator[Together]:
             together.clear()
 
 
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Yield a new hidden folder in `folder` that is removed after the block, or by `files.leftovers` after a kill.
+
+    Raises: OutputError if it cannot be made.
+    """
+    try:
+        stage, claim = _new_stage(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {reason(error)}") from error
+    try:
+        yield stage
+    finally:
+        with signals_wait():
+            remove_stage(stage, claim)
+
+
 def remove_stage(stage: Path, claim: Claim) -> None:
     """Remove a stage that is claimed, with all that is in it."""
     for entry in _entries(stage):

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stemsplit import __version__
-from stemsplit.audio import AudioInfo, probe
+from stemsplit.audio import probe
 from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
 from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError, in_words
 from stemsplit.files.leftovers import claim_path, clear_in
 from stemsplit.files.manifest import (
     earlier_selections,
+    input_record,
     is_of,
     listed_paths,
     output_paths,
@@ -27,8 +28,9 @@ from stemsplit.files.manifest import (
     selection_for,
     write_manifest,
 )
+from stemsplit.files.places import Address
 from stemsplit.machine.claims import claimed
-from stemsplit.machine.disk import POLL_SECONDS, sha256_of
+from stemsplit.machine.disk import POLL_SECONDS
 from stemsplit.options import TimeRange
 
 STDIN_NAME = "standard input"
@@ -37,7 +39,7 @@ Progress = Callable[[float], object]
 """Is told the seconds of audio that are done."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One track to work on: `targets` are output → file, in the order of the outputs.
 
@@ -52,6 +54,8 @@ class Job:
     error: StemsplitError | None = None
     made: bool = False
     beside: tuple[Path, ...] = ()  # files that are written, too, and are no outputs
+    mark: str | None = None  # what `places.mark_of` says of a source at an address
+    known: Mapping[Path, str] | None = None  # hashes of files that are elsewhere, as far as known
 
     @property
     def called(self) -> str:
@@ -61,6 +65,8 @@ class Job:
     @property
     def location(self) -> str | None:
         """Where the source lies, whatever it is called; None if it comes from a pipe."""
+        if self.mark is not None:
+            return self.name
         return None if self.name == "-" else os.path.realpath(self.source)
 
 
@@ -155,15 +161,17 @@ class Watcher(Protocol):
         """Learn what was put right on the way."""
 
 
-def run(jobs: Iterable[Job], work: Work, watcher: Watcher | None = None) -> Generator[Outcome, None, None]:
-    """Work through the jobs and yield an outcome for each, whatever happens in it.
+def run(
+    jobs: Iterable[Job], work: Work, watcher: Watcher | None = None, *, do: Callable[..., Outcome | None] | None = None
+) -> Generator[Outcome, None, None]:
+    """Work through the jobs and yield an outcome for each, whatever happens in it; `do` takes the place of `attempt`.
 
     A track that another process is at comes last: by then it may be done.
     """
     later: list[Job] = []
     began = time.time()
     for job, waited in chain(((job, False) for job in jobs), ((job, True) for job in _in_time(later))):
-        outcome = attempt(job, work, watcher, began=began, waited=waited)
+        outcome = (do or attempt)(job, work, watcher, began=began, waited=waited)
         if outcome is None:
             later.append(job)
         else:
@@ -331,7 +339,7 @@ class Record:
         self.info = probe(job.source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
         self._started, self._on_warning = time.monotonic(), on_warning
         self._warnings: list[str] = []
-        self._source = input_record(job.source, job.name, job.location, self.info)
+        self._source = input_record(job.source, job.name, job.location, self.info, job.mark)
 
     @property
     def sha256(self) -> str:
@@ -365,19 +373,6 @@ def _earlier(job: Job) -> list[str]:
     return [relative_path(job.manifest, Path(p)) for p in paths if p not in written and os.path.lexists(p)]
 
 
-def input_record(source: Path, name: str, location: str | None, info: AudioInfo) -> dict[str, Any]:
-    """Return what a manifest says of a source, which the user calls `name`; a pipe has no location."""
-    return {
-        "path": name,
-        **({} if location is None else {"location": location}),
-        "sha256": sha256_of(source),
-        "bytes": source.stat().st_size,
-        "sample_rate": info.sample_rate,
-        "channels": info.channels,
-        "codec": info.subtype,
-    }
-
-
 def skipped(job: Job) -> Outcome:
     """Return the outcome of a job whose outputs are there already, or which is no song."""
     if job.made:
@@ -388,6 +383,8 @@ def skipped(job: Job) -> Outcome:
 
 def known_seconds(source: Path, time_range: TimeRange | None = None) -> float | None:
     """Length of a file or a part of it: None if it does not say, 0 if it cannot be read, which shows later."""
+    if isinstance(source, Address):  # nothing is fetched before its turn
+        return None
     try:
         return probe(source, time_range=time_range).seconds
     except (AudioError, OSError):

@@ -10,7 +10,8 @@ from tempfile import TemporaryFile
 
 from stemsplit.errors import OutputError, TargetCollisionError, UsageError, reason
 from stemsplit.files.inputs import Input
-from stemsplit.files.naming import same_place
+from stemsplit.files.naming import Paths, same_place
+from stemsplit.files.places import Address, store_at
 from stemsplit.machine.disk import identity, missing_folders, remove_empty
 from stemsplit.runs.jobs import Job
 
@@ -20,18 +21,21 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
 
     `way_out` is what the command offers to tell equal names apart.
     """
-    first: dict[str, int] = {}  # place → the first job that writes there
-    shared: dict[str, dict[int, Path]] = {}  # places that several need: number of a job → its path there
+    first: dict[int, int] = {}  # hash of a place, which takes less memory → the first job that writes there
+    shared: dict[str, dict[int, str]] = {}  # places that several need: number of a job → its path there
     for number, job in enumerate(jobs):
-        for path in _written(job):
-            place = same_place(path)
-            if (owner := first.setdefault(place, number)) != number:
-                shared.setdefault(place, {owner: _path_at(jobs[owner], place)})[number] = path
+        for text in _written(job):
+            place = same_place(text)
+            owner = first.setdefault(hash(place), number)
+            if owner != number and (other := _path_at(jobs[owner], place)) is not None:
+                shared.setdefault(place, {owner: other})[number] = text
     for number, folder in _folders_that_are_files(jobs, first):
         place = same_place(folder)
-        shared.setdefault(place, {first[place]: _path_at(jobs[first[place]], place)}).setdefault(number, folder)
+        owner = first[hash(place)]
+        if (other := _path_at(jobs[owner], place)) is not None:
+            shared.setdefault(place, {owner: other}).setdefault(number, str(folder))
     errors = dict(_overwritten_sources(jobs))
-    for _, paths in sorted(shared.items(), key=lambda item: first[item[0]]):
+    for _, paths in sorted(shared.items(), key=lambda item: first[hash(item[0])]):
         numbers = sorted(paths)
         if len(numbers) > 1 and not all(number in errors for number in numbers):
             names = [jobs[number].called for number in numbers]
@@ -42,21 +46,26 @@ def with_collisions(jobs: Sequence[Job], way_out: str = "") -> tuple[Job, ...]:
     return tuple(replace(job, error=job.error or errors.get(number)) for number, job in enumerate(jobs))
 
 
-def _written(job: Job) -> tuple[Path, ...]:
-    return (*job.targets.values(), *job.beside, job.manifest) if job.targets else ()
+def _written(job: Job) -> tuple[str, ...]:
+    """Return the paths that a job writes to as text, which is what they are kept as."""
+    if not job.targets:
+        return ()
+    texts = job.targets.texts if isinstance(job.targets, Paths) else map(str, job.targets.values())
+    return (*texts, *map(str, job.beside), str(job.manifest))
 
 
-def _path_at(job: Job, place: str) -> Path:
-    return next(path for path in _written(job) if same_place(path) == place)
+def _path_at(job: Job, place: str) -> str | None:
+    """Return the path of a job at a place; None if only their hashes are equal."""
+    return next((text for text in _written(job) if same_place(text) == place), None)
 
 
-def _folders_that_are_files(jobs: Sequence[Job], files: Mapping[str, int]) -> Iterator[tuple[int, Path]]:
-    """Yield (number, folder) for every folder that a job needs and that is a file of some job."""
+def _folders_that_are_files(jobs: Sequence[Job], files: Mapping[int, int]) -> Iterator[tuple[int, Path]]:
+    """Yield (number, folder) for every folder that a job needs and that is a file of some job, going by its hash."""
 
     @lru_cache(4096)  # songs of one folder come together
     def above(folder: Path) -> tuple[Path, ...]:
         others = () if folder == folder.parent else above(folder.parent)
-        return (folder, *others) if same_place(folder) in files else others
+        return (folder, *others) if hash(same_place(folder)) in files else others
 
     for number, job in enumerate(jobs):
         for folder in {path.parent for path in job.targets.values()}:
@@ -64,7 +73,7 @@ def _folders_that_are_files(jobs: Sequence[Job], files: Mapping[str, int]) -> It
                 yield number, one
 
 
-def _collision(names: Sequence[str], path: Path, way_out: str) -> TargetCollisionError:
+def _collision(names: Sequence[str], path: str, way_out: str) -> TargetCollisionError:
     listed, both = f"{', '.join(names[:-1])} and {names[-1]}", "both" if len(names) == 2 else "all"
     return TargetCollisionError(f"{listed} would {both} write {path}: rename one, or give it another --output{way_out}")
 
@@ -88,8 +97,11 @@ def refuse_if_none_is_left(inputs: Sequence[Input] | Sequence[Job]) -> None:
 def check_writable(output: Path) -> None:
     """Make the output folder and try it.
 
-    Raises: OutputError.
+    Raises: OutputError; for an address PlaceError, UsageError.
     """
+    if isinstance(output, Address):
+        store_at(output).try_out()
+        return
     missing = missing_folders(output)
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from stemsplit.audio.info import Warn, rate_problem
 from stemsplit.errors import NotDerivableError, OutputError, TargetCollisionError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, PAGE_NAME, output_record, still_holds
-from stemsplit.files.naming import check_template, same_place, stem_path, track_folder
+from stemsplit.files.naming import Paths, check_template, same_place, stem_path, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.options import CLIPS, PICTURED, SeparateOptions
 from stemsplit.runs.derive import Derivation, Wanted, derive
@@ -75,10 +75,6 @@ def plan(inputs: Sequence[Input], separator: AnySeparator, options: SeparateOpti
         check_packable(separator.reference, separator.stems, separator.outputs)
     extension = format_named(options.format).suffix
     jobs = [_job(item, separator, options, extension) for item in inputs]
-    for job in jobs:
-        if len({same_place(path) for path in job.targets.values()}) < len(job.targets):
-            path = next(iter(job.targets.values()))
-            raise TargetCollisionError(f"all stems of {job.name} would be {path}: put {{stem}} into --template")
     return with_collisions(jobs, ", or put {suffix} or {folder} into --template")
 
 
@@ -90,8 +86,12 @@ def _job(item: Input, separator: AnySeparator, options: SeparateOptions, extensi
         name: stem_path(options.output, options.template, item.track, name, extension, source=item.path)
         for name in names
     }
+    if len({same_place(path) for path in targets.values()}) < len(targets):
+        path = next(iter(targets.values()))
+        raise TargetCollisionError(f"all stems of {item.name} would be {path}: put {{stem}} into --template")
     beside = (folder / PAGE_NAME,) if options.player and targets else ()
-    return Job(item.path, item.track, item.name, targets, folder / MANIFEST_NAME, item.error, item.made, beside)
+    manifest = folder / MANIFEST_NAME
+    return Job(item.path, item.track, item.name, Paths(targets), manifest, item.error, item.made, beside, item.mark)
 
 
 def work_for(
@@ -123,6 +123,7 @@ class Separating:
             settings=track_settings(self.separator, self.options),
             targets=job.targets,
             salvage=self.options.salvage,
+            known=job.known,
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:

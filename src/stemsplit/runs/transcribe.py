@@ -23,7 +23,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.errors import NotDerivableError, UsageError
 from stemsplit.files.inputs import Input
 from stemsplit.files.manifest import MANIFEST_NAME, MELODY_MANIFEST, output_record, still_holds
-from stemsplit.files.naming import NAME_BYTES, shortened, track_folder
+from stemsplit.files.naming import NAME_BYTES, Paths, shortened, track_folder
 from stemsplit.machine.together import Together, written_together
 from stemsplit.melody.formats import format_named, write_contour
 from stemsplit.melody.karaoke.song import heading_for, sound_of, syllables_for, words_hash, words_of
@@ -95,7 +95,8 @@ def plan_melodies(inputs: Sequence[Input], options: MelodyOptions) -> tuple[Job,
 def _job(item: Input, output: Path, suffixes: Mapping[str, str]) -> Job:
     track = shortened(item.track, LONGEST_TRACK)
     targets = {} if item.error or item.made else {name: output / f"{track}.{end}" for name, end in suffixes.items()}
-    return Job(item.path, item.track, item.name, targets, output / f"{track}.{MELODY_MANIFEST}", item.error, item.made)
+    manifest = output / f"{track}.{MELODY_MANIFEST}"
+    return Job(item.path, item.track, item.name, Paths(targets), manifest, item.error, item.made, mark=item.mark)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Transcribing:
             settings=melody_settings(self.reader, self.options) | words_setting(job),
             targets=job.targets,
             salvage=self.options.salvage,
+            known=job.known,
         )
 
     def carry_out(self, job: Job, *, on_progress: Progress | None = None, on_warning: Warn) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -13,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from crews import TextSetup, job_named
-from tiny import files_in
+from tiny import STEMS, files_in, save_tiny, write_song
 
+from stemsplit.cli import main
 from stemsplit.errors import UsageError, WorkerError
 from stemsplit.files.leftovers import clear_below
 from stemsplit.options import SeparateOptions
@@ -195,6 +198,36 @@ def test_the_work_of_a_lost_node_is_done_elsewhere(nodes: Nodes, tmp_path: Path)
     assert outcomes["first"].attempts == 2
     assert "so it is tried again" in outcomes["first"].warnings[0]
     nodes.nodes.append(nodes.add(1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_cluster_separates_songs_as_one_process_does(
+    nodes: Nodes, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command with a real network: the same bytes, rows and exit code, also where the output is an address."""
+    monkeypatch.chdir(tmp_path)  # actors have other current folders
+    save_tiny(Path("model"))
+    for number in range(4):
+        noise = np.random.default_rng(number).normal(0, 0.1, (2, 4000))
+        write_song(Path("songs") / f"{number % 2}" / f"song {number}.wav", noise, 8000)
+    Path("songs/bad.wav").write_bytes(b"no audio")
+    cluster = ("--engine", "ray", "--ray-address", nodes.cluster.address)
+    told, waves = [], []
+    for output, more in (("one", ()), ("many", cluster), (f"file://{tmp_path}/address", cluster)):
+        capfd.readouterr()
+        assert main(["separate", "songs", "-m", "model", "-o", output, "--json", *more]) == 1
+        rows = sorted((json.loads(line) for line in capfd.readouterr().out.splitlines()), key=lambda row: row["track"])
+        told.append([(row["track"], row["status"], row["audio_seconds"], sorted(row["outputs"])) for row in rows])
+        folder = Path(output.removeprefix("file://"))
+        waves.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.wav")})
+    assert [status for _, status, _, _ in told[0]] == ["done", "done", "done", "done", "failed"]
+    assert len(waves[0]) == 4 * len(STEMS)
+    assert told[0] == told[1] == told[2]
+    assert waves[0] == waves[1] == waves[2]
+    assert main(["separate", "songs", "-m", "model", "-o", "many", "--json", *cluster]) == 1
+    again = [json.loads(line)["status"] for line in capfd.readouterr().out.splitlines()]
+    assert sorted(again) == ["failed", *["skipped"] * 4]
 
 
 DRIVER = """

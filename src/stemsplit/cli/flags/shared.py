@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ import typer
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import put
 from stemsplit.errors import UsageError
+from stemsplit.files.places import ADDRESS, as_address
 from stemsplit.options import PRESETS, SELECTING, TimeRange
 
 OUTPUT_PANEL, TALK_PANEL, RUN_PANEL = "What is written", "What is said", "How it is computed"
@@ -33,9 +33,15 @@ def as_path(text: str | Path) -> Path:
         )
     if "\0" in text:
         raise UsageError(f"{text} is no path: a NUL is in it")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if ADDRESS.match(text):
         raise UsageError(f"{text} is an address: download it first, and name the file")
     return Path(text)
+
+
+def as_place(text: str | Path) -> Path:
+    """Return the path or the address, as s3://bucket/folder, that an argument names. Raises: UsageError."""
+    address = as_address(str(text)) if ADDRESS.match(str(text)) else None
+    return address or as_path(text)
 
 
 def as_range(text: str | None) -> TimeRange | None:
@@ -109,6 +115,12 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), lists (.m3u), or - (stdin)."
+    ),
+]
+InputsAnywhere = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT", parser=as_place, help="Files, folders, s3:// and the like, or - for standard input."
     ),
 ]
 AudioTrack = Annotated[

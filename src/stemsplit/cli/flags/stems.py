@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stemsplit.cli.flags.shared import DEFAULT_MODEL, OUTPUT_PANEL, RUN_PANEL, as_path, model_names
+from stemsplit.cli.flags.shared import DEFAULT_MODEL, OUTPUT_PANEL, RUN_PANEL, as_place, model_names
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.options import DEFAULT_TEMPLATE, Clip
 
@@ -34,8 +34,8 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="DIR",
-        parser=as_path,
-        help="Folder for the stems; - is standard output.",
+        parser=as_place,
+        help="Folder or s3://… for the stems; - is standard output.",
         rich_help_panel=OUTPUT_PANEL,
     ),
     BASIC,

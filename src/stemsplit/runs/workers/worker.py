@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stemsplit.errors import in_words
-from stemsplit.runs.jobs import Job, Work, attempt
+from stemsplit.runs.jobs import Job, Work
+from stemsplit.runs.workers.mirror import attempt
 from stemsplit.runs.workers.scheduler import Ended, News, Progressed, Started, Task, Warned
 
 SECONDS_BETWEEN = 0.2
