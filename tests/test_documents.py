@@ -47,9 +47,10 @@ NEEDS_MORE = (
     "sfc-ca",
     "--quality",
     "evaluate",
+    "stemsplit serve",
     "pip install",
     "git clone",
-)  # downloads, or a data set
+)  # downloads, or a data set; or what ends with Ctrl-C, see tests/cli/test_serve.py
 README = [
     line.partition(" #")[0].strip()
     for line in block_lines(ROOT / "README.md")
