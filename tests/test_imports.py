@@ -29,7 +29,7 @@ def layers() -> list[set[str]]:
 
 LAYERS = layers()
 HEAVY = {"torch", "librosa", "av", "soundfile", "soxr", "huggingface_hub", "numpy", "mutagen", "safetensors",
-         "mido", "matplotlib", "scipy", "starlette", "fastapi", "uvicorn", "pydantic"}  # fmt: skip
+         "mido", "matplotlib", "scipy", "starlette", "fastapi", "uvicorn"}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -16,11 +16,9 @@ from said import Run
 from serving import multipart, wav
 from tiny import save_tiny
 
-from stemsplit.cli import serve
-
 
 def test_what_is_missing_is_told_with_the_command_for_it(run: Run, tmp_path: Path) -> None:
-    with patch.object(serve, "find_spec", lambda name: None):
+    with patch.object(sys.modules["stemsplit.cli.serve"], "find_spec", lambda name: None):
         said = run("serve", "-o", tmp_path / "out")
     assert (said.code, said.out) == (2, "")
     assert "pip install 'stemsplit-mamba[serve]'" in said.err
@@ -33,7 +31,7 @@ def test_what_is_missing_is_told_with_the_command_for_it(run: Run, tmp_path: Pat
         (["--host", "0.0.0.0"], "--token"),
         (["--host", "0.0.0.0", "--token", "1234"], "nobody can guess"),
         (["--host", "nowhere.invalid"], "cannot listen at nowhere.invalid"),
-        (["--port", "99999"], "99999"),
+        (["--port", "99999"], "at most 65535"),
         (["--model", "nope"], "nope"),
         (["--quality", "fast", "--model", "ts-bsmamba2-mini"], "chooses the models"),
     ],

@@ -140,18 +140,11 @@ def serve(
     with bound(host, port, token) as listening, _claimed(output):
         if quality is not None:
             Consent(quality.lower(), references, yes, device).require((), screen)
-        queue = Queue(output, screen.warn)
-        models = Models(references, device, partial(loaded, screen))
+        queue, models = Queue(output, screen.warn), Models(references, device, partial(loaded, screen))
         limits = Limits(round(max_upload * 1e6), max_minutes * 60)
-        rules = Rules.made(token, limits.file_bytes)
-
-        def on_error(error: BaseException) -> None:
-            if debug:
-                trace(error)
-            screen.error(in_words(error, debug=debug))
-
+        rules, told = Rules.made(token, limits.file_bytes), partial(_tell_error, screen, debug)
         running = Running(
-            lambda stopping: make_app(Server(queue, models, limits, stopping=stopping, on_error=on_error), rules),
+            lambda stopping: make_app(Server(queue, models, limits, stopping=stopping, on_error=told), rules),
             debug=debug,
         )
         with Worker(queue, models, limits.seconds, partial(_tell, screen)):
@@ -187,3 +180,10 @@ def _tell(screen: Screen, job: JobRecord, outcome: Outcome | None) -> None:
         tell(outcome, screen)
     else:
         screen.note(f"{job.name}: {job.state}")
+
+
+def _tell_error(screen: Screen, debug: bool, error: BaseException) -> None:
+    """Say what went wrong in the server itself."""
+    if debug:
+        trace(error)
+    screen.error(in_words(error, debug=debug))

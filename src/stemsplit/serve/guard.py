@@ -25,6 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "stemsplit_token"
 FORM_BYTES = 64 << 10
 """What a request may be longer than its file."""
+MOST_DIGITS = 18
+"""Of a length: Python reads no numbers of thousands of digits."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OWN_SITE = ("same-origin", "none")  # "none": typed, or a bookmark
 HEADERS = {
@@ -131,7 +133,7 @@ class Guard:
         if not _is_own_page(headers, method):
             return _refused(403, "pages of other sites may not use this server")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._rules.most_bytes:
+        if not length.isdecimal() or len(length) > MOST_DIGITS or int(length) > self._rules.most_bytes:
             return _refused(413, self._too_large)
         return None
 
@@ -146,7 +148,8 @@ class Guard:
         given = request.query_params.get("token")
         if given is not None and request.method == "GET" and self._rules.accepts(given):
             rest = urlencode([(k, v) for k, v in parse_qsl(request.url.query) if k != "token"])
-            answer = RedirectResponse(request.url.path + (f"?{rest}" if rest else ""), 303)
+            path = "/" + request.url.path.lstrip("/")  # //name would be another server
+            answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
             answer.set_cookie(COOKIE, given, httponly=True, samesite="lax", max_age=30 * 86400)
             return answer
         if any(self._rules.accepts(token) for token in _tokens(request.headers)):

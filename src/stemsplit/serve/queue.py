@@ -10,6 +10,7 @@ What is done is in the output folder itself. Other threads may call everything h
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -93,9 +94,10 @@ class Queue:
         self._versions: dict[int, int] = {}
         self._cancelled: set[int] = set()
         self._open = True
-        for job in _read_all(self.folder, on_warning):
-            self._put(job)
-        self._last = max(self._jobs, default=0)
+        with self._changed:
+            for job in _read_all(self.folder, on_warning):
+                self._put(job)
+        self._last = max((int(place.name) for place in _numbered(self.folder)), default=0)
 
     def new_folder(self) -> tuple[int, Path]:
         """Return a new number, and its folder, for an upload. Raises: QueueFullError, OutputError."""
@@ -249,11 +251,15 @@ class Queue:
             self._forget(number)
 
 
+def _numbered(folder: Path) -> list[Path]:
+    """Return the folders of jobs; also of such that cannot be read."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((place for place in found if re.fullmatch("[0-9]{1,15}", place.name)), key=lambda one: int(one.name))
+
+
 def _read_all(folder: Path, warn: Callable[[str], object]) -> Iterator[JobRecord]:
     """Yield the jobs that an earlier server left; what it was working on waits again."""
-    for place in sorted(folder.iterdir() if folder.is_dir() else (), key=lambda place: place.name):
-        if not place.name.isdecimal():
-            continue
+    for place in _numbered(folder):
         record = place / RECORD_NAME
         if not record.is_file():  # an upload that was cut off
             shutil.rmtree(place, ignore_errors=True)

@@ -3,6 +3,8 @@
 import { make } from "./tracks.js";
 import { clock } from "./data.js";
 
+/** States after which nothing more happens to a job. */
+export const OVER = ["done", "failed", "cancelled"];
 const WORDS = { queued: "waits for its turn", cancelled: "cancelled" };
 
 /** What a card says of a job. */
@@ -52,7 +54,7 @@ export function jobCard(name, actions) {
     refused(why) { show(why, 0, { over: true, state: "failed" }); },
     /** Show a job as the server tells it. */
     update(job) {
-      const over = ["done", "failed", "cancelled"].includes(job.state);
+      const over = OVER.includes(job.state);
       const known = job.state === "queued" || (job.seconds && job.done_seconds);
       const share = known ? Math.min(1, job.done_seconds / (job.seconds || 1)) : null;
       show(wordsOf(job), share, { over, page: job.page, state: job.state });

@@ -1,7 +1,7 @@
 // The page of the server: songs are dropped, wait, are separated, and play.
 
 import { get, send, upload, listen } from "./api.js";
-import { jobCard } from "./jobs.js";
+import { jobCard, OVER } from "./jobs.js";
 import { songCard } from "./songs.js";
 import { make } from "./tracks.js";
 import { startTheme } from "./theme.js";
@@ -11,6 +11,7 @@ const SHOWN = 30; // songs at once
 const PRESET_NAMES = { "": "All stems", "practice-drums": "No drums", "practice-bass": "No bass" };
 const FORMATS = { m4a: "M4A (AAC)", alac: "ALAC", ogg: "Ogg Vorbis", opus: "Opus" };
 const jobs = new Map(); // number → its card
+const latest = new Map(); // number → the job as it was told last
 const mine = new Set(); // jobs that were dropped here and are not over
 let dropped = 0; // songs since the last time that nothing was going on
 let choices;
@@ -66,7 +67,7 @@ async function take(files) {
 function addRefused(name, why) {
   const card = jobCard(name, { dismiss: () => { card.item.remove(); showParts(); } });
   card.refused(why);
-  $("jobs").prepend(card.item);
+  $("jobs").append(card.item);
   showParts();
 }
 
@@ -74,14 +75,14 @@ async function sendFile(file, what) {
   let sending;
   const card = jobCard(file.name, { cancel: () => sending.cancel() });
   card.uploading(0);
-  $("jobs").prepend(card.item);
+  $("jobs").append(card.item);
   showParts();
   sending = upload(file, what, (share) => card.uploading(share));
   try {
     const job = await sending.job;
-    if (!["done", "failed", "cancelled"].includes(job.state)) mine.add(job.number);
+    mine.add(job.number);
     card.item.remove();
-    show(job);
+    show(latest.get(job.number) ?? job); // an event may have been faster than this answer
   } catch (error) {
     card.item.remove();
     addRefused(file.name, error.message);
@@ -91,19 +92,30 @@ async function sendFile(file, what) {
 // --- jobs
 
 function show(job) {
+  const before = latest.get(job.number);
+  if (OVER.includes(before?.state) && !OVER.includes(job.state)) return; // it came late
+  latest.set(job.number, job);
+  const over = OVER.includes(job.state);
+  const isMine = mine.has(job.number);
   if (!jobs.has(job.number)) {
-    const actions = {
-      cancel: () => attempt(send("POST", `/jobs/${job.number}/cancel`)),
-      dismiss: () => attempt(send("DELETE", `/jobs/${job.number}`).then(() => forget(job.number))),
-    };
-    const card = jobCard(job.name, actions);
-    jobs.set(job.number, card);
-    $("jobs").prepend(card.item);
+    if (over && !isMine && job.state !== "failed") return; // of another day: its stems are among the songs
+    addCard(job);
   }
-  const over = ["done", "failed", "cancelled"].includes(job.state);
   jobs.get(job.number).update(job);
   if (over && mine.delete(job.number)) finished(job);
+  else if (over && before && before.state !== job.state) attempt(showSongs());
   showParts();
+}
+
+function addCard({ number, name }) {
+  const stop = () => {
+    jobs.get(number).update({ ...latest.get(number), cancelling: true });
+    attempt(send("POST", `/jobs/${number}/cancel`));
+  };
+  const dismiss = () => attempt(send("DELETE", `/jobs/${number}`).then(() => forget(number)));
+  const card = jobCard(name, { cancel: stop, dismiss });
+  jobs.set(number, card);
+  $("jobs").append(card.item);
 }
 
 function forget(number) {

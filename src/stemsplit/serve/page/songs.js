@@ -24,7 +24,7 @@ export function songCard(song) {
   });
   const full = Math.max(...drawn.flatMap(([, { peak }]) => peak.reduce((a, b) => Math.max(a, b), 0)), 0);
   return {
-    item: make("li", { className: "song" }, words, waves),
+    item: make("li", { className: "song" }, make("span", { className: song.page ? "go" : "" }), words, waves),
     draw() { for (const [canvas, levels] of drawn) drawWaveform(canvas, levels, full); },
   };
 }
