@@ -151,6 +151,23 @@ def test_only_files_of_songs_are_served(client: Client, out: Path) -> None:
     assert client.get("/page/..%2fapp.py").status == 404
 
 
+def test_a_song_without_a_page_gets_one(client: Client, out: Path) -> None:
+    client.upload(wav(), stems="vocals")
+    client.when_over(1)
+    (out / "song" / "player.html").unlink()
+    (song,) = client.get("/songs").json["songs"]
+    assert song["page"] is None
+    for track, status in (("song", 200), ("../song", 404), ("nope", 404), ("", 404)):
+        assert client.ask("POST", f"/player?track={track}").status == status
+    (song,) = client.get("/songs").json["songs"]
+    assert song["page"] == "/songs/song/player.html"
+    assert client.get(song["page"]).status == 200
+    (out / "song" / "player.html").unlink()
+    (out / "song" / "vocals.wav").unlink()
+    answer = client.ask("POST", "/player?track=song")
+    assert (answer.status, "no such file" in answer.json["detail"]) == (422, True)
+
+
 def test_a_job_is_cancelled(out: Path) -> None:
     gate = Gate()
     with serving(out, gate) as client:
@@ -235,8 +252,8 @@ def test_events_of_all_jobs_tell_what_is_there_and_what_comes(client: Client) ->
 
 def test_the_api_describes_itself(client: Client) -> None:
     described = client.get("/openapi.json").json
-    assert set(described["paths"]) == {"/separate", "/jobs", "/jobs/{number}", "/jobs/{number}/events", "/events",
-                                       "/jobs/{number}/cancel", "/choices", "/songs", "/songs/{path}"}  # fmt: skip
+    paths = "/separate /jobs /jobs/{number} /jobs/{number}/events /jobs/{number}/cancel /events"
+    assert set(described["paths"]) == {*paths.split(), "/choices", "/songs", "/songs/{path}", "/player"}
     choices = client.get("/choices").json
     assert choices["models"][0] == {"name": "fake", "about": "", "stems": ALL}
     assert "karaoke" in [preset["name"] for preset in choices["presets"]]

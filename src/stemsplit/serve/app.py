@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, Form, HTTPException, UploadFile
+from fastapi import FastAPI, File, Form, HTTPException, Query, UploadFile
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ValidationError
@@ -22,7 +22,7 @@ from stemsplit.errors import AudioError, OutputError, StemsplitError, UsageError
 from stemsplit.machine.disk import spare_bytes
 from stemsplit.options import PRESETS
 from stemsplit.serve.guard import Guard, Rules
-from stemsplit.serve.library import Library, Song
+from stemsplit.serve.library import Library, NoSuchSongError, Song
 from stemsplit.serve.page import PAGE_HEADERS, page_file
 from stemsplit.serve.queue import JobRecord, NoSuchJobError, NotNowError, Queue, QueueFullError
 from stemsplit.serve.requests import FORMAT_NAMES, Models, Request
@@ -34,6 +34,7 @@ BEAT_SECONDS = 15.0
 """So often something is sent, that nobody on the way takes the line for dead."""
 STATUS: dict[type[StemsplitError], int] = {
     NoSuchJobError: 404,
+    NoSuchSongError: 404,
     NotNowError: 409,
     AudioError: 415,
     UsageError: 422,
@@ -270,6 +271,10 @@ def _add_songs(app: FastAPI, server: Server) -> None:
     def songs(start: int = 0, count: int = 50) -> Songs:
         found = server.library.songs()
         return Songs(total=len(found), songs=found[max(0, start) :][: max(0, count)])
+
+    @app.post("/player", summary="Write the page that plays a song, if it has none", tags=["songs"])
+    def player(track: Annotated[str, Query(max_length=4000)]) -> Song:
+        return server.library.make_page(track)
 
     @app.get("/songs/{path:path}", summary="A file of a song", tags=["songs"], response_class=FileResponse)
     def file(path: str) -> FileResponse:

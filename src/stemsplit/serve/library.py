@@ -10,13 +10,19 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from stemsplit.errors import StemsplitError
 from stemsplit.files.manifest import MANIFEST_NAME, listed_paths, output_paths, read_manifest, selections
+from stemsplit.options import DEFAULT_MELODY_OUTPUT
 from stemsplit.player.index import is_page, page_data
 from stemsplit.player.page import hues_of
-from stemsplit.runs.player import page_path
+from stemsplit.runs.player import Asked, page_path, write_pages
 
 SONGS = "/songs/"
 """Where the output folder is on the server."""
+
+
+class NoSuchSongError(StemsplitError):
+    """A name that no song has."""
 
 
 class Stem(BaseModel):
@@ -71,6 +77,21 @@ class Library:
         self._look()
         wanted = Path(os.path.normpath(path))
         return real if any(wanted in files for _, _, files in self._known.values()) else None
+
+    def make_page(self, track: str) -> Song:
+        """Write the page of a song that has none, and return the song.
+
+        Raises: NoSuchSongError; OutputError, AudioError and UsageError of what it is made of.
+        """
+        self._look()
+        manifests = [path for path, (_, song, _) in self._known.items() if song is not None and song.track == track]
+        if not manifests:
+            raise NoSuchSongError(f"no song is called {track}")
+        asked = Asked(melody=DEFAULT_MELODY_OUTPUT)
+        for _, _, error in write_pages(self.output, tuple(manifests), asked, lambda text: None):
+            if error is not None:
+                raise error
+        return next(song for song in self.songs() if song.track == track)
 
     def _look(self) -> None:
         found: dict[Path, tuple[Any, Song | None, frozenset[Path]]] = {}

@@ -91,10 +91,9 @@ class Models:
         self.device, self._load = device, load
         self._loaded: dict[str, Model[SeparatorNetwork]] = {}
         stems = self.separator(tuple(default), SeparateOptions(device=device)).stems
-        first = Offer(" + ".join(default), tuple(default), "", tuple(stems))
-        self.offers = {
-            offer.name: offer for offer in (first, *(o for o in _offers() if o.reference != first.reference))
-        }
+        known = {offer.reference: offer for offer in _offers()}
+        first = known.pop(tuple(default), None) or Offer(" + ".join(default), tuple(default), "", tuple(stems))
+        self.offers = {offer.name: offer for offer in (first, *known.values())}
         self.default = first.name
 
     def offer(self, request: Request) -> Offer:

@@ -142,12 +142,23 @@ function showParts() {
 
 async function showSongs(count = Math.max(SHOWN, $("songs").childElementCount)) {
   const { total, songs } = await get(`/songs?count=${count}`);
-  const cards = songs.map(songCard);
+  const cards = songs.map((song) => songCard(song, () => makePage(song)));
   $("songs").replaceChildren(...cards.map(({ item }) => item));
   $("songs-part").hidden = total === 0;
   $("more").hidden = songs.length >= total;
   drawAll = () => cards.forEach((card) => card.draw());
   drawAll();
+}
+
+/** Let the server write the page of a song that a command has separated without one. */
+async function makePage({ track }) {
+  try {
+    const { page } = await send("POST", `/player?track=${encodeURIComponent(track)}`);
+    location.assign(page);
+  } catch (error) {
+    say(error.message);
+    throw error;
+  }
 }
 
 function startDropping() {

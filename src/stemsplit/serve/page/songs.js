@@ -4,8 +4,8 @@ import { make } from "./tracks.js";
 import { clock } from "./data.js";
 import { levelsOf, drawWaveform } from "./waveform.js";
 
-/** Make the card of a song. `draw` draws its waveforms again. */
-export function songCard(song) {
+/** Make the card of a song. `draw` draws its waveforms again; `makePage` is called if it has no page and gets one. */
+export function songCard(song, makePage) {
   const title = song.page ? make("a", { href: song.page }, song.title) : song.title;
   const by = [song.artist, song.seconds ? clock(song.seconds) : "", song.model].filter(Boolean).join(" · ");
   const links = song.stems.map((stem) => {
@@ -15,6 +15,11 @@ export function songCard(song) {
   });
   const words = make("div", {}, make("h3", {}, title), make("p", { className: "about" }, by));
   words.append(make("p", { className: "stems" }, ...links));
+  if (!song.page) {
+    const button = make("button", { type: "button", className: "link" }, "Make its player");
+    button.onclick = () => { button.disabled = true; makePage().catch(() => { button.disabled = false; }); };
+    words.lastChild.append(button);
+  }
   const waves = make("div", { className: "waves" });
   const drawn = song.stems.filter((stem) => stem.peaks).map((stem) => {
     const canvas = make("canvas", { attributes: { "aria-hidden": "true" } });
