@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,14 @@ from stemsplit.weights.layouts import s4m as layout
 
 DATA = Path(__file__).parents[1] / "data"
 TINY = S4MConfig(kernel_size=8, stride=2, basis=5, dim=8, hidden=12, scales=3, passes=2, d_state=4)
+SPECTROGRAM = replace(TINY, encoder="spectrogram")
+ENCODERS = pytest.mark.parametrize("config", [TINY, SPECTROGRAM], ids=["learned", "spectrogram"])
 STORED_LENGTH = 128
 
 
-def tiny() -> S4M:
+def tiny(config: S4MConfig = TINY) -> S4M:
     torch.manual_seed(0)
-    return S4M(TINY).eval()
+    return S4M(config).eval()
 
 
 def published_state(name: str, seed: int) -> dict[str, Tensor]:
@@ -84,17 +87,26 @@ def test_a_state_dict_of_the_authors_that_lacks_something_is_named() -> None:
         layout.config(state)
 
 
+@ENCODERS
 @pytest.mark.parametrize("samples", [1, 2, 7, 8, 9, 100, 1001])
 @torch.inference_mode()
-def test_any_length_comes_back(samples: int) -> None:
-    found = tiny()(torch.randn(2, 1, samples))
+def test_any_length_comes_back(samples: int, config: S4MConfig) -> None:
+    found = tiny(config)(torch.randn(2, 1, samples))
     assert found.shape == (2, 2, 1, samples)
     assert torch.isfinite(found).all()
 
 
 @torch.inference_mode()
-def test_examples_of_a_batch_do_not_touch_each_other_and_levels_are_kept() -> None:
-    network, mixtures = tiny().double(), torch.randn(3, 1, 500, dtype=torch.float64)
+def test_a_spectrogram_whose_masks_are_one_gives_the_mixture_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, mixture = tiny(SPECTROGRAM).double(), torch.randn(2, 1, 501, dtype=torch.float64)
+    monkeypatch.setattr(S4M, "masks", lambda self, encoded: torch.ones_like(encoded)[:, :, None].expand(-1, -1, 2, -1))
+    torch.testing.assert_close(network(mixture), mixture.unsqueeze(1).expand(-1, 2, -1, -1), rtol=0, atol=1e-12)
+
+
+@ENCODERS
+@torch.inference_mode()
+def test_examples_of_a_batch_do_not_touch_each_other_and_levels_are_kept(config: S4MConfig) -> None:
+    network, mixtures = tiny(config).double(), torch.randn(3, 1, 500, dtype=torch.float64)
     alone = torch.cat([network(mixture[None]) for mixture in mixtures])
     torch.testing.assert_close(network(mixtures), alone)
     torch.testing.assert_close(network(5 * mixtures), 5 * alone, rtol=1e-4, atol=1e-5)
@@ -119,8 +131,9 @@ def test_bfloat16_products_are_close_and_what_comes_out_is_float32() -> None:
     assert 0 < (found - expected).norm() < 0.02 * expected.norm()
 
 
-def test_every_parameter_learns_but_those_of_the_last_fusion_which_is_not_used() -> None:
-    network = tiny()
+@ENCODERS
+def test_every_parameter_learns_but_those_of_the_last_fusion_which_is_not_used(config: S4MConfig) -> None:
+    network = tiny(config)
     sum(network(torch.randn(1, 1, 300))).square().sum().backward()
     idle = {name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()}
     assert idle == {name for name, _ in network.named_parameters() if name.startswith("block.fusions.2.")}
@@ -157,6 +170,8 @@ def test_each_example_has_its_own_best_order_and_silence_fits_silence() -> None:
         ({"stride": 3}, "multiple of stride"),
         ({"d_state": 3}, "d_state"),
         ({"passes": 0}, "passes"),
+        ({"encoder": "magic"}, "encoder"),
+        ({"encoder": "spectrogram", "basis": 6}, "has a basis of 5"),
         ({"nonsense": 1}, "nonsense"),
     ],
 )

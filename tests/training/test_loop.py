@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,21 @@ def test_muon_needs_a_network_that_names_its_matrices() -> None:
 def test_workers_cannot_go_by_a_clock(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one clock"):
         loop.train(ToyTask(tmp_path, workers=2), pace=Pace(minutes=1, decay_minutes=1))
+
+
+def test_every_worker_goes_at_the_same_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    @contextmanager
+    def recorded(workers: int, follow: object, *args: Any) -> Iterator[None]:
+        given.extend((workers, *args))
+        yield
+
+    monkeypatch.setattr(loop, "followers", recorded)
+    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    loop.train(ToyTask(tmp_path, workers=2), pace=Pace(minutes=9, loaders=3, compile=True))
+    assert given[0] == 2
+    assert given[-1] == Pace(minutes=None, loaders=3, compile=True)  # number 0 says when it is over
 
 
 def test_blocks_are_compiled_or_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

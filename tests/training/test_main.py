@@ -142,3 +142,21 @@ def test_ctrl_c_says_how_to_go_on(recipe: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(command, "run_recipe", stop)
     assert command.main([str(recipe), "--device", "cpu"]) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_that_are_stopped_keep_every_step_and_say_one_line(recipe: Path, tmp_path: Path, number: int) -> None:
+    endless = recipe.read_text().replace("steps = 20", "steps = 100000").replace("dev_steps = 4", "dev_steps = 99999")
+    recipe.write_text(endless.replace("save_minutes = 1e-9", "save_minutes = 60\nworkers = 2"))
+    command_line = [sys.executable, "-c", RUN, str(recipe), "--device", "cpu", "--minutes", "0"]
+    with subprocess.Popen(
+        command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert said.count("\n") == 1
+    assert "goes on from the last step" in said
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] >= told["step"]

@@ -6,6 +6,9 @@ waveform → encoder ─┬→ norm → bottleneck → the same block, 16 times 
 The block looks at four time scales. What all of them say together is mixed over time by S4, and is given back to each
 scale as a gate and a bias. Features have the shape (B, T, C) everywhere: batch, frame, feature.
 
+Where `encoder` is "spectrogram", the encoder is a short-time Fourier transform, and the block sees its magnitudes. That
+is ours, not the paper's: what there is to learn is less.
+
 The order of the speakers means nothing. It may differ from call to call, see `separation.stitch`.
 """
 
@@ -21,13 +24,17 @@ from torch import Tensor, nn
 
 from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.kernels.features import affine, depthwise, pool, prelu, spread
+from stemsplit.networks.kernels.stft import inverse_stft
 from stemsplit.networks.layers.global_norm import GlobalNorm, Moments
 from stemsplit.networks.layers.s4 import S4
+from stemsplit.networks.masking import at_least, spectra_of
 from stemsplit.networks.orders import in_best_order
-from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Number, Rule, Whole
+from stemsplit.networks.rules import SAMPLE_RATE, STEM_NAMES, Number, OneOf, Rule, Whole
 
 MOST_VALUES = 1 << 27
 """Of one layer, of one chunk: 512 MiB."""
+COMPRESSION = 0.3
+"""The power of a spectrogram's magnitudes: quiet partials weigh nearly as much as loud ones."""
 CLOSE_TAPS, WIDE_TAPS = 1, 5
 """Lengths of the depthwise convolutions: in a scale's fusion with what all say, and in the way back up the scales."""
 
@@ -39,9 +46,10 @@ class S4MConfig(Config):
     Attributes:
         chunk_samples: the length of a chunk.
         overlap: how much of a chunk is shared with the next, by which the speakers of both are matched.
+        encoder: "learned", as published, or "spectrogram".
         kernel_size: samples of the encoder's window, k.
         stride: samples from frame to frame; k is a multiple of it.
-        basis: signals that the encoder makes, E.
+        basis: signals that the encoder makes, E; those of a spectrogram are the k / 2 + 1 frequencies.
         dim: features of a frame between blocks.
         hidden: features inside the block.
         scales: time scales of the block, each half as fine as the one before.
@@ -53,6 +61,7 @@ class S4MConfig(Config):
     sample_rate: int = 8000
     chunk_samples: int = 64000
     overlap: float = 0.25
+    encoder: str = "learned"
     kernel_size: int = 32
     stride: int = 8
     basis: int = 17
@@ -72,6 +81,7 @@ class S4MConfig(Config):
         "sample_rate": SAMPLE_RATE,
         "chunk_samples": Whole(1, 1 << 24),
         "overlap": Number(0.01, 0.99),
+        "encoder": OneOf(("learned", "spectrogram")),
         "kernel_size": Whole(2, 4096),
         "stride": Whole(1, 4096),
         "basis": Whole(1, 4096),
@@ -88,6 +98,8 @@ class S4MConfig(Config):
             yield f"a separator of speakers has two stems or more, not {', '.join(self.stems)}"
         if self.kernel_size % 2 or self.kernel_size % self.stride:
             yield f"kernel_size {self.kernel_size} must be even, and a multiple of stride {self.stride}"
+        if self.encoder == "spectrogram" and self.basis != (bins := self.kernel_size // 2 + 1):
+            yield f"a spectrogram with windows of {self.kernel_size} has a basis of {bins}, not {self.basis}"
         if self.d_state % 2:
             yield f"d_state must be even, not {self.d_state}"
         if self.chunk_samples // self.stride * max(self.basis, self.dim, self.hidden) > MOST_VALUES:
@@ -111,7 +123,11 @@ class S4M(nn.Module):
         super().__init__()
         self.config = c = config
         speakers = len(c.stems)
-        self.encoder = nn.Conv1d(1, c.basis, c.kernel_size, c.stride, c.kernel_size // 2, bias=False)
+        if c.encoder == "learned":
+            self.encoder = nn.Conv1d(1, c.basis, c.kernel_size, c.stride, c.kernel_size // 2, bias=False)
+            self.decoder = nn.ConvTranspose1d(
+                speakers * c.basis, speakers, c.kernel_size, c.stride, c.kernel_size // 2, bias=False
+            )
         self.norm = GlobalNorm(c.basis)
         self.bottleneck = nn.Linear(c.basis, c.dim)
         self.block = Block(c)
@@ -119,20 +135,31 @@ class S4M(nn.Module):
         self.blend_act = nn.PReLU()
         self.mask_act = nn.PReLU()
         self.mask = nn.Linear(c.dim, speakers * c.basis)
-        self.decoder = nn.ConvTranspose1d(
-            speakers * c.basis, speakers, c.kernel_size, c.stride, c.kernel_size // 2, bias=False
-        )
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Return the speakers (B, K, 1, samples) of a mixture (B, 1, samples)."""
+        if self.config.encoder == "spectrogram":
+            return self._masked_spectrum(mixture)
         c, samples = self.config, mixture.shape[-1]
         before, after = paddings(c, samples)
         encoded = in_full(self.encoder, F.pad(mixture, (before, after))).transpose(1, 2)
-        features = self.features(product(self.bottleneck, self.norm(encoded)))
-        masks = product(self.mask, prelu(features, self.mask_act.weight)).relu()
-        masked = masks.unflatten(2, (len(c.stems), -1)) * encoded.unsqueeze(2)
+        masked = self.masks(encoded) * encoded.unsqueeze(2)
         speakers = in_full(self.decoder, masked.flatten(2).transpose(1, 2))
         return speakers[..., before : before + samples].unsqueeze(2)
+
+    def _masked_spectrum(self, mixture: Tensor) -> Tensor:
+        c, samples = self.config, mixture.shape[-1]
+        padded = at_least(mixture, c.kernel_size // 2 + 1)
+        spectrum = spectra_of(padded, c.kernel_size, c.stride)  # (B, 1, E, T)
+        masks = self.masks(spectrum.abs().pow(COMPRESSION)[:, 0].transpose(1, 2))
+        speakers = masks.permute(0, 2, 3, 1).unsqueeze(2) * spectrum.unsqueeze(1)
+        return inverse_stft(speakers, c.kernel_size, c.stride, padded.shape[-1], rounded=False)[..., :samples]
+
+    def masks(self, encoded: Tensor) -> Tensor:
+        """Return the speakers' factors (B, T, K, E), none below 0, of an encoded mixture (B, T, E)."""
+        features = self.features(product(self.bottleneck, self.norm(encoded)))
+        masks = product(self.mask, prelu(features, self.mask_act.weight)).relu()
+        return masks.unflatten(2, (len(self.config.stems), -1))
 
     def features(self, first: Tensor) -> Tensor:
         """Return features (B, T, C) after all passes of the block. Every pass but the first sees `first` again."""

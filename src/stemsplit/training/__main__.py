@@ -15,6 +15,7 @@ from pathlib import Path
 from stemsplit.errors import StemsplitError
 from stemsplit.machine.cores import usable_cores
 from stemsplit.machine.device import choose_device
+from stemsplit.machine.signals import CTRL_C, Terminated, interruptible
 from stemsplit.machine.streams import READER_GONE, ReaderGone, one_line, owned
 from stemsplit.training.examples.shards import unpack_all
 from stemsplit.training.loop import run_recipe
@@ -25,7 +26,7 @@ from stemsplit.training.task import Event
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one recipe and return the exit code."""
-    with owned():
+    with owned(), interruptible():
         return _run(_parser().parse_args(arguments))
 
 
@@ -49,9 +50,9 @@ def _run(options: argparse.Namespace) -> int:
         return error.exit_code
     except ReaderGone:
         return READER_GONE
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as end:
         sys.stderr.write("stemsplit.training: interrupted: stopped; the same command goes on from the last step\n")
-        return 130
+        return end.code if isinstance(end, Terminated) else CTRL_C
     return 0
 
 

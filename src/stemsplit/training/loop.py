@@ -90,7 +90,7 @@ def train(
     if task.workers > 1 and pace.decay_minutes:
         raise UsageError("decay_minutes goes by one clock: set workers = 1, or leave it out")
     suited = in_precision_of(place, task)
-    with followers(task.workers, _follow, suited, place):
+    with followers(task.workers, _follow, suited, place, pace._replace(minutes=None)):
         return _lead(suited, place, pace, on_event, slower=suited is not task)
 
 
@@ -181,11 +181,11 @@ def _choose(task: Task, state: State, best: Best, device: torch.device, tell: Ca
     return mean if better else state.average
 
 
-def _follow(task: Task, device: torch.device) -> None:
-    """Make every step that the leader makes, on other examples, and keep nothing."""
+def _follow(task: Task, device: torch.device, pace: Pace) -> None:
+    """Make every step that the leader makes, on other examples, and keep nothing. The leader says when it is over."""
     keep_freed_memory()
     state = resume(task, task.output / "last.pt", device)
-    for _ in _steps(task, state, device, Pace(), Clock()):
+    for _ in _steps(task, state, device, pace, Clock()):
         pass
 
 

@@ -24,7 +24,7 @@ class Pace(NamedTuple):
     loaders: int | None = None
     """Threads that draw examples ahead; None: as many as `prefetch.threads_for` says."""
     compile: bool = False
-    """Compile the network with torch.compile, which takes minutes at first and is faster then on a GPU."""
+    """Compile the network with torch.compile, which takes minutes at first. It pays on a GPU, and on a CPU for S4M."""
 
 
 class Clock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ def average_gradients(parameters: Iterable[Parameter]) -> None:
 
 
 def _follower(meeting: Path, number: int, workers: int, follow: Callable[..., None], args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: number 0 ends the others
     _join(meeting, number, workers)
     follow(*args)
 
