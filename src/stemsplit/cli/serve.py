@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, put, trace
 from stemsplit.cli.quality.consent import Consent
 from stemsplit.cli.quality.levels import models_for
-from stemsplit.cli.run import tell
+from stemsplit.cli.run import STREAM, tell
 from stemsplit.cli.separate import loaded
 from stemsplit.errors import UsageError, in_words
 from stemsplit.machine.streams import require_output
@@ -127,6 +128,10 @@ def serve(
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UsageError(f"serve needs {' and '.join(missing)}: pip install 'stemsplit-mamba[serve]'")
+    if output == STREAM:
+        raise UsageError("-o - is standard output: serve needs a folder")
+    if not (math.isfinite(max_upload) and math.isfinite(max_minutes)):
+        raise UsageError("--max-upload and --max-minutes are numbers of megabytes and minutes, as in 200 and 15")
     require_output()
     screen, references = Screen(quiet=quiet, verbose=verbose), models_for(quality, model)
     with screen.starting_pytorch(" and ".join(references)):

@@ -44,7 +44,7 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
         except BaseException:
             found.close()
             raise
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # what is no name of a host is a ValueError
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise UsageError(
             f"cannot listen at {host}, port {port}: {why}; choose another --port, or 0 for any free one"
