@@ -28,6 +28,14 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // --- what to get
 
+function size(bytes) {
+  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${Math.round(bytes / 1e8) / 10} GB`;
+}
+
+function length(seconds) {
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 360) / 10} hours`;
+}
+
 function showChoices() {
   const all = { name: "", about: "every stem of the model, each in a file" };
   $("presets").append(...[all, ...choices.presets].map(({ name, about }) => {
@@ -40,8 +48,7 @@ function showChoices() {
   $("format").append(option("", "as usual"), ...choices.formats.map((f) => option(f, FORMATS[f] ?? f.toUpperCase())));
   $("model").append(...choices.models.map(({ name }) => option(name, name)));
   $("model-field").hidden = choices.models.length < 2;
-  const minutes = Math.round(choices.most_seconds / 60);
-  $("limits").textContent = `Any audio or video file, up to ${Math.round(choices.most_bytes / 1e6)} MB and ${minutes} min`;
+  $("limits").textContent = `Any audio or video file, up to ${size(choices.most_bytes)} and ${length(choices.most_seconds)}`;
   $("place").textContent = `stemsplit ${choices.version}; files lie in ${choices.output}.`;
 }
 
@@ -57,7 +64,7 @@ async function take(files) {
   for (const file of files) {
     dropped += 1;
     if (file.size > choices.most_bytes) {
-      addRefused(file.name, `too large: at most ${choices.most_bytes / 1e6} MB`);
+      addRefused(file.name, `too large: at most ${size(choices.most_bytes)}`);
       continue;
     }
     await sendFile(file, what);
