@@ -4,7 +4,7 @@
     python docs/pictures.py
 
 Runs the commands of COMMANDS in a terminal of 100 columns and writes docs/images and docs/sounds. What the picture of
-the terminal shows is what the commands printed; nothing is typed in by hand. The page needs Chromium.
+the terminal shows is what the commands printed; nothing is typed in by hand. The pages need Chromium and curl.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from rich.text import Text
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 from browser import Browser  # noqa: E402
+
+from stemsplit.demo.stems import write_demo_song  # noqa: E402
 
 COLUMNS, LINES = 100, 40
 COMMANDS = (
@@ -60,6 +62,7 @@ def main() -> None:
         shutil.copy(*folder.glob("melody/*.png"), images / "melody.png")
         run("stemsplit player separated/song", folder)
         photograph(folder / "separated" / "song" / "player.html", images / "player.png")
+        photograph_server(folder, images / "serve.png")
 
 
 def run(command: str, folder: Path) -> list[Text]:
@@ -97,6 +100,27 @@ def photograph(page: Path, target: Path) -> None:
         browser.run("stemsplit.seek(7)")
         time.sleep(1)  # it is drawn
         browser.picture(target)
+
+
+def photograph_server(folder: Path, target: Path) -> None:
+    """Write a picture of the page of `stemsplit serve`, with the song of before, and another one that is worked on."""
+    write_demo_song(folder / "Evening.wav", seconds=40, seed=3)
+    command = [sys.executable, "-m", "stemsplit", "serve", "--port", "0"]
+    with (
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        Browser(Path(profile)) as browser,
+    ):
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        browser.show_as(dark=False, width=1200, height=830)
+        browser.open(address)
+        upload = ["curl", "--silent", "--output", os.devnull, "--form", "file=@Evening.wav", f"{address}separate"]
+        subprocess.run(upload, cwd=folder, check=True)
+        while not browser.run("document.querySelector('.job progress')?.value > 0.3"):
+            time.sleep(0.2)
+        browser.picture(target)
+        server.terminate()
 
 
 def line(row: dict[int, pyte.screens.Char]) -> Text:

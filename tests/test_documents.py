@@ -48,9 +48,10 @@ NEEDS_MORE = (
     "--quality",
     "s3://",
     "evaluate",
+    "stemsplit serve",
     "pip install",
     "git clone",
-)  # downloads, a store, or a data set
+)  # downloads, a store, or a data set; or what ends with Ctrl-C, see tests/cli/test_serve.py
 README = [
     line.partition(" #")[0].strip()
     for line in block_lines(ROOT / "README.md")

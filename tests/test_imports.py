@@ -29,7 +29,7 @@ def layers() -> list[set[str]]:
 
 LAYERS = layers()
 HEAVY = {"torch", "librosa", "av", "soundfile", "soxr", "huggingface_hub", "numpy", "mutagen", "safetensors",
-         "mido", "matplotlib", "scipy"}  # fmt: skip
+         "mido", "matplotlib", "scipy", "starlette", "fastapi", "uvicorn"}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -196,6 +196,7 @@ def loaded_after(code: str) -> set[str]:
         "from stemsplit.cli import main; main(['separate', '--help'])",
         "from stemsplit.cli import main; main(['melody', '--help'])",
         "from stemsplit.cli import main; main(['melody', '--nope'])",
+        "from stemsplit.cli import main; main(['serve', '--help-all'])",
         "from stemsplit.cli import main; main(['models', 'list'])",
         "from stemsplit.cli import main; main(['separate', '--nope'])",
     ],

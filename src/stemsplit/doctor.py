@@ -45,7 +45,11 @@ from stemsplit.weights.model import load_model
 
 PACKAGES = ("torch", "numpy", "safetensors", "soundfile", "soxr", "av", "mutagen", "mido",
             "huggingface-hub", "typer", "rich")  # fmt: skip
-EXTRAS = {"matplotlib": ("plot", "melody --plot"), "mir_eval": ("eval", "evaluate --melody")}
+EXTRAS = {
+    "matplotlib": ("plot", "melody --plot"),
+    "mir_eval": ("eval", "evaluate --melody"),
+    "fastapi": ("serve", "serve"),
+}
 """Package → what pip calls the extra that it is in, and the command that needs it."""
 
 FFMPEG_DECODERS = {"m4a, mp4": "aac", "ALAC": "alac", "webm": "opus", "wma": "wmav2", "MP3": "mp3float", "AC-3": "ac3"}

@@ -30,6 +30,7 @@ from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
 from stemsplit.cli.player import player
 from stemsplit.cli.separate import separate
+from stemsplit.cli.serve import serve
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
 from stemsplit.files.config import config_path, read_config
@@ -53,6 +54,7 @@ app = App(
 app.command()(separate)
 app.command()(mix)
 app.command()(player)
+app.command()(serve)
 app.command()(melody)
 app.command()(analyse)
 app.command()(karaoke)

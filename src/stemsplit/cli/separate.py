@@ -310,7 +310,7 @@ def ready(reference: str, options: SeparateOptions, screen: Screen) -> Separator
     """Load the separator of a run that has one model; with -v its figures are told."""
     from stemsplit.separation.separator import make_separator
 
-    separator = make_separator(_loaded(screen, reference), options)
+    separator = make_separator(loaded(screen, reference), options)
     _tell(separator, screen)
     return separator
 
@@ -332,7 +332,7 @@ def ready_all(
     try:
         if consent is not None:
             consent.require(inputs, screen)
-        separator = separator_for(models, options, partial(_loaded, screen))
+        separator = separator_for(models, options, partial(loaded, screen))
     except (ModelError, UnknownModelError) as error:
         raise (error if consent is None else with_way_back(error)) from error
     members = [member.separator for member in separator.members] if isinstance(separator, Ensemble) else [separator]
@@ -341,7 +341,8 @@ def ready_all(
     return separator
 
 
-def _loaded(screen: Screen, reference: str) -> Model[SeparatorNetwork]:
+def loaded(screen: Screen, reference: str) -> Model[SeparatorNetwork]:
+    """Load a model; a download is shown. Raises: ModelError, UnknownModelError, UsageError."""
     from stemsplit.machine.memory import keep_freed_memory
     from stemsplit.weights.model import load_model
 
