@@ -100,8 +100,8 @@ def chunks() -> Drawing:
     for x in (begin, end):
         drawing.shape("line thin", [(x, 14), (x, 218)])
     drawing.box(begin, 196, end - begin, 22, "d", "the song, every sample of which has its stems")
-    drawing.text(begin - 4, 16, "mirrored", "small", "end")
-    drawing.text(end + 4, 170, "mirrored", "small", "start")
+    drawing.text(begin - 6, 62, "mirrored", "small", "end")
+    drawing.text(end + 6, 140, "mirrored", "small", "start")
     seconds = config.chunk_samples / config.sample_rate
     words = f"A chunk has {seconds:g} s, and the next one begins {seconds * (1 - config.overlap):g} s later."
     drawing.text((begin + end) / 2, 240, words, "small")
@@ -144,27 +144,40 @@ def stages() -> Drawing:
 
 
 def bands() -> Drawing:
-    """Draw the bands of the paper over a logarithmic axis of frequency."""
+    """Draw the bands of the paper over a logarithmic axis of frequency, as high as they are wide."""
     c = BSMambaConfig()
-    drawing = Drawing(130, "Bands of the network: narrow below and wide above")
+    drawing = Drawing(210, "Bands of the network: narrow below and wide above")
     bin_hz = c.sample_rate / c.n_fft
     edges = [edge * bin_hz for edge in accumulate(c.bands, initial=0)]
+    left, base = 70, 150
 
     def place(hz: float) -> float:
-        return 20 + 680 * math.log2(max(hz, 30) / 30) / math.log2(edges[-1] / 30)
+        return left + 630 * math.log2(max(hz, 30) / 30) / math.log2(edges[-1] / 30)
+
+    def height(hz: float) -> float:
+        return 18 * math.log2(hz / 25)
 
     for number, (low, high) in enumerate(pairwise(edges)):
-        x, end = place(low), place(high)
-        kind = "ab"[number % 2]
-        drawing.marks.append(f'<rect class="{kind} area" x="{x:.1f}" y="24" width="{end - x:.1f}" height="56"/>')
+        x, end, tall = place(low), place(high), height(high - low)
+        drawing.marks.append(
+            f'<rect class="{"ab"[number % 2]} area" x="{x:.1f}" y="{base - tall:.1f}" width="{end - x:.1f}" '
+            f'height="{tall:.1f}"/>'
+        )
     for hz in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000):
-        drawing.shape("line", [(place(hz), 80), (place(hz), 86)])
-        drawing.text(place(hz), 100, f"{hz} Hz" if hz < 1000 else f"{hz // 1000} kHz", "small")
+        drawing.shape("line", [(place(hz), base), (place(hz), base + 6)])
+        drawing.text(place(hz), base + 20, _hertz(hz), "small")
+    for hz in (50, 100, 250, 500, 1000, 2000):
+        drawing.shape("line", [(left - 6, base - height(hz)), (left, base - height(hz))])
+        drawing.text(left - 10, base - height(hz) + 4, _hertz(hz), "small", "end")
     narrow, wide = min(c.bands) * bin_hz, max(c.bands) * bin_hz
     words = f"{len(c.bands)} bands of {sum(c.bands)} bins, from {narrow:.0f} Hz to {wide:.0f} Hz wide"
     drawing.text(WIDTH / 2, 16, words, "small")
-    drawing.text(WIDTH / 2, 122, "frequency, on a logarithmic axis", "small")
+    drawing.text(WIDTH / 2, 196, "upwards: how wide a band is; to the right: where it lies", "small")
     return drawing
+
+
+def _hertz(hz: int) -> str:
+    return f"{hz} Hz" if hz < 1000 else f"{hz // 1000} kHz"
 
 
 def order() -> Drawing:

@@ -32,7 +32,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Take in what a page's comments ask for, and put drawings into the page itself, where they have its colours."""
-    return DRAWN.sub(_drawing, taken_in(markdown, page.file.src_uri))
+    text = DRAWN.sub(_drawing, taken_in(markdown, page.file.src_uri))
+    return re.sub("^```console$", "```bash", text, flags=re.MULTILINE)  # which colours commands without a prompt
 
 
 def _drawing(found: re.Match[str]) -> str:

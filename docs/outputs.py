@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?^```(?P<language>console|bash|python)\n(?P<code>.*?)^```\n"
+    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?^```(?P<language>console|bash|yaml|python)\n(?P<code>.*?)^```\n"
     r"(?P<gap>\n*)(?:^```text\n(?P<shown>.*?)^```\n)?",
     re.MULTILINE | re.DOTALL,
 )
 SHELL = re.compile(r"[|<>;&$*(]")
+TELLS_CODE = '; echo "exit code $?"'
 SECONDS = 12
 SONGS = {"Blue Morning.wav": 1, "Late Train.wav": 2, "Paper Boats.wav": 3}
 """The songs in album/ → their seeds."""
@@ -64,7 +65,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def same(shown: str, printed: str) -> bool:
-    """Return whether both say the same, whatever their figures, times and columns are."""
+    """Return whether both say the same, whatever their figures, times, notes and columns are."""
     return _words(shown) == _words(printed)
 
 
@@ -75,6 +76,7 @@ def timeless(text: str) -> str:
 
 def _words(text: str) -> str:
     text = timeless(text)
+    text = re.sub(r"\b[A-G]#?m?\d?(?!\w)", "#", text)  # names of notes and chords
     text = re.sub(r"-?\d+(?:[.:]\d+)*(?:e[+-]?\d+)?", "#", text)
     return re.sub(r"[ \t]+", " ", text).strip()
 
@@ -161,17 +163,18 @@ def _captured() -> Iterator[list[str]]:
 
 
 def _shell(code: str) -> None:
-    """Run lines of a shell one by one, until one fails that is the last of its block or not."""
+    """Run lines of a shell one by one; those that fail stop no other, as where somebody types them."""
     from stemsplit.cli import main
 
     for line in code.replace("\\\n", " ").splitlines():
         command = re.split(r"(?:^|\s)#\s", line)[0].strip()
-        if not command:
-            continue
-        if command.startswith("stemsplit ") and not SHELL.search(command):
-            main(shlex.split(command)[1:])
+        simple = command.removesuffix(TELLS_CODE)
+        if simple.startswith("stemsplit ") and not SHELL.search(simple):
+            exit_code = main(shlex.split(simple)[1:])
+            if simple != command:
+                print("exit code", exit_code)
             sys.stdout.flush()
-        else:
+        elif command:
             subprocess.run(["bash", "-c", command], check=False)
 
 

@@ -166,13 +166,10 @@ def qualities_table(page: str) -> str:
     """Return what each --quality stands for."""
     rows = []
     for name, models in qualities().items():
-        names = re.split("[=,]", models)
-        known = {card.name for card in list_models()}
-        links = [
-            f"[`{one}`]({relpath(f'models/{one}.md', str(Path(page).parent))})" if one in known else f"{one} by"
-            for one in names
-        ]
-        rows.append((f"`{name}`", " ".join(links)))
+        parts = [part.rpartition("=")[::2] for part in models.split(",")]
+        links = [f"[`{one}`]({relpath(f'models/{one}.md', str(Path(page).parent))})" for _, one in parts]
+        texts = [f"{stem} by {link}" if stem else link for (stem, _), link in zip(parts, links, strict=True)]
+        rows.append((f"`{name}`", ", ".join(texts)))
     return "\n".join(_table(("`--quality`", "models"), rows)) + "\n"
 
 
