@@ -76,6 +76,7 @@ def timeless(text: str) -> str:
 
 def _words(text: str) -> str:
     text = timeless(text)
+    text = re.sub(r"\b[0-9a-f]{12,64}\b", "#", text)  # hashes
     text = re.sub(r"\b[A-G]#?m?\d?(?!\w)", "#", text)  # names of notes and chords
     text = re.sub(r"-?\d+(?:[.:]\d+)*(?:e[+-]?\d+)?", "#", text)
     return re.sub(r"[ \t]+", " ", text).strip()
