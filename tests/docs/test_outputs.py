@@ -110,6 +110,7 @@ BEFORE = {
 
 
 @posix
+@pytest.mark.slow
 def test_the_examples_of_help_run(files: Path, tmp_path: Path) -> None:
     world = Path(shutil.copytree(files, tmp_path / "world"))
     shutil.copy(world / "song.mp3", world / "song.m4a")  # told by its content
