@@ -33,14 +33,13 @@ def separated(song: str | None) -> tuple[str, ...]:
     source, folder = given(song), new_folder()
     part = TimeRange.parsed(LONGEST)
     try:
-        found = separate_files(source, folder, format="mp3", template="{stem}.{ext}", time_range=part, player=True)
-        (outcome,) = list(found)
+        (outcome,) = separate_files(source, folder, format="mp3", time_range=part, player=True)
         if outcome.status == "failed":
             raise ValueError(outcome.message)
     except StemsplitError as error:
         raise ValueError(str(error)) from error
-    (page,) = folder.glob("*.html")
-    return (*(str(folder / f"{stem}.mp3") for stem in STEMS), str(page))
+    (page,) = folder.rglob("*.html")
+    return (*(str(outcome.outputs[stem]) for stem in STEMS), str(page))
 
 
 def melody(song: str | None) -> tuple[str, str]:
