@@ -82,8 +82,8 @@ def commands_page(group: Any) -> str:
         "",
         *_table(("command", "what it does"), rows),
         "",
-        "Every command exits with 0 if all went well, 1 if a file failed, 2 if nothing could be done and 130 after Ctrl-C;",
-        "with `--debug` it shows the traceback of an error. `python -m stemsplit` is the same program.",
+        "Every command exits with 0 if all went well, 1 if a file failed, 2 if nothing could be done, 130 after",
+        "Ctrl-C; with `--debug` it shows the traceback of an error. `python -m stemsplit` is the same program.",
     ]
     return "\n".join(lines) + "\n"
 
