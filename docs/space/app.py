@@ -35,9 +35,9 @@ def separated(song: str | None) -> tuple[str, ...]:
     try:
         (outcome,) = separate_files(source, folder, format="mp3", time_range=part, player=True)
         if outcome.status == "failed":
-            raise ValueError(outcome.message)
+            raise ValueError(without_folder(outcome.message, source))
     except StemsplitError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(without_folder(str(error), source)) from error
     (page,) = folder.rglob("*.html")
     return (*(str(outcome.outputs[stem]) for stem in STEMS), str(page))
 
@@ -51,7 +51,7 @@ def melody(song: str | None) -> tuple[str, str]:
     try:
         extract_melody(source, spectrogram=True).save(plot=picture, midi=midi)
     except StemsplitError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(without_folder(str(error), source)) from error
     return str(picture), str(midi)
 
 
@@ -60,6 +60,11 @@ def given(song: str | None) -> str:
     if not song:
         raise ValueError("Choose a song first.")
     return song
+
+
+def without_folder(message: str, source: str) -> str:
+    """Return a message that names a song as the visitor does, and not where it lies here."""
+    return message.replace(source, Path(source).name)
 
 
 def new_folder() -> Path:

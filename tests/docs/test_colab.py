@@ -27,7 +27,9 @@ def display(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     shown: list[str] = []
     module = ModuleType("IPython.display")
     module.Image = shown.append  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    python = ModuleType("IPython")
+    python.version_info = (9, 0)  # type: ignore[attr-defined]  # which matplotlib asks for
+    monkeypatch.setitem(sys.modules, "IPython", python)
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     return shown
 
