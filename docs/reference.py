@@ -97,7 +97,9 @@ def command_page(command: Any, path: str, level: int = 1) -> Iterator[str]:
     yield from ("```", "", f"Usage: `{told.usage}`", "")
     if told.arguments:
         yield from (*_table(("argument", "what it is"), _as_code(told.arguments)), "")
-    for panel, rows in told.panels:
+    for panel, every in told.panels:
+        if not (rows := [row for row in every if "--help" not in row[0]]):  # the list of commands tells of it
+            continue
         yield from (f"{mark}# {panel}" if level == 1 else f"**{panel}**", "")
         yield from (*_table(("option", "what it does"), _as_code(rows)), "")
     for name, one in getattr(command, "commands", {}).items():
@@ -137,29 +139,24 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]] | Rows) -> list[s
 
 def models_table(page: str) -> str:
     """Return the table of the models that the catalog has."""
-    heads = ("model", "what it is", "gives", "size", "licence", "scores, dB")
     rows = []
     for card in list_models():
         size = "" if card.size is None else f"{card.size / 1e6:.3g} MB"
         name = f"[`{card.name}`]({relpath(f'models/{card.name}.md', str(Path(page).parent))})"
-        gives = ", ".join(card.stems) or "melody"
-        where = "ships" if card.local == "shipped" else size
-        rows.append((name, escaped(card.description), gives, where, escaped(card.license), _scores(card)))
-    return "\n".join(_table(heads, rows)) + "\n"
+        where = f"ships, {size}" if card.local == "shipped" else size
+        rows.append((name, escaped(card.description), where, escaped(card.license), _score(card)))
+    return "\n".join(_table(("model", "what it is", "size", "licence", "a score, dB"), rows)) + "\n"
 
 
-def _scores(card: ModelCard) -> str:
-    """Return the mean of each score that a card has, or its stems where it states no mean of decibels."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for score in card.scores:
-        if "dB" in score.metric:
-            found.setdefault((score.dataset, score.metric), {})[score.stem] = score.value
-    texts = []
-    for (dataset, metric), values in found.items():
-        stems = {"mean": values["mean"]} if "mean" in values else values
-        figures = ", ".join(f"{'' if name == 'mean' else f'{name} '}{value:g}" for name, value in stems.items())
-        texts.append(f"{figures} ({escaped(metric)}; {escaped(dataset)})")
-    return "<br>".join(texts)
+def _score(card: ModelCard) -> str:
+    """Return the first score of a card: its mean, or that of each stem; the card's page has all."""
+    if not card.scores:
+        return ""
+    first = card.scores[0]
+    values = {one.stem: one.value for one in card.scores if (one.dataset, one.metric) == (first.dataset, first.metric)}
+    shown = {"": values["mean"]} if "mean" in values else values
+    figures = ", ".join(f"{stem} {value:.2f}".strip() for stem, value in shown.items())
+    return f"{figures}: {escaped(first.metric.partition(',')[0])}, {escaped(first.dataset)}"
 
 
 def qualities_table(page: str) -> str:
