@@ -177,5 +177,5 @@ def test_commands_run_as_in_a_shell(tmp_path: Path) -> None:
     version, error, code, echo, count = str(shell["printed"]).splitlines()
     assert version.startswith("stemsplit ")
     assert "nope.mp3: no such file" in error
-    assert (code, echo, count.strip()) == ("exit code 1", "one", "1")
+    assert (code, echo, count.strip()) == ("exit code 2", "one", "1")
     assert python["printed"] == "2\n"
