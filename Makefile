@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test torture check constraints
+.PHONY: install demo test torture check docs constraints
 
 install: .venv/installed
 
@@ -27,9 +27,14 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site in build/site; a link that leads nowhere is an error. While you write: .venv/bin/mkdocs serve
+docs: install
+	$(BIN)/python -m pip install --quiet --group docs --constraint constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # The newest versions that pyproject.toml admits, for every Python and system; PyTorch stays where it was until TORCH says
 # otherwise: `make constraints TORCH=2.14.0`. Needs uv.
 TORCH ?= $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
 constraints:
 	echo 'torch==$(TORCH)' | uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-annotate \
-		--custom-compile-command 'make constraints' --constraint - --group dev --output-file constraints.txt pyproject.toml
+		--custom-compile-command 'make constraints' --constraint - --group dev --group docs --output-file constraints.txt pyproject.toml

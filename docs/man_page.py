@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from stemsplit.cli import app
-from stemsplit.cli.layout.help import about_and_examples, option_panels
+from stemsplit.cli.layout.help import KEPT, Described, described
 
 PAGE = Path(__file__).with_name("stemsplit.1")
 EXIT_CODES = {
@@ -43,13 +43,13 @@ def main() -> None:
 def page() -> str:
     """Return the page, in the language of man(7)."""
     root: Any = typer.main.get_command(app)
-    about, examples = about_and_examples(root)
+    told = _told(root, ("stemsplit",))
     lines = ['.TH STEMSPLIT 1 "" stemsplit "User Commands"', ".SH NAME"]
-    lines += [f"stemsplit \\- {_text(about[0].lower() + about[1:].strip().rstrip('.'))}", ".SH SYNOPSIS"]
+    lines += [f"stemsplit \\- {_text(told.about[0].lower() + told.about[1:].rstrip('.'))}", ".SH SYNOPSIS"]
     lines += [r"\fBstemsplit\fR \fICOMMAND\fR [\fIOPTIONS\fR] ...", ".SH DESCRIPTION"]
     lines += [_text("Data goes to standard output, all else to standard error. Every option of every command follows.")]
-    lines += [*_examples(examples), ".SH OPTIONS"]
-    for _, rows in option_panels(root, _context(root, ("stemsplit",))):
+    lines += [*_examples(told.examples), ".SH OPTIONS"]
+    for _, rows in told.panels:
         lines += [line for names, text in rows for line in _row(names, text)]
     lines += [".SH COMMANDS"]
     for words, command in _commands(root, ("stemsplit",)):
@@ -69,28 +69,27 @@ def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str,
 
 
 def _command(words: tuple[str, ...], command: Any) -> Iterator[str]:
-    about, examples = about_and_examples(command)
+    told = _told(command, words)
     yield f".SS {_text(' '.join(words))}"
-    for number, paragraph in enumerate(about.split("\n\n")):
+    for number, paragraph in enumerate(told.about.split("\n\n")):
         yield from ([".PP"] if number else []) + [_text(" ".join(paragraph.split()))]
-    arguments = [one for one in command.params if one.param_type_name == "argument" and one.help]
-    for one in arguments:
-        yield from _row(one.metavar or one.name.upper(), " ".join(one.help.split()))
-    for panel, rows in option_panels(command, _context(command, words)):
+    for name, text in told.arguments:
+        yield from _row(name, text)
+    for panel, rows in told.panels:
         yield from (".PP", rf"\fI{_text(panel)}\fR")
         for names, text in rows:
             yield from _row(names, text)
-    yield from _examples(examples)
+    yield from _examples(told.examples)
 
 
-def _context(command: Any, words: tuple[str, ...]) -> typer.Context:
+def _told(command: Any, words: tuple[str, ...]) -> Described:
     context = typer.Context(command, info_name=" ".join(words))
     context.help_option_names = ["-h", "--help"]
-    return context
+    return described(command, context, everything=True)
 
 
 def _row(name: str, text: str) -> list[str]:
-    return [".TP", rf"\fB{_text(name)}\fR", _text(text)]
+    return [".TP", rf"\fB{_text(name.strip())}\fR", _text(text.replace(KEPT, " "))]
 
 
 def _examples(rows: list[tuple[str, str]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -87,16 +88,30 @@ def _help_all_option() -> Any:
     return next(param for param in typer.main.get_command(made).params if param.name == "help_all")
 
 
-def help_lines(command: Any, ctx: Any, *, everything: bool, width: int | None = None) -> list[str]:
-    """Return the help of a command.
+Rows = list[tuple[str, str]]
+"""Names, and what is said of them."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the help of a command says, before it is laid out."""
+
+    usage: str
+    about: str  # paragraphs
+    examples: Rows  # a command, and what it does
+    commands: Rows
+    arguments: Rows
+    panels: list[tuple[str, Rows]]  # options by the titles of their panels
+
+
+def described(command: Any, ctx: Any, *, everything: bool) -> Described:
+    """Return what the help of a command says.
 
     Args:
         command: of Typer's classes.
         ctx: its context.
-        everything: show advanced options, too.
-        width: columns; that of the terminal if it is None.
+        everything: with the advanced options.
     """
-    width = max(NARROWEST, min(width or shutil.get_terminal_size().columns, WIDEST))
     params = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     arguments = [param for param in params if param.param_type_name == "argument"]
     options = [param for param in params if param.param_type_name == "option"]
@@ -105,44 +120,42 @@ def help_lines(command: Any, ctx: Any, *, everything: bool, width: int | None = 
     declared = inspect.signature(command.callback, eval_str=True).parameters if command.callback else {}
     choices = {name: _choices(one.annotation) for name, one in declared.items()}
     usage = [ctx.command_path, "[OPTIONS]", *(["COMMAND ..."] if subcommands else map(_argument, arguments))]
-    lines = [f"Usage: {' '.join(usage)}", *_paragraphs(about, width), *_examples(examples, width)]
-    listed = [(name, _first(one.help)) for name, one in subcommands.items() if not one.hidden]
-    lines += _section("Commands", listed, width)
-    lines += _section("Arguments", [(_argument(one), _text(one, ())) for one in arguments if one.help], width)
     if everything or subcommands:
         shown, left_out = options, 0
     else:
         shown = [one for one in options if one.name in ("help", "help_all") or BASIC in _said(declared.get(one.name))]
         left_out = len(options) - len(shown)
-    for panel, some in _by_panel(shown) if everything else [("Options", shown)]:
-        rows = [
-            (_names(one), _text(one, choices.get(one.name, ()))) for one in some if one.name != "help_all" or left_out
-        ]
-        lines += _section(panel, rows, width)
+    return Described(
+        usage=" ".join(usage),
+        about=about.strip(),
+        examples=[_example(line) for line in examples.strip().splitlines()],
+        commands=[(name, _first(one.help)) for name, one in subcommands.items() if not one.hidden],
+        arguments=[(_argument(one), _text(one, ())) for one in arguments if one.help],
+        panels=[
+            (panel, [(_names(one), _text(one, choices.get(one.name, ()))) for one in some if _tells(one, left_out)])
+            for panel, some in (_by_panel(shown) if everything else [("Options", shown)])
+        ],
+    )
+
+
+def help_lines(command: Any, ctx: Any, *, everything: bool, width: int | None = None) -> list[str]:
+    """Return the help of a command, see `described`; `width` in columns is that of the terminal if it is None."""
+    width = max(NARROWEST, min(width or shutil.get_terminal_size().columns, WIDEST))
+    told = described(command, ctx, everything=everything)
+    lines = [f"Usage: {told.usage}", *_paragraphs(told.about, width), *_examples(told.examples, width)]
+    for title, rows in (("Commands", told.commands), ("Arguments", told.arguments), *told.panels):
+        lines += _section(title, rows, width)
     return lines
 
 
-def option_panels(command: Any, ctx: Any) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return all options of a command: panel → names and what is said of them."""
-    declared = inspect.signature(command.callback, eval_str=True).parameters if command.callback else {}
-    options = [
-        param
-        for param in command.get_params(ctx)
-        if param.param_type_name == "option" and not getattr(param, "hidden", False)
-    ]
-
-    def rows(some: Iterable[Any]) -> list[tuple[str, str]]:
-        texts = (_text(one, _choices(declared[one.name].annotation) if one.name in declared else ()) for one in some)
-        return [(_names(one).strip(), text.replace(KEPT, " ")) for one, text in zip(some, texts, strict=True)]
-
-    return [(panel, rows(some)) for panel, some in _by_panel(options)]
+def _tells(option: Any, left_out: int) -> bool:
+    """Return whether an option is one to tell of: --help-all is, where it shows more."""
+    return option.name != "help_all" or left_out > 0
 
 
-def about_and_examples(command: Any) -> tuple[str, list[tuple[str, str]]]:
-    """Return what a command does, and its examples with what they do."""
-    about, _, examples = inspect.cleandoc(command.help or "").partition(EXAMPLES)
-    rows = [line.partition(" # ")[::2] for line in examples.strip().splitlines()]
-    return about, [(call.strip(), what.strip()) for call, what in rows]
+def _example(line: str) -> tuple[str, str]:
+    command, _, about = line.partition(" # ")
+    return command.strip(), about.strip()
 
 
 def _said(parameter: inspect.Parameter | None) -> Sequence[Any]:
@@ -207,9 +220,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.replace(KEPT, " ") for line in textwrap.wrap(" ".join(words), width, break_on_hyphens=False)]
 
 
-def _examples(text: str, width: int) -> Iterator[str]:
+def _examples(rows: Rows, width: int) -> Iterator[str]:
     """Yield the examples; what they do stands beside them where there is room, else above them."""
-    rows = [tuple(part.strip() for part in line.partition(" # ")[::2]) for line in text.strip().splitlines()]
     if not rows:
         return
     yield from ("", _heading("Examples"))
