@@ -133,7 +133,8 @@ class Mixing:
 
         Raises: NotDerivableError, AudioError, OutputError and their kinds; nothing is left behind then.
         """
-        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
+        record = Record(job, self.options, on_warning)
+        pace = Pace(on_progress, record.info.seconds)
         form = form_for(record.info, self.options, record.warn)
         base, derived = self._derived(job, record, form)
         named, outputs = tags_for(job, record, cover=self.options.cover), _outputs(base, self.options)

@@ -118,7 +118,8 @@ class Separating:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
+        record = Record(job, self.options, on_warning)
+        pace = Pace(on_progress, record.info.seconds)
         form = form_for(record.info, self.options, record.warn)
         named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
         derived = None if self.options.force else self._derived(job, record, form)

@@ -83,9 +83,10 @@ def stem_files(
         ]
         encode = stack.enter_context(_encoding(writers))
         # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
-        final = stack.enter_context(
-            Final(outputs, form, folder=next(iter(targets.values())).parent, guess=usable_cores() > 1)
-        )
+        beside = usable_cores() > 1
+        final = stack.enter_context(Final(outputs, form, folder=next(iter(targets.values())).parent, guess=beside))
+        if not final.stands:
+            pace.encode_afterwards()
 
         def take(block: Rendered) -> None:
             samples = final.take(block)
@@ -93,7 +94,7 @@ def stem_files(
                 pace.encode_afterwards()
                 samples = block.outputs if pace.needs_trial else None
             if samples is not None:
-                with pace.trying(samples.shape[-1] / form.sample_rate):
+                with pace.trying(samples.shape[-1] / form.sample_rate, beside=beside):
                     encode(samples)
 
         with Behind(take) as behind:
