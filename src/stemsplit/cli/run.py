@@ -250,13 +250,15 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
 
 def as_json(outcome: Outcome, figures: Sequence[str]) -> dict[str, Any]:
     """Return an outcome as a JSON object; `figures` are keys of the manifest that the command puts into it."""
+    from stemsplit.files.manifest import kept_path
+
     manifest = outcome.manifest or {}
     return {
         "source": outcome.source,
         "track": outcome.track,
         "status": outcome.status,
         "outputs": {stem: str(path) for stem, path in outcome.outputs.items()},
-        "manifest": str(outcome.job.manifest) if manifest else None,
+        "manifest": str(kept_path(outcome.job.manifest)) if manifest else None,
         **{figure: manifest.get(figure) for figure in figures},
         "audio_seconds": round(outcome.audio_seconds, 3),
         "seconds": round(outcome.seconds, 3),

@@ -1,7 +1,8 @@
 """Manifests: what was made of a track, from which input, model and settings.
 
 A run reads the manifest of an earlier run to see whether a track is done already. The manifest of `separate` is
-stemsplit.json, beside the stems:
+stemsplit.json, in the folder of the track. Where the --template puts all files elsewhere, so that nothing else would be
+in that folder, it is .stemsplit/TRACK.json beside it, until something is:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "location": where it was, unless it came from a pipe,
@@ -26,13 +27,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stemsplit.machine.disk import sha256_of, write_whole
+from stemsplit.files.naming import NAME_BYTES
+from stemsplit.machine.disk import remove_empty, sha256_of, write_whole
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
+ASIDE_NAME = ".stemsplit"
+"""Of the folder, beside those of tracks, that holds the manifests of tracks without one."""
 PAGE_NAME = "player.html"
 """Of the page that plays the stems, beside their manifest."""
 MELODY_MANIFEST = "melody.json"
@@ -43,9 +48,49 @@ _OF_THE_TRACK = ("format", "input", "earlier", "selections", "player")
 """Keys that belong to a manifest, not to one of its selections."""
 
 
+def aside_path(manifest: Path) -> Path:
+    """Return where the manifest of a track is while nothing else is in its folder.
+
+    It is as deep in the folders as `manifest`, so that what is relative to the one is relative to the other. A track
+    whose name would be too long for it has its folder in any case.
+    """
+    folder, name = manifest.parent, f"{manifest.parent.name}.json"
+    return folder.parent / ASIDE_NAME / name if len(os.fsencode(name)) <= NAME_BYTES else manifest
+
+
+def kept_path(manifest: Path) -> Path:
+    """Return where the manifest of a track is now: in its folder, or aside."""
+    if manifest.name != MANIFEST_NAME or os.path.lexists(manifest):
+        return manifest
+    return aside if (aside := aside_path(manifest)).is_file() else manifest
+
+
+def place_for(path: Path, manifest: Mapping[str, Any]) -> Path:
+    """Return where the manifest of a track goes: into its folder if it is there or lists a file in it, else aside."""
+    if path.name != MANIFEST_NAME or os.path.lexists(path):
+        return path
+    listed = [*manifest["outputs"].values(), *(manifest[key] for key in ("player", "project") if key in manifest)]
+    return aside_path(path) if all(entry["path"].startswith("../") for entry in listed) else path
+
+
+def forget_aside(manifest: Path) -> None:
+    """Remove the manifest that is aside, once there is one in the folder, which holds all that it held."""
+    aside = aside_path(manifest)
+    if manifest.name == MANIFEST_NAME and aside != manifest and manifest.is_file():
+        with suppress(OSError):
+            aside.unlink()
+            remove_empty([aside.parent])
+
+
+def manifests_aside(folder: Path) -> list[Path]:
+    """Return the manifests of tracks of a folder that are aside, sorted."""
+    return sorted((folder / ASIDE_NAME).glob("*.json"))
+
+
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """Read a manifest. Return None if there is none, or if it is not of this format."""
+    """Read a manifest, wherever it is kept. Return None if there is none, or if it is not of this format."""
     try:
+        path = kept_path(path)
         if not path.is_file():  # a pipe would never end
             return None
         manifest = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)

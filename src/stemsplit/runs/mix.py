@@ -150,7 +150,7 @@ class Mixing:
                     files.write(block)
             about = {"model": base["model"], "settings": _settings(base, self.options)}
             about |= written_record(job, form, files.levels, together) | derived.about(job.manifest, form.bit_depth)
-            return record.write(together.aside(job.manifest), about)
+            return record.write(together, about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> tuple[Mapping[str, Any], Derivation]:
         """Find a selection whose stems will do. Raises: NotDerivableError."""

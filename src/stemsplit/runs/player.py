@@ -25,7 +25,9 @@ from stemsplit.files.leftovers import claim_path, clear_in
 from stemsplit.files.manifest import (
     MANIFEST_NAME,
     PAGE_NAME,
+    forget_aside,
     listed_paths,
+    manifests_aside,
     output_paths,
     output_record,
     read_manifest,
@@ -105,9 +107,14 @@ def songs_below(folder: Path) -> tuple[Path, ...]:
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         if MANIFEST_NAME in names:
             found.append(Path(place, MANIFEST_NAME))
+        found += [
+            path
+            for aside in manifests_aside(Path(place))
+            if not os.path.lexists(path := Path(place, aside.stem, MANIFEST_NAME))
+        ]
     if not found:
         raise UsageError(f"{folder}: no stems of `stemsplit separate` in it: name its output, as in separated")
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def plan_page(manifest: Path, asked: Asked, *, targets: Mapping[str, Path] | None = None, track: str = "") -> Plan:
@@ -188,6 +195,7 @@ def write_page(plan: Plan, asked: Asked, warn: Warn) -> dict[str, Any]:
         if isinstance(earlier := manifest.pop("earlier", None), list) and (kept := [p for p in earlier if p != own]):
             manifest["earlier"] = kept
         write_manifest(together.aside(plan.manifest), manifest)
+    forget_aside(plan.manifest)
     return manifest
 
 

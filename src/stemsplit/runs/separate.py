@@ -149,7 +149,7 @@ class Separating:
 
                 levels = files.levels
                 about |= write_project(job, levels.frames, form.sample_rate, record.sha256, together, record.warn)
-            return record.write(together.aside(job.manifest), about)
+            return record.write(together, about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
         """Find stems that are there; None if the network has to run."""
