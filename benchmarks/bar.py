@@ -5,8 +5,9 @@
 
 The command runs in a pseudo-terminal, and what it draws there is read as a person would. Its time begins when the bar
 first appears and ends with the process. Beside the clock on the wall the processor time of the command is told: on a
-single core both are the same on a quiet machine, and on a busy one the latter says what the former would be. Everything
-but SONG, --cores and --columns goes to `stemsplit separate`.
+single core both are the same on a quiet machine. --alone gives the command the latter for the former, so that a busy
+machine shows what a quiet one would (with --cores 1). Everything but SONG and these options goes to `stemsplit
+separate`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+COMMAND = ["-m", "stemsplit"]
+ALONE = ["-c", "import time; time.monotonic = time.process_time; from stemsplit.__main__ import run; run()"]
 PERCENT = re.compile(rb"(\d+)%")
 READ_BYTES = 1 << 16
 
@@ -75,9 +78,11 @@ def main() -> None:
     parser.add_argument("song")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--columns", type=int, default=100)
+    parser.add_argument("--alone", action="store_true")
     given, others = parser.parse_known_args()
+    program = ALONE if given.alone else COMMAND
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "stemsplit", "separate", given.song, "-o", folder, "--force", *others]
+        command = [sys.executable, *program, "separate", given.song, "-o", folder, "--force", *others]
         seen, ended = watched(command, cores=given.cores, columns=given.columns)
     print(f"{' '.join(others) or 'wav'}, {given.cores} cores: {ended.wall - seen[0][0].wall:.1f} s with a bar")
     for clock in Moment._fields:

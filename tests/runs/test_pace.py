@@ -60,8 +60,26 @@ def test_encoders_that_go_along_add_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         run.pace.network(second)
         with run.pace.trying(1, beside=True):
             pass
+    run.pace.wait()
     assert run.shown[-1] == (105, 50)
     assert run.furthest_off(50) < 8
+
+
+def test_encoders_that_come_later_than_the_network_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the network they take a second for 1 s of audio, and it half a second."""
+    run = Run(monkeypatch, 60)
+    for half in range(1, 121):
+        run.passes(0.5)
+        if half <= 60:
+            run.pace.network(half)
+        if half % 2 == 0:
+            trial = run.pace.trying(1, beside=True)
+            run.clock -= 1
+            with trial:
+                run.passes(1)
+        run.pace.wait()
+    assert run.shown[-1] == (60, 60)
+    assert run.furthest_off(60) < 5
 
 
 @pytest.mark.parametrize("cost", [0.5, 1.0])

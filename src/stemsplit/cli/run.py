@@ -54,6 +54,8 @@ def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
             raise UsageError("--raw describes standard input: add - as an input")
     if paths.count(STREAM) > 1:
         raise UsageError("standard input can be read only once: leave out one -")
+    if STREAM in paths and len(paths) > 1 and is_terminal(sys.stdin):
+        raise UsageError("a - alone is standard input, which is a terminal: put a name with spaces into quotes")
     if STREAM in paths:
         require_input()
 

@@ -13,8 +13,9 @@ TRIAL_SECONDS = 10.0
 class Pace:
     """Makes one figure, in seconds of audio, of what the network and the encoders have done; it never goes back.
 
-    It is the share of the time, t / (t + what is left), by what a second of audio has cost so far. Encoders that go
-    along with the network add nothing to what is left; those that come after it do.
+    It is the share of the time, t / (t + what is left), by what a second of audio has cost so far. What is left is
+    that of the network or of the encoders, whichever is more, where they go along with it, and of both where they come
+    after it.
 
     Args:
         on_progress: told the seconds of audio that are done.
@@ -54,6 +55,10 @@ class Pace:
         self._tried, self._trying_took = self._tried + seconds, self._trying_took + took
         self._interrupted += 0.0 if beside else took
 
+    def wait(self) -> None:
+        """Learn that the network is done, and that the encoders beside it still work."""
+        self._tell()
+
     def encode_afterwards(self) -> None:
         """Learn that all has to be encoded after the network."""
         self._afterwards = True
@@ -78,8 +83,11 @@ class Pace:
                 return 0.0
             took = self._trying_took + (now - self._network_at if self._encoded else 0.0)
             left += max(0.0, self._seconds - self._encoded) * took / (self._tried + self._encoded)
+        elif self._tried:
+            left = max(left, (self._seconds - self._tried) * self._trying_took / self._tried)
         passed = now - self._began
-        return self._seconds * passed / (passed + left) if left else self._seconds
+        done = self._seconds * passed / (passed + left) if left else self._seconds
+        return min(done, self._network) if self.needs_trial and left else done  # what little was measured may deceive
 
     def _network_cost(self) -> float:
         """Return the seconds that the network takes for one of audio, from its first result on."""

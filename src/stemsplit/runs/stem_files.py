@@ -97,7 +97,7 @@ def stem_files(
                 with pace.trying(samples.shape[-1] / form.sample_rate, beside=beside):
                     encode(samples)
 
-        with Behind(take) as behind:
+        with Behind(take, pace.wait) as behind:
             files = StemFiles(behind.put)
             yield files
         if not final.stands:
