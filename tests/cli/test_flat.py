@@ -57,6 +57,29 @@ def test_the_manifest_is_aside_and_the_run_is_resumed(run: Run, no_network: Any)
     assert "the network ran" in run("separate", "song.wav", *FLAT, "--debug").err
 
 
+def test_songs_in_folders_leave_none_but_those_of_the_template(run: Run, no_network: Any, place: Path) -> None:
+    for number, name in enumerate(("a/song.wav", "b/song.wav")):
+        (place / name).parent.mkdir()
+        write_song(place / name, np.random.default_rng(number).normal(0, 0.1, (2, 6000)), 8000, "PCM_24")
+    flat = ("-m", "tiny", "-o", "out", "--template", "{folder}-{track}-{stem}.{ext}", "--stems", "bass")
+    assert run("separate", "a", "b", *flat).code == 0
+    asides = {".stemsplit", ".stemsplit/a", ".stemsplit/a/song.json", ".stemsplit/b", ".stemsplit/b/song.json"}
+    assert files_in(Path("out")) == {"a-song-bass.wav", "b-song-bass.wav", *asides}
+    nested = ("-m", "tiny", "-o", "in", "--template", "{folder} {track} {stem}.{ext}", "--stems", "bass")
+    assert run("separate", ".", *nested).code == 0
+    assert files_in(Path("in")) == {
+        ".stemsplit", ".stemsplit/a", ".stemsplit/a/a", ".stemsplit/a/a/song.json", "a a", "a a/song bass.wav",
+        ".stemsplit/b", ".stemsplit/b/b", ".stemsplit/b/b/song.json", "b b", "b b/song bass.wav",
+        f".stemsplit/{place.name}", f".stemsplit/{place.name}/song.json", f"{place.name} song bass.wav",
+    }  # fmt: skip
+    no_network()
+    assert run("separate", "a", "b", *flat).err.count("done already") == 2
+    assert run("separate", ".", *nested).err.count("done already") == 3
+    assert run("player", "in").code == 0
+    assert not Path("in/.stemsplit").exists()
+    assert run("separate", ".", *nested).err.count("done already") == 3
+
+
 def test_one_file_without_the_voice_comes_alone(run: Run) -> None:
     assert run("separate", "song.wav", *FOLDERS, "--without", "vocals").code == 0
     assert files_in(Path("out")) == {".stemsplit", ".stemsplit/song.json", "song (no vocals).wav"}
@@ -140,6 +163,6 @@ def test_a_run_killed_while_its_files_got_their_names_leaves_its_manifest() -> N
 
 def test_a_name_too_long_for_it_keeps_its_folder() -> None:
     home = Path("out", "a" * 251, "stemsplit.json")
-    assert aside_path(home) == kept_path(home) == home
-    assert manifests_aside(Path("out")) == []
-    assert aside_path(HOME) == ASIDE
+    assert aside_path(home, [Path("out/x.wav")]) == kept_path(home) == home
+    assert manifests_aside(Path("out")) == {}
+    assert aside_path(HOME, [Path("out/x.wav")]) == ASIDE

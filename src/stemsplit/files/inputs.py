@@ -116,7 +116,7 @@ class _Made:
         self._files: set[tuple[int, int]] = set()
         self._folders: set[str] = set()  # whose manifest cannot be read, so that all in it may be ours
         for folder, inner, names in os.walk(output):
-            aside = manifests_aside(Path(folder)) if ASIDE_NAME in inner else []
+            aside = manifests_aside(Path(folder)).values() if ASIDE_NAME in inner else ()
             for manifest in (*(Path(folder, name) for name in _MANIFESTS if name in names), *aside):
                 self.add(manifest)
             inner[:] = [name for name in inner if not name.startswith(".")]
@@ -153,7 +153,7 @@ class _Below:
         except OSError as error:
             self.failures.append(_failed(folder, reason(error)))
             return
-        aside = manifests_aside(folder) if any(entry.name == ASIDE_NAME for entry in found) else []
+        aside = manifests_aside(folder).values() if any(entry.name == ASIDE_NAME for entry in found) else ()
         found = [entry for entry in found if not entry.name.startswith(".")]
         listing = [folder / entry.name for entry in found if entry.name in _MANIFESTS]
         for manifest in (*listing, *aside):

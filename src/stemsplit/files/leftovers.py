@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,11 +41,11 @@ def clear_below(output: Path) -> None:
             remove_empty(output / one for one in (below, *below.parents) if one != Path())
 
 
-def clear_for(manifest: Path, targets: Iterable[Path]) -> None:
+def clear_for(manifest: Path, targets: Collection[Path]) -> None:
     """Clear the leftovers that are in the way of a track, before its `targets` are written."""
     clear_in(manifest.parent)
     if any(os.path.lexists(path) for path in targets):  # a killed run has perhaps not put their manifest aside yet
-        clear_in(aside_path(manifest).parent)  # which is not for every track: all manifests may be there
+        clear_in(aside_path(manifest, targets).parent)  # which is not for every track: all manifests may be there
 
 
 def clear_in(folder: Path) -> bool:
@@ -81,7 +81,7 @@ def _clear_stage(stage: Path) -> bool:
     if (claim := _sure_claim(stage / CLAIM_NAME)) is None:
         return False
     for place in stage.iterdir():
-        aside = stage.parent.name == ASIDE_NAME and place.suffix == ".json"
+        aside = ASIDE_NAME in stage.parts and place.suffix == ".json"
         if aside or place.name in (MANIFEST_NAME, ANALYSIS_MANIFEST) or place.name.endswith(f".{MELODY_MANIFEST}"):
             _finish(place, stage.parent / place.name)
     remove_stage(stage, claim)

@@ -2,7 +2,7 @@
 
 A run reads the manifest of an earlier run to see whether a track is done already. The manifest of `separate` is
 stemsplit.json, in the folder of the track. Where the --template puts all files elsewhere, so that nothing else would be
-in that folder, it is .stemsplit/TRACK.json beside it, until something is:
+in that folder, it is .stemsplit/TRACK.json in the folder that holds them all, until something is:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "location": where it was, unless it came from a pipe,
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from stemsplit.machine.disk import remove_empty, sha256_of, write_whole
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
 ASIDE_NAME = ".stemsplit"
-"""Of the folder, beside those of tracks, that holds the manifests of tracks without one."""
+"""Of the folder that holds the manifests of tracks without a folder of their own."""
 PAGE_NAME = "player.html"
 """Of the page that plays the stems, beside their manifest."""
 MELODY_MANIFEST = "melody.json"
@@ -48,21 +48,32 @@ _OF_THE_TRACK = ("format", "input", "earlier", "selections", "player")
 """Keys that belong to a manifest, not to one of its selections."""
 
 
-def aside_path(manifest: Path) -> Path:
-    """Return where the manifest of a track is while nothing else is in its folder.
+def aside_path(manifest: Path, files: Iterable[Path]) -> Path:
+    """Return where the manifest of a track goes while nothing is in its folder: below the folder that holds all.
 
     It is as deep in the folders as `manifest`, so that what is relative to the one is relative to the other. A track
     whose name would be too long for it has its folder in any case.
     """
-    folder, name = manifest.parent, f"{manifest.parent.name}.json"
-    return folder.parent / ASIDE_NAME / name if len(os.fsencode(name)) <= NAME_BYTES else manifest
+    inside = [os.path.normpath(one) for one in (manifest.parent.parent, *(file.parent for file in files))]
+    return _aside_below(Path(os.path.commonpath(inside)), manifest)
+
+
+def _aside_below(root: Path, manifest: Path) -> Path:
+    folder = manifest.parent.relative_to(root)
+    name = f"{folder.name}.json"
+    return root / ASIDE_NAME / folder.parent / name if len(os.fsencode(name)) <= NAME_BYTES else manifest
 
 
 def kept_path(manifest: Path) -> Path:
     """Return where the manifest of a track is now: in its folder, or aside."""
     if manifest.name != MANIFEST_NAME or os.path.lexists(manifest):
         return manifest
-    return aside if (aside := aside_path(manifest)).is_file() else manifest
+    return next(_kept_aside(manifest), manifest)
+
+
+def _kept_aside(manifest: Path) -> Iterator[Path]:
+    places = (_aside_below(root, manifest) for root in manifest.parent.parents)
+    yield from (place for place in places if place != manifest and place.is_file())
 
 
 def place_for(path: Path, manifest: Mapping[str, Any]) -> Path:
@@ -70,21 +81,26 @@ def place_for(path: Path, manifest: Mapping[str, Any]) -> Path:
     if path.name != MANIFEST_NAME or os.path.lexists(path):
         return path
     listed = [*manifest["outputs"].values(), *(manifest[key] for key in ("player", "project") if key in manifest)]
-    return aside_path(path) if all(entry["path"].startswith("../") for entry in listed) else path
+    if not all(entry["path"].startswith("../") for entry in listed):
+        return path
+    return next(_kept_aside(path), aside_path(path, output_paths(path, manifest).values()))
 
 
 def forget_aside(manifest: Path) -> None:
     """Remove the manifest that is aside, once there is one in the folder, which holds all that it held."""
-    aside = aside_path(manifest)
-    if manifest.name == MANIFEST_NAME and aside != manifest and manifest.is_file():
+    if manifest.name != MANIFEST_NAME or not manifest.is_file():
+        return
+    for place in _kept_aside(manifest):
         with suppress(OSError):
-            aside.unlink()
-            remove_empty([aside.parent])
+            place.unlink()
+            remove_empty(one for one in place.parents if ASIDE_NAME in one.parts[-len(manifest.parts) :])
 
 
-def manifests_aside(folder: Path) -> list[Path]:
-    """Return the manifests of tracks of a folder that are aside, sorted."""
-    return sorted((folder / ASIDE_NAME).glob("*.json"))
+def manifests_aside(folder: Path) -> dict[Path, Path]:
+    """Return the manifests of tracks below a folder that are aside: where they belong → where they are, sorted."""
+    aside = folder / ASIDE_NAME
+    found = sorted(aside.rglob("*.json"))
+    return {folder / path.relative_to(aside).with_suffix("") / MANIFEST_NAME: path for path in found}
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

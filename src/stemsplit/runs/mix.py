@@ -80,9 +80,9 @@ def _bases(job: Job) -> list[Mapping[str, Any]]:
 
 
 def _missing(job: Job, why: str) -> NotDerivableError:
-    return NotDerivableError(
-        f"{job.called}: {why} in {job.manifest.parent}: `stemsplit separate` makes them, with the same options too"
-    )
+    folder, stems = job.manifest.parent, "the stems there"
+    found = f"the stems in {folder}{why[len(stems) :]}" if why.startswith(stems) else f"{why} in {folder}"
+    return NotDerivableError(f"{job.called}: {found}: `stemsplit separate` makes them, with the same options too")
 
 
 def _outputs(base: Mapping[str, Any], options: SeparateOptions) -> tuple[Output, ...]:

@@ -23,6 +23,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.errors import OutputError, StemsplitError, TargetCollisionError, UsageError
 from stemsplit.files.leftovers import claim_path, clear_in
 from stemsplit.files.manifest import (
+    ASIDE_NAME,
     MANIFEST_NAME,
     PAGE_NAME,
     forget_aside,
@@ -104,14 +105,11 @@ def songs_below(folder: Path) -> tuple[Path, ...]:
         return (folder / MANIFEST_NAME,)
     found = []
     for place, inner, names in os.walk(folder):
+        aside = manifests_aside(Path(place)) if ASIDE_NAME in inner else {}
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         if MANIFEST_NAME in names:
             found.append(Path(place, MANIFEST_NAME))
-        found += [
-            path
-            for aside in manifests_aside(Path(place))
-            if not os.path.lexists(path := Path(place, aside.stem, MANIFEST_NAME))
-        ]
+        found += [path for path in aside if not os.path.lexists(path)]
     if not found:
         raise UsageError(f"{folder}: no stems of `stemsplit separate` in it: name its output, as in separated")
     return tuple(sorted(found))
