@@ -165,4 +165,37 @@ def test_a_name_too_long_for_it_keeps_its_folder() -> None:
     home = Path("out", "a" * 251, "stemsplit.json")
     assert aside_path(home, [Path("out/x.wav")]) == kept_path(home) == home
     assert manifests_aside(Path("out")) == {}
-    assert aside_path(HOME, [Path("out/x.wav")]) == ASIDE
+
+
+@pytest.mark.parametrize(
+    ("home", "file", "aside"),
+    [
+        ("out/song/stemsplit.json", "out/x.wav", "out/.stemsplit/song.json"),
+        ("song/stemsplit.json", "x.wav", ".stemsplit/song.json"),
+        ("out/a/song/stemsplit.json", "out/x.wav", "out/.stemsplit/a/song.json"),
+        ("out/a/song/stemsplit.json", "out/a/x.wav", "out/a/.stemsplit/song.json"),
+        ("out/a/song/stemsplit.json", "out/b/x.wav", "out/.stemsplit/a/song.json"),
+        ("../out/song/stemsplit.json", "../out/x.wav", "../out/.stemsplit/song.json"),
+        ("in/../out/song/stemsplit.json", "in/../out/x.wav", "in/../out/.stemsplit/song.json"),
+        ("/out/a.v2/stemsplit.json", "/out/b/c.wav", "/out/.stemsplit/a.v2.json"),
+        ("stemsplit.json", "x.wav", "stemsplit.json"),
+    ],
+)
+def test_a_manifest_aside_is_as_deep_as_its_place(home: str, file: str, aside: str) -> None:
+    found = aside_path(Path(home), [Path(file)])
+    assert found == Path(aside)
+    assert len(found.parts) == len(Path(home).parts)
+
+
+def test_a_file_of_somebody_is_not_taken_for_a_manifest_aside() -> None:
+    """Not by way of .stemsplit/.. either."""
+    mine = Path("song.json")
+    mine.write_text('{"format": 1}')
+    Path(".stemsplit").mkdir()
+    home = Path("../song/stemsplit.json")
+    assert kept_path(home) == home
+    stage = Path(".stemsplit", f"{STAGE_PREFIX}0123abcd")
+    stage.mkdir()
+    (stage / "x.json").touch()
+    assert manifests_aside(Path()) == {}
+    assert mine.exists()

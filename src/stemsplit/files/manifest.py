@@ -33,6 +33,7 @@ from typing import Any
 
 from stemsplit.files.naming import NAME_BYTES
 from stemsplit.machine.disk import remove_empty, sha256_of, write_whole
+from stemsplit.machine.together import STAGE_PREFIX
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
@@ -54,14 +55,18 @@ def aside_path(manifest: Path, files: Iterable[Path]) -> Path:
     It is as deep in the folders as `manifest`, so that what is relative to the one is relative to the other. A track
     whose name would be too long for it has its folder in any case.
     """
-    inside = [os.path.normpath(one) for one in (manifest.parent.parent, *(file.parent for file in files))]
-    return _aside_below(Path(os.path.commonpath(inside)), manifest)
+    ups = [Path(os.path.relpath(file.parent, manifest.parent)).parts.count("..") for file in files]
+    places = list(_places_aside(manifest))
+    return places[min(max([1, *ups]), len(places)) - 1] if places else manifest
 
 
-def _aside_below(root: Path, manifest: Path) -> Path:
-    folder = manifest.parent.relative_to(root)
-    name = f"{folder.name}.json"
-    return root / ASIDE_NAME / folder.parent / name if len(os.fsencode(name)) <= NAME_BYTES else manifest
+def _places_aside(manifest: Path) -> Iterator[Path]:
+    """Yield where the manifest of a track may be aside, the nearest first."""
+    name = f"{manifest.parent.name}.json"
+    for root in manifest.parent.parents:
+        folder = manifest.parent.relative_to(root)
+        if len(os.fsencode(name)) <= NAME_BYTES and ".." not in folder.parts:
+            yield root / ASIDE_NAME / folder.parent / name
 
 
 def kept_path(manifest: Path) -> Path:
@@ -72,8 +77,7 @@ def kept_path(manifest: Path) -> Path:
 
 
 def _kept_aside(manifest: Path) -> Iterator[Path]:
-    places = (_aside_below(root, manifest) for root in manifest.parent.parents)
-    yield from (place for place in places if place != manifest and place.is_file())
+    yield from (place for place in _places_aside(manifest) if place.is_file())
 
 
 def place_for(path: Path, manifest: Mapping[str, Any]) -> Path:
@@ -93,13 +97,13 @@ def forget_aside(manifest: Path) -> None:
     for place in _kept_aside(manifest):
         with suppress(OSError):
             place.unlink()
-            remove_empty(one for one in place.parents if ASIDE_NAME in one.parts[-len(manifest.parts) :])
+            remove_empty(one for one in place.parents if ASIDE_NAME in one.parts)
 
 
 def manifests_aside(folder: Path) -> dict[Path, Path]:
     """Return the manifests of tracks below a folder that are aside: where they belong → where they are, sorted."""
     aside = folder / ASIDE_NAME
-    found = sorted(aside.rglob("*.json"))
+    found = [path for path in sorted(aside.rglob("*.json")) if not path.parent.name.startswith(STAGE_PREFIX)]
     return {folder / path.relative_to(aside).with_suffix("") / MANIFEST_NAME: path for path in found}
 
 
