@@ -140,8 +140,9 @@ def test_every_option_reaches_the_files(run: Run, sound: Sound, tiny: str) -> No
         "--device", "cpu", "--precision", "fp32", "--json",
     )  # fmt: skip
     assert said.code == 0
-    assert files_in(Path("out")) == {"song", "song/stemsplit.json", *(f"{n}-song.flac" for n in (*STEMS, "a", "b"))}
-    manifest = json.loads(Path("out/song/stemsplit.json").read_text())
+    aside = {".stemsplit", ".stemsplit/song.json"}
+    assert files_in(Path("out")) == {*aside, *(f"{n}-song.flac" for n in (*STEMS, "a", "b"))}
+    manifest = json.loads(Path("out/.stemsplit/song.json").read_text())
     assert manifest["settings"] | {"outputs": None} == {
         "outputs": None, "chunk_samples": 4000, "overlap": 0.75, "exact_sum": True, "format": "flac",
         "bit_depth": "24", "sample_rate": 8000, "clip": "none", "precision": "fp32",

@@ -82,3 +82,9 @@ def test_what_cannot_be_mixed_is_refused(place: Path, run: Run) -> None:
     assert run("separate", "song.wav", "-m", "tiny").code == 0
     for arguments in [("song.wav",), ("-", "--without", "vocals"), ("song.wav", "--without", "piano")]:
         assert run("mix", *arguments).code == 2
+
+
+def test_it_is_told_why_stems_will_not_do(place: Path, run: Run) -> None:
+    assert run("separate", "song.wav", "-m", "tiny", "-f", "ogg").code == 0
+    said = run("mix", "song.wav", "--without", "vocals")
+    assert (said.code, "song.wav: the stems in separated/song are lossy: " in said.err) == (1, True)

@@ -22,7 +22,12 @@ def folder(tmp_path: Path) -> Path:
 def made(folder: Path, run: Run, *arguments: str) -> set[str]:
     said = run("separate", folder / "song.wav", "-m", folder / "tiny", "-o", folder / "out", "-q", *arguments)
     assert said.code == 0, said.err
-    return {Path(name).name for name in files_in(folder / "out")} - {"song", "stemsplit.json"}
+    return {Path(name).name for name in files_in(folder / "out")} - {
+        "song",
+        "stemsplit.json",
+        ".stemsplit",
+        "song.json",
+    }
 
 
 STEMS = ("drums", "bass", "other", "vocals")

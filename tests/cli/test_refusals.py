@@ -242,9 +242,17 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
     )
 
 
+def test_what_is_told_to_type_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("song.wav").rename("my song (1).wav")
+    code = main(["my song (1).wav"])
+    assert_refused(code, *capfd.readouterr(), 2, "stemsplit separate 'my song (1).wav'")
+
+
 def test_a_terminal_is_no_audio(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     assert_refused(main(["separate", "-", *M]), *capfd.readouterr(), 2, "standard input is a terminal")
+    unquoted = ["separate", "01", "-", "song.wav", *M]
+    assert_refused(main(unquoted), *capfd.readouterr(), 2, "put a name with spaces into quotes")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     code = main(["separate", "song.wav", "--stems", "bass", "-o", "-", *M])
     assert_refused(code, *capfd.readouterr(), 2, "standard output is a terminal")

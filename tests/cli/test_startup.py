@@ -43,3 +43,9 @@ print(*sorted({NEEDLESS!r} & set(sys.modules)))
     assert needless == ""
     if to == "files":
         assert files_in(tmp_path / "out" / "song") == {"stemsplit.json", *(f"{stem}.wav" for stem in STEMS)}
+
+
+@pytest.mark.parametrize("command", ["separate", "melody", "analyse"])
+def test_a_wrong_name_is_told_before_pytorch_is_loaded(tmp_path: Path, command: str) -> None:
+    code = "import sys; from stemsplit.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    assert python(code, command, "nope.wav", "-q", folder=tmp_path) == ["2 False"]

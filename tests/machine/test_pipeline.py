@@ -70,6 +70,17 @@ def test_everything_comes_in_order() -> None:
     assert closed == ["closed"]
 
 
+def test_who_waits_at_the_end_gives_signs_of_life(cores: int) -> None:
+    """In the calling thread, where Ctrl-C is raised and watchers are told."""
+    seen: list[str] = []
+    with Behind(
+        lambda item: eventually(lambda: bool(seen)), lambda: seen.append(threading.current_thread().name)
+    ) as one:
+        if cores > 1:
+            one.put(1)
+    assert set(seen) == ({threading.current_thread().name} if cores > 1 else set())
+
+
 def test_they_work_at_the_same_time(cores: int) -> None:
     if cores == 1:
         return

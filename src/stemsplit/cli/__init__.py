@@ -7,6 +7,7 @@ Exit codes: 0 all good; 1 a file failed, the others are done; 2 the request cann
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -135,7 +136,7 @@ def _usage(error: BaseException, given: Sequence[str]) -> str:
     )
     message = re.sub(r"(?<=[?!])\.$", "", message.strip()).rstrip(".")
     if re.match("No such command", message) and given and Path(given[0]).exists():
-        return f"{given[0]} needs a command before it: stemsplit separate {given[0]}"
+        return f"{given[0]} needs a command before it: stemsplit separate {shlex.quote(given[0])}"
     command = getattr(getattr(error, "ctx", None), "command_path", "stemsplit")
     option = getattr(error, "option_name", None)
     if option and (name := next((name for name in given if _is_file_like(name, option)), None)):

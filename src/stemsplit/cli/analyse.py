@@ -142,9 +142,9 @@ def analyse(
     )
     screen = Screen(quiet=quiet, verbose=verbose)
     refuse_stdin_misuse(inputs, raw)
+    found = find(inputs, output)
     with screen.starting_pytorch():
         from stemsplit.runs.analyse import Analysing, check_analyse_options, plan_analyses
-    found = find(inputs, output)
     separator = ready(model, SeparateOptions(device=device), screen)
     check_analyse_options(options, separator.model.network.config.stems)
     jobs, work = plan_analyses(found, options), Analysing(separator, options, screen.detail)

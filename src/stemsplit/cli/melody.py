@@ -292,11 +292,11 @@ def to_files(
     asked: Many,
 ) -> int:
     """Plan, then read every input's melody into files; 1 if one of them failed."""
+    found = find(paths, options.output, stem="vocals" if options.vocals else None)
     with talk.screen.starting_pytorch():
         from stemsplit.runs.transcribe import Transcribing, check_melody_options, plan_melodies
     check_melody_options(options)
-    jobs = plan_melodies(find(paths, options.output, stem="vocals" if options.vocals else None), options)
-    jobs = part_of(jobs, asked, talk.screen)
+    jobs = part_of(plan_melodies(found, options), asked, talk.screen)
     reader = _ready(options, models, talk.screen)
     work = Transcribing(reader, options, talk.screen.detail)
     if dry_run:

@@ -55,6 +55,8 @@ def refuse_stdin_misuse(paths: Sequence[Path], raw: str | None) -> None:
             raise UsageError("--raw describes standard input: add - as an input")
     if paths.count(STREAM) > 1:
         raise UsageError("standard input can be read only once: leave out one -")
+    if STREAM in paths and len(paths) > 1 and is_terminal(sys.stdin):
+        raise UsageError("a - alone is standard input, which is a terminal: put a name with spaces into quotes")
     if STREAM in paths:
         require_input()
 
@@ -265,13 +267,15 @@ def _fed(job: Job, raw: str | None, stack: ExitStack) -> Job:
 
 def as_json(outcome: Outcome, figures: Sequence[str]) -> dict[str, Any]:
     """Return an outcome as a JSON object; `figures` are keys of the manifest that the command puts into it."""
+    from stemsplit.files.manifest import kept_path
+
     manifest = outcome.manifest or {}
     return {
         "source": outcome.source,
         "track": outcome.track,
         "status": outcome.status,
         "outputs": {stem: str(path) for stem, path in outcome.outputs.items()},
-        "manifest": str(outcome.job.manifest) if manifest else None,
+        "manifest": str(kept_path(outcome.job.manifest)) if manifest else None,
         **{figure: manifest.get(figure) for figure in figures},
         "audio_seconds": round(outcome.audio_seconds, 3),
         "seconds": round(outcome.seconds, 3),

@@ -228,10 +228,10 @@ def to_files(
     asked: Many = Many(),  # noqa: B008
 ) -> int:
     """Plan, then separate every input into files; 1 if one of them failed."""
+    found = find(paths, options.output)  # a name that is wrong is told at once
     with screen.starting_pytorch(" and ".join(models)):
         from stemsplit.runs.separate import check_options, plan, work_for
     check_options(options)
-    found = find(paths, options.output)
     separator = ready_all(models, options, screen, consent, found)
     work = work_for(separator, options, screen.detail)
     figures = ("gain", "precision", *(("player",) if options.player else ()))
@@ -277,16 +277,15 @@ def _to_pipe(
     consent: Consent | None,
 ) -> int:
     """One file, one stem, to standard output."""
-    with screen.starting_pytorch(" and ".join(models)):
-        from stemsplit.runs.separate import check_options, pipe_track
-
     if options.format not in ("wav", "raw"):
         raise UsageError(f"-o - writes wav or raw, not {options.format}: name a folder, or leave out --format")
-    bare, options = options.format == "raw", replace(options, format="wav")
-    check_options(options)
     if is_terminal(sys.stdout):
         raise UsageError("-o - writes audio, and standard output is a terminal: add > vocals.wav, or | a player")
     stream, found = output_bytes(), find_one(paths)
+    with screen.starting_pytorch(" and ".join(models)):
+        from stemsplit.runs.separate import check_options, pipe_track
+    bare, options = options.format == "raw", replace(options, format="wav")
+    check_options(options)
     separator = ready_all(models, options, screen, consent, [found])
     names = [output.name for output in separator.outputs]
     if len(names) != 1:

@@ -13,8 +13,10 @@ from stemsplit.audio import AUDIO_SUFFIXES, is_audio
 from stemsplit.errors import StemsplitError, UsageError, reason
 from stemsplit.files.manifest import (
     ANALYSIS_MANIFEST,
+    ASIDE_NAME,
     MANIFEST_NAME,
     listed_paths,
+    manifests_aside,
     output_paths,
     read_manifest,
     selections,
@@ -82,7 +84,7 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
         return [_failed(path, _why_not(path, error))]
     ours = stem is not None and os.path.lexists(path / MANIFEST_NAME)
     below = _Below(os.path.realpath(output), stem, made)
-    found = list(_stem_of(path, stem) if ours else below.files(path))
+    found = list(_stem_of(path / MANIFEST_NAME, stem) if ours else below.files(path))
     files = [file for file in found if is_audio(file) and (ours or file in below.stems or not made.lists(file))]
     if not files and not below.failures:
         stems = (
@@ -136,7 +138,9 @@ def _at_address(address: Address, output: Path, stem: str | None) -> list[Input]
 def _track_of(path: Path, stem: str | None) -> str:
     """Return the name of a file; a stem of an earlier run is called after its song, as it is in a folder of songs."""
     name = track_name(path, AUDIO_SUFFIXES)
-    ours = stem is not None and identity(path) in [identity(made) for made in _stem_of(path.parent, stem)]
+    ours = stem is not None and identity(path) in [
+        identity(made) for made in _stem_of(path.parent / MANIFEST_NAME, stem)
+    ]
     return f"{path.absolute().parent.name}/{name}" if ours else name
 
 
@@ -163,10 +167,10 @@ class _Made:
         self._files: set[tuple[int, int]] = set()
         self._folders: set[str] = set()  # whose manifest cannot be read, so that all in it may be ours
         for folder, inner, names in os.walk(output):
+            aside = manifests_aside(Path(folder)).values() if ASIDE_NAME in inner else ()
+            for manifest in (*(Path(folder, name) for name in _MANIFESTS if name in names), *aside):
+                self.add(manifest)
             inner[:] = [name for name in inner if not name.startswith(".")]
-            for name in _MANIFESTS:
-                if name in names:
-                    self.add(Path(folder, name))
 
     def add(self, manifest: Path) -> None:
         """Take in what a manifest lists."""
@@ -196,15 +200,17 @@ class _Below:
         self._seen.add(real)
         try:
             with os.scandir(folder) as entries:
-                found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+                found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             self.failures.append(_failed(folder, reason(error)))
             return
-        for entry in found:
-            if entry.name in _MANIFESTS:
-                self._made.add(folder / entry.name)
-        if any(entry.name == MANIFEST_NAME for entry in found):
-            stems = list(_stem_of(folder, self._stem))
+        aside = manifests_aside(folder).values() if any(entry.name == ASIDE_NAME for entry in found) else ()
+        found = [entry for entry in found if not entry.name.startswith(".")]
+        listing = [folder / entry.name for entry in found if entry.name in _MANIFESTS]
+        for manifest in (*listing, *aside):
+            self._made.add(manifest)
+        for manifest in (*(path for path in listing if path.name == MANIFEST_NAME), *aside):
+            stems = list(_stem_of(manifest, self._stem))
             self.stems.update(stems)
             yield from stems
         for entry in found:
@@ -223,9 +229,8 @@ class _Below:
                 self.failures.append(_failed(path, reason(error)))
 
 
-def _stem_of(folder: Path, stem: str | None) -> Iterator[Path]:
-    """Yield the file of a stem, if the manifest in `folder` lists that stem and the file exists."""
-    path = folder / MANIFEST_NAME
+def _stem_of(path: Path, stem: str | None) -> Iterator[Path]:
+    """Yield the file of a stem, if the manifest at `path` lists that stem and the file exists."""
     try:
         for selection in selections(read_manifest(path) or {"outputs": {}}):
             made = output_paths(path, selection)

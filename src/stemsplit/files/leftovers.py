@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from stemsplit.files.manifest import ANALYSIS_MANIFEST, MANIFEST_NAME, MELODY_MANIFEST, output_paths, read_manifest
+from stemsplit.files.manifest import (
+    ANALYSIS_MANIFEST,
+    ASIDE_NAME,
+    MANIFEST_NAME,
+    MELODY_MANIFEST,
+    aside_path,
+    output_paths,
+    read_manifest,
+)
 from stemsplit.machine.claims import Claim, try_claim
 from stemsplit.machine.disk import remove_empty, sha256_of
 from stemsplit.machine.together import CLAIM_NAME, STAGE_PREFIX, remove_stage
@@ -27,10 +35,17 @@ def claim_path(manifest: Path) -> Path:
 def clear_below(output: Path) -> None:
     """Clear the leftovers in a folder and below it. What cannot be read or removed stays."""
     for folder, inner, _ in os.walk(output):
-        inner[:] = [name for name in inner if not name.startswith(".")]
+        inner[:] = [name for name in inner if not name.startswith(".") or name == ASIDE_NAME]
         if clear_in(Path(folder)):  # a folder may have been made for a track that was never finished
             below = Path(folder).relative_to(output)
             remove_empty(output / one for one in (below, *below.parents) if one != Path())
+
+
+def clear_for(manifest: Path, targets: Collection[Path]) -> None:
+    """Clear the leftovers that are in the way of a track, before its `targets` are written."""
+    clear_in(manifest.parent)
+    if any(os.path.lexists(path) for path in targets):  # a killed run has perhaps not put their manifest aside yet
+        clear_in(aside_path(manifest, targets).parent)  # which is not for every track: all manifests may be there
 
 
 def clear_in(folder: Path) -> bool:
@@ -66,7 +81,8 @@ def _clear_stage(stage: Path) -> bool:
     if (claim := _sure_claim(stage / CLAIM_NAME)) is None:
         return False
     for place in stage.iterdir():
-        if place.name in (MANIFEST_NAME, ANALYSIS_MANIFEST) or place.name.endswith(f".{MELODY_MANIFEST}"):
+        aside = ASIDE_NAME in stage.parts and place.suffix == ".json"
+        if aside or place.name in (MANIFEST_NAME, ANALYSIS_MANIFEST) or place.name.endswith(f".{MELODY_MANIFEST}"):
             _finish(place, stage.parent / place.name)
     remove_stage(stage, claim)
     return True

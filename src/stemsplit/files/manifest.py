@@ -1,7 +1,8 @@
 """Manifests: what was made of a track, from which input, model and settings.
 
 A run reads the manifest of an earlier run to see whether a track is done already. The manifest of `separate` is
-stemsplit.json, beside the stems:
+stemsplit.json, in the folder of the track. Where the --template puts all files elsewhere, so that nothing else would be
+in that folder, it is .stemsplit/TRACK.json in the folder that holds them all, until something is:
 
     {"format": 1, "stemsplit": version,
      "input": {"path", "location": where it was, unless it came from a pipe,
@@ -26,17 +27,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemsplit.machine.disk import sha256_of, write_whole
+from stemsplit.files.naming import NAME_BYTES
+from stemsplit.machine.disk import remove_empty, sha256_of, write_whole
+from stemsplit.machine.together import STAGE_PREFIX
 
 if TYPE_CHECKING:
     from stemsplit.audio import AudioInfo
 
 FORMAT = 1
 MANIFEST_NAME = "stemsplit.json"
+ASIDE_NAME = ".stemsplit"
+"""Of the folder that holds the manifests of tracks without a folder of their own."""
 PAGE_NAME = "player.html"
 """Of the page that plays the stems, beside their manifest."""
 MELODY_MANIFEST = "melody.json"
@@ -47,9 +53,68 @@ _OF_THE_TRACK = ("format", "input", "earlier", "selections", "player")
 """Keys that belong to a manifest, not to one of its selections."""
 
 
+def aside_path(manifest: Path, files: Iterable[Path]) -> Path:
+    """Return where the manifest of a track goes while nothing is in its folder: below the folder that holds all.
+
+    It is as deep in the folders as `manifest`, so that what is relative to the one is relative to the other. A track
+    whose name would be too long for it has its folder in any case.
+    """
+    ups = [Path(os.path.relpath(file.parent, manifest.parent)).parts.count("..") for file in files]
+    places = list(_places_aside(manifest))
+    return places[min(max([1, *ups]), len(places)) - 1] if places else manifest
+
+
+def _places_aside(manifest: Path) -> Iterator[Path]:
+    """Yield where the manifest of a track may be aside, the nearest first."""
+    name = f"{manifest.parent.name}.json"
+    for root in manifest.parent.parents:
+        folder = manifest.parent.relative_to(root)
+        if len(os.fsencode(name)) <= NAME_BYTES and ".." not in folder.parts:
+            yield root / ASIDE_NAME / folder.parent / name
+
+
+def kept_path(manifest: Path) -> Path:
+    """Return where the manifest of a track is now: in its folder, or aside."""
+    if manifest.name != MANIFEST_NAME or os.path.lexists(manifest):
+        return manifest
+    return next(_kept_aside(manifest), manifest)
+
+
+def _kept_aside(manifest: Path) -> Iterator[Path]:
+    yield from (place for place in _places_aside(manifest) if place.is_file())
+
+
+def place_for(path: Path, manifest: Mapping[str, Any]) -> Path:
+    """Return where the manifest of a track goes: into its folder if it is there or lists a file in it, else aside."""
+    if path.name != MANIFEST_NAME or os.path.lexists(path):
+        return path
+    listed = [*manifest["outputs"].values(), *(manifest[key] for key in ("player", "project") if key in manifest)]
+    if not all(entry["path"].startswith("../") for entry in listed):
+        return path
+    return next(_kept_aside(path), aside_path(path, output_paths(path, manifest).values()))
+
+
+def forget_aside(manifest: Path) -> None:
+    """Remove the manifest that is aside, once there is one in the folder, which holds all that it held."""
+    if manifest.name != MANIFEST_NAME or not manifest.is_file():
+        return
+    for place in _kept_aside(manifest):
+        with suppress(OSError):
+            place.unlink()
+            remove_empty(one for one in place.parents if ASIDE_NAME in one.parts)
+
+
+def manifests_aside(folder: Path) -> dict[Path, Path]:
+    """Return the manifests of tracks below a folder that are aside: where they belong → where they are, sorted."""
+    aside = folder / ASIDE_NAME
+    found = [path for path in sorted(aside.rglob("*.json")) if not path.parent.name.startswith(STAGE_PREFIX)]
+    return {folder / path.relative_to(aside).with_suffix("") / MANIFEST_NAME: path for path in found}
+
+
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """Read a manifest. Return None if there is none, or if it is not of this format."""
+    """Read a manifest, wherever it is kept. Return None if there is none, or if it is not of this format."""
     try:
+        path = kept_path(path)
         if not path.is_file():  # a pipe would never end
             return None
         manifest = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)

@@ -27,6 +27,8 @@ AHEAD_ITEMS = 4
 """The most items that wait to be computed."""
 BEHIND_ITEMS = 2
 """The most items that wait to be written."""
+WAIT_SECONDS = 0.2
+"""Between two signs of life of who waits at the end."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,11 @@ class Behind(Generic[T]):
 
     Args:
         work: called with every item.
+        on_wait: called in the calling thread from time to time while it waits at the end.
     """
 
-    def __init__(self, work: Callable[[T], object]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[T], object], on_wait: Callable[[], object] = lambda: None) -> None:
+        self._work, self._on_wait = work, on_wait
         self._channel: Channel[T] = Channel(BEHIND_ITEMS)
         self._thread: Thread | None = None
         self._error: BaseException | None = None
@@ -176,7 +179,9 @@ class Behind(Generic[T]):
         try:
             if kind is None:
                 self._channel.end()
-                self._thread.join()
+                while self._thread.is_alive():
+                    self._thread.join(WAIT_SECONDS)
+                    self._on_wait()
         finally:
             self._channel.end(at_once=True)
             self._thread.join()

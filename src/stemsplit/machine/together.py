@@ -47,7 +47,6 @@ class Together:
         if folder not in self._stages:
             self._missing |= missing_folders(folder)
             try:
-                folder.mkdir(parents=True, exist_ok=True)
                 self._stages[folder] = _new_stage(folder)
             except OSError as error:
                 raise OutputError(f"cannot write {target}: {reason(error)}") from error
@@ -134,10 +133,12 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _new_stage(folder: Path) -> tuple[Path, Claim]:
-    """Make a stage and claim it. Raises: OSError."""
+    """Make a stage in a folder, which may be missing, and claim it. Raises: OSError."""
     for _ in range(ATTEMPTS):
         stage = folder / f"{STAGE_PREFIX}{secrets.token_hex(4)}"
-        stage.mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another process may remove the folder while it is empty
+            stage.mkdir()
         # Before it is claimed, another process may take it for a leftover.
         with suppress(FileNotFoundError):
             if (claim := try_claim(stage / CLAIM_NAME)) is not None:

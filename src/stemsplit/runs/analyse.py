@@ -113,7 +113,7 @@ class Analysing:
             if self.options.tags:
                 stems = job.manifest.with_name(MANIFEST_NAME)
                 tag_stems(stems, record.sha256, found, together, record.warn)
-            return record.write(together.aside(job.manifest), about)
+            return record.write(together, about)
 
     def _heard(
         self, record: Record, derived: Derivation | None, spool: Spool | None, on_progress: Progress | None

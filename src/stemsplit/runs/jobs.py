@@ -16,13 +16,16 @@ from stemsplit.audio import probe
 from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
 from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError, in_words
-from stemsplit.files.leftovers import claim_path, clear_in
+from stemsplit.files.leftovers import claim_path, clear_for
 from stemsplit.files.manifest import (
     earlier_selections,
+    forget_aside,
     input_record,
     is_of,
+    kept_path,
     listed_paths,
     output_paths,
+    place_for,
     read_manifest,
     relative_path,
     selection_for,
@@ -31,6 +34,7 @@ from stemsplit.files.manifest import (
 from stemsplit.files.places import Address
 from stemsplit.machine.claims import claimed
 from stemsplit.machine.disk import POLL_SECONDS
+from stemsplit.machine.together import Together
 from stemsplit.options import TimeRange
 
 STDIN_NAME = "standard input"
@@ -196,6 +200,7 @@ def attempt(
             if state == "open":
                 told.start(work.options.time_range)
                 manifest = work.carry_out(job, on_progress=told.progress, on_warning=told.warning)
+                forget_aside(job.manifest)
     except Exception as error:
         return failed(job, error, seconds=time.monotonic() - started, warnings=told.warnings)
     if state == "open":
@@ -241,7 +246,7 @@ def _opened(job: Job, work: Work, began: float, *, waited: bool) -> Iterator[str
         if not ours:
             yield "busy"
             return
-        clear_in(job.manifest.parent)
+        clear_for(job.manifest, job.targets.values())
         # Another process may have done it just now, which is good enough for --force too.
         if ((waited and not force) or _is_since(job.manifest, began)) and work.is_finished(job):
             yield "finished"
@@ -252,7 +257,7 @@ def _opened(job: Job, work: Work, began: float, *, waited: bool) -> Iterator[str
 
 def _is_since(path: Path, began: float) -> bool:
     try:
-        return path.stat().st_mtime > began
+        return kept_path(path).stat().st_mtime > began
     except OSError:
         return False
 
@@ -279,7 +284,8 @@ def check_targets(job: Job, *, force: bool) -> None:
 
     Raises: TargetCollisionError; OutputError if what is there is no file.
     """
-    there = [path for path in (*job.targets.values(), *job.beside, job.manifest) if os.path.lexists(path)]
+    manifest = kept_path(job.manifest)
+    there = [path for path in (*job.targets.values(), *job.beside, manifest) if os.path.lexists(path)]
     for path in there:
         if not (path.is_symlink() or path.is_file()):
             raise OutputError(
@@ -287,9 +293,7 @@ def check_targets(job: Job, *, force: bool) -> None:
             )
     if force or not there:
         return
-    listed = (
-        (*(listed_paths(job.manifest) or ()), job.manifest) if is_of(job.manifest, job.source, job.location) else ()
-    )
+    listed = (*(listed_paths(job.manifest) or ()), manifest) if is_of(job.manifest, job.source, job.location) else ()
     ours = {os.path.normpath(path) for path in listed}
     if foreign := [path for path in there if os.path.normpath(path) not in ours]:
         raise TargetCollisionError(
@@ -351,8 +355,8 @@ class Record:
         self._warnings.append(text)
         self._on_warning(text)
 
-    def write(self, place: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the manifest to `place`, with what is to be said about the work, and return it. Raises: OutputError."""
+    def write(self, together: Together, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the manifest aside, with what is to be said about the work, and return it. Raises: OutputError."""
         seconds = round(time.monotonic() - self._started, 3)
         own: dict[str, Any] = {"seconds": seconds, "warnings": self._warnings}
         if lost := [text.removeprefix(SALVAGED) for text in self._warnings if text.startswith(SALVAGED)]:
@@ -362,7 +366,7 @@ class Record:
         if kept := earlier_selections(self.job.manifest, self.job.targets.values(), self.sha256):
             own["selections"] = kept
         manifest = {"stemsplit": __version__, "input": self._source, **about, **own}
-        write_manifest(place, manifest)
+        write_manifest(together.aside(place_for(self.job.manifest, manifest)), manifest)
         return manifest
 
 

@@ -80,9 +80,9 @@ def _bases(job: Job) -> list[Mapping[str, Any]]:
 
 
 def _missing(job: Job, why: str) -> NotDerivableError:
-    return NotDerivableError(
-        f"{job.called}: {why} in {job.manifest.parent}: `stemsplit separate` makes them, with the same options too"
-    )
+    folder, stems = job.manifest.parent, "the stems there"
+    found = f"the stems in {folder}{why[len(stems) :]}" if why.startswith(stems) else f"{why} in {folder}"
+    return NotDerivableError(f"{job.called}: {found}: `stemsplit separate` makes them, with the same options too")
 
 
 def _outputs(base: Mapping[str, Any], options: SeparateOptions) -> tuple[Output, ...]:
@@ -133,7 +133,8 @@ class Mixing:
 
         Raises: NotDerivableError, AudioError, OutputError and their kinds; nothing is left behind then.
         """
-        record, pace = Record(job, self.options, on_warning), Pace(on_progress)
+        record = Record(job, self.options, on_warning)
+        pace = Pace(on_progress, record.info.seconds)
         form = form_for(record.info, self.options, record.warn)
         base, derived = self._derived(job, record, form)
         named, outputs = tags_for(job, record, cover=self.options.cover), _outputs(base, self.options)
@@ -149,7 +150,7 @@ class Mixing:
                     files.write(block)
             about = {"model": base["model"], "settings": _settings(base, self.options)}
             about |= written_record(job, form, files.levels, together) | derived.about(job.manifest, form.bit_depth)
-            return record.write(together.aside(job.manifest), about)
+            return record.write(together, about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> tuple[Mapping[str, Any], Derivation]:
         """Find a selection whose stems will do. Raises: NotDerivableError."""

@@ -23,9 +23,12 @@ from stemsplit.audio.info import Warn
 from stemsplit.errors import OutputError, StemsplitError, TargetCollisionError, UsageError
 from stemsplit.files.leftovers import claim_path, clear_in
 from stemsplit.files.manifest import (
+    ASIDE_NAME,
     MANIFEST_NAME,
     PAGE_NAME,
+    forget_aside,
     listed_paths,
+    manifests_aside,
     output_paths,
     output_record,
     read_manifest,
@@ -102,12 +105,14 @@ def songs_below(folder: Path) -> tuple[Path, ...]:
         return (folder / MANIFEST_NAME,)
     found = []
     for place, inner, names in os.walk(folder):
+        aside = manifests_aside(Path(place)) if ASIDE_NAME in inner else {}
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         if MANIFEST_NAME in names:
             found.append(Path(place, MANIFEST_NAME))
+        found += [path for path in aside if not os.path.lexists(path)]
     if not found:
         raise UsageError(f"{folder}: no stems of `stemsplit separate` in it: name its output, as in separated")
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def plan_page(manifest: Path, asked: Asked, *, targets: Mapping[str, Path] | None = None, track: str = "") -> Plan:
@@ -188,6 +193,7 @@ def write_page(plan: Plan, asked: Asked, warn: Warn) -> dict[str, Any]:
         if isinstance(earlier := manifest.pop("earlier", None), list) and (kept := [p for p in earlier if p != own]):
             manifest["earlier"] = kept
         write_manifest(together.aside(plan.manifest), manifest)
+    forget_aside(plan.manifest)
     return manifest
 
 

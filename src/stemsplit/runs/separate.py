@@ -133,8 +133,9 @@ class Separating:
 
         Raises: AudioError, OutputError, ModelError and their kinds; nothing is left behind then.
         """
-        options, pace = self.options, Pace(on_progress)
+        options = self.options
         record = Record(job, options, on_warning)
+        pace = Pace(on_progress, record.info.seconds)
         form = form_for(record.info, self.options, record.warn)
         named, outputs = tags_for(job, record, cover=self.options.cover), self.separator.outputs
         derived = None if self.options.force else self._derived(job, record, form)
@@ -168,7 +169,7 @@ class Separating:
 
                 levels = files.levels
                 about |= write_project(job, levels.frames, form.sample_rate, record.sha256, together, record.warn)
-            return record.write(together.aside(job.manifest), about)
+            return record.write(together, about)
 
     def _derived(self, job: Job, record: Record, form: Form) -> Derivation | None:
         """Find stems that are there; None if the network has to run."""

@@ -88,9 +88,10 @@ def stem_files(
         ]
         encode = _packing(writers[0], outputs) if packed else stack.enter_context(_encoding(writers))
         # With a core to spare stems are encoded before the gain is known: it hardly ever is another than 1.
-        final = stack.enter_context(
-            Final(outputs, form, folder=next(iter(targets.values())).parent, guess=usable_cores() > 1)
-        )
+        beside = usable_cores() > 1
+        final = stack.enter_context(Final(outputs, form, folder=next(iter(targets.values())).parent, guess=beside))
+        if not final.stands:
+            pace.encode_afterwards()
 
         def take(block: Rendered) -> None:
             samples = final.take(block)
@@ -98,10 +99,10 @@ def stem_files(
                 pace.encode_afterwards()
                 samples = block.outputs if pace.needs_trial else None
             if samples is not None:
-                with pace.trying(samples.shape[-1] / form.sample_rate):
+                with pace.trying(samples.shape[-1] / form.sample_rate, beside=beside):
                     encode(samples)
 
-        with Behind(take) as behind:
+        with Behind(take, pace.wait) as behind:
             files = StemFiles(behind.put)
             yield files
         if not final.stands:

@@ -13,7 +13,7 @@ from stemsplit.audio.info import Warn
 from stemsplit.audio.tags import write_tags
 from stemsplit.errors import OutputError, reason
 from stemsplit.files.leftovers import claim_path
-from stemsplit.files.manifest import output_paths, read_manifest, selections, write_manifest
+from stemsplit.files.manifest import kept_path, output_paths, read_manifest, selections, write_manifest
 from stemsplit.machine.claims import claimed
 from stemsplit.machine.disk import sha256_of
 from stemsplit.machine.together import Together
@@ -47,7 +47,9 @@ def tag_stems(manifest: Path, sha256: str, found: Analysis, together: Together, 
         except (KeyError, TypeError, AttributeError, ValueError):  # somebody edited it
             warn("the manifest of the stems cannot be read: they are not tagged")
             return
-        write_manifest(together.aside(manifest), {key: value for key, value in said.items() if key != "format"})
+        write_manifest(
+            together.aside(kept_path(manifest)), {key: value for key, value in said.items() if key != "format"}
+        )
 
 
 def _fields(found: Analysis) -> dict[str, tuple[str, ...]]:

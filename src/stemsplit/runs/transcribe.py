@@ -151,7 +151,7 @@ class Transcribing:
                 _write_ultrastar(job, notes, self.options, _tempo(self.options, beat), record, together)
             about = _about(job, self.reader, self.options, reading, notes, together) | _tempo_of(beat)
             about |= {} if derived is None else {"vocals_from": records(derived.stems, job.manifest)}
-            return record.write(together.aside(job.manifest), about)
+            return record.write(together, about)
 
     def _derived(self, job: Job, record: Record) -> Derivation | None:
         """Find the stems that `separate` has left; None if the song has to be separated."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stemsplit.cli.layout.progress import showing_bars
-from stemsplit.cli.layout.screen import Screen
+from stemsplit.cli.layout.screen import Lines, Screen
 from stemsplit.runs.jobs import Job
 
 JOB = Job(Path("song.wav"), "song", "song.wav", {}, Path("out/stemsplit.json"))
@@ -41,3 +42,11 @@ def test_no_time_is_left_of_what_does_not_say_how_long_it_is(
     seen = drawn(capfd, monkeypatch, 100, None)
     assert "song" in seen
     assert " left" not in seen
+
+
+def test_a_warning_about_a_pipe_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    screen = Screen()
+    monkeypatch.setattr(screen, "write", said.append)
+    Lines(screen).on_warning(replace(JOB, source=Path("copy/stdin"), name="-"), "silent: vocals")
+    assert said == ["stemsplit: warning: standard input: silent: vocals"]

@@ -120,7 +120,7 @@ Inputs = Annotated[
 InputsAnywhere = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", parser=as_place, help="Files, folders, s3:// and the like, or - for standard input."
+        metavar="INPUT", parser=as_place, help="Files, folders, lists (.m3u), s3:// and the like, or - (stdin)."
     ),
 ]
 AudioTrack = Annotated[

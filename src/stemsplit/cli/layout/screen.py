@@ -165,7 +165,7 @@ class Lines:
 
     def on_warning(self, job: Job, text: str) -> None:
         """Print a line."""
-        self.screen.warn(text if job.source.name in text else f"{job.name}: {text}")
+        self.screen.warn(text if job.source.name in text else f"{job.called}: {text}")
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Let a signal be heard, which may have been what made the job fail."""
