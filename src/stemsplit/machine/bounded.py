@@ -6,6 +6,7 @@ few milliseconds.
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 import time
@@ -41,7 +42,8 @@ def bounded(path: Path) -> Iterator[Any]:
     before, end = sys.getprofile(), time.thread_time() + MOST_SECONDS
 
     def watch(frame: FrameType, event: str, called: Any) -> None:
-        if time.thread_time() > end:
+        # A generator may be about to be thrown away, where whatever it raises is lost: what is called next stops.
+        if time.thread_time() > end and not frame.f_code.co_flags & inspect.CO_GENERATOR:
             raise _Stop(f"reading takes more than {MOST_SECONDS:g} s")
         if event == "c_call" and called is zlib.decompress:
             _check_inflated(frame.f_locals.get("data"))
