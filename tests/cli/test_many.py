@@ -16,9 +16,9 @@ import pytest
 from said import Run
 from tiny import STEMS, fake_separator, files_in, save_tiny, write_song
 
-from stemsplit.cli import many as many_module
+from stemsplit.cli.batch import many as many_module
+from stemsplit.cli.batch.many import Many
 from stemsplit.cli.layout.screen import Screen
-from stemsplit.cli.many import Many
 from stemsplit.machine import memory
 from stemsplit.options import SeparateOptions
 from stemsplit.runs.workers.setup import Asked, SeparateSetup, worker_bytes

@@ -152,7 +152,7 @@ def test_all_stems_in_one_file_for_djs(run: Run, tiny: str) -> None:
     said = run("separate", "in/a.wav", "-m", tiny, "-f", "stem.mp4", "--json")
     assert (said.code, said.err) == (0, "")
     assert said.objects[0]["outputs"] == {"stem file": "separated/a.stem.mp4"}
-    assert files_in(Path("separated")) == {"a", "a/stemsplit.json", "a.stem.mp4"}
+    assert files_in(Path("separated")) == {".stemsplit", ".stemsplit/a.json", "a.stem.mp4"}
     assert run("separate", "in/a.wav", "-m", tiny, "-f", "stem.mp4", "--json").objects[0]["status"] == "skipped"
     assert run("separate", "in/a.wav", "-m", tiny, "--json").objects[0]["status"] == "done"  # beside it
     said = run("separate", "in/a.wav", "separated", "-m", tiny, "-f", "stem.alac", "--dry-run")

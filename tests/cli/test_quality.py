@@ -181,8 +181,8 @@ def test_what_makes_no_sense_is_refused(run: Run, how: list[str], says: str) -> 
 def test_the_hint_comes_last_and_only_to_a_person(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     hint = "better stems, but slower: stemsplit separate song.wav --quality good, or best"
     assert hint not in run("separate", "song.wav", "-o", "out").err
-    monkeypatch.setattr("stemsplit.cli.run.is_watched", lambda: True)
-    monkeypatch.setattr("stemsplit.cli.run.watching", watching_lines)
+    monkeypatch.setattr("stemsplit.cli.batch.run.is_watched", lambda: True)
+    monkeypatch.setattr("stemsplit.cli.batch.run.watching", watching_lines)
     assert run("separate", "song.wav", "-o", "out", "--force").err.splitlines()[-1] == hint
     for how in (["-q"], ["--json"], ["--quality", "fast"], ["-m", DEFAULT_MODEL], ["--dry-run"]):
         assert hint not in run("separate", "song.wav", "-o", "out", "--force", *how).err

@@ -18,7 +18,7 @@ from tiny import save_tiny
 
 
 def test_what_is_missing_is_told_with_the_command_for_it(run: Run, tmp_path: Path) -> None:
-    with patch.object(sys.modules["stemsplit.cli.pages.serve"], "find_spec", lambda name: None):
+    with patch.object(sys.modules["stemsplit.cli.serve"], "find_spec", lambda name: None):
         said = run("serve", "-o", tmp_path / "out")
     assert (said.code, said.out) == (2, "")
     assert "pip install 'stemsplit-mamba[serve]'" in said.err

@@ -62,7 +62,7 @@ def test_what_is_missing_is_that_line_s_failure(songs: Path) -> None:
     assert "gone.wav: no such file or folder" in errors["gone.wav"]
     assert "a list in a list is not followed" in errors["other.m3u"]
     assert "a list in a list is not followed" in errors["mix.m3u"]  # itself, too: nothing goes in circles
-    assert any("an address: download it first" in error for error in errors.values())
+    assert any("an address: a list names files" in error for error in errors.values())
     assert len(items) == 5
 
 

@@ -29,9 +29,9 @@ from stemsplit.cli.layout.words import plain
 from stemsplit.cli.melody import melody
 from stemsplit.cli.mix import mix
 from stemsplit.cli.models import models
-from stemsplit.cli.pages.player import player
-from stemsplit.cli.pages.serve import serve
+from stemsplit.cli.player import player
 from stemsplit.cli.separate import separate
+from stemsplit.cli.serve import serve
 from stemsplit.cli.train import train
 from stemsplit.errors import StemsplitError, in_words
 from stemsplit.files.config import config_path, read_config

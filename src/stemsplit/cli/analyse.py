@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemsplit.cli.batch.run import STREAM, Talk, carry_out, describe, find, refuse_stdin_misuse
 from stemsplit.cli.flags.shared import (
     DEFAULT_MODEL,
     OUTPUT_PANEL,
@@ -29,7 +30,6 @@ from stemsplit.cli.flags.shared import (
 )
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, put
-from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, refuse_stdin_misuse
 from stemsplit.cli.separate import ready
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, AnalyseOptions, SeparateOptions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemsplit.cli.batch.run import watching
 from stemsplit.cli.flags.shared import (
     BatchSizeOption,
     Debug,
@@ -25,7 +26,6 @@ from stemsplit.cli.flags.shared import (
 )
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, print_table, put, put_json
-from stemsplit.cli.run import watching
 from stemsplit.errors import AudioError, UsageError
 from stemsplit.machine import signals
 from stemsplit.machine.streams import require_output

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stemsplit.cli.batch.many import Many
+from stemsplit.cli.batch.run import STREAM, Talk
 from stemsplit.cli.flags.shared import (
     DEFAULT_MELODY_MODEL,
     DEFAULT_MODEL,
@@ -26,10 +28,8 @@ from stemsplit.cli.flags.shared import (
 from stemsplit.cli.flags.stems import FormatOption
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen
-from stemsplit.cli.many import Many
 from stemsplit.cli.melody import FIGURES
 from stemsplit.cli.melody import to_files as write_melodies
-from stemsplit.cli.run import STREAM, Talk
 from stemsplit.cli.separate import to_files as write_stems
 from stemsplit.errors import UsageError
 from stemsplit.options import MelodyOptions, SeparateOptions

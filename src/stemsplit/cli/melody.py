@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stemsplit.cli.batch.many import (
+    CrewMaker,
+    EngineOption,
+    JobsOption,
+    Many,
+    RayAddressOption,
+    ShardOption,
+    crew_maker,
+    many,
+    part_of,
+)
+from stemsplit.cli.batch.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.flags.shared import (
     DEFAULT_MELODY_MODEL,
     DEFAULT_MODEL,
@@ -34,18 +46,6 @@ from stemsplit.cli.flags.shared import (
 )
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, put_exactly
-from stemsplit.cli.many import (
-    CrewMaker,
-    EngineOption,
-    JobsOption,
-    Many,
-    RayAddressOption,
-    ShardOption,
-    crew_maker,
-    many,
-    part_of,
-)
-from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.separate import ready as separator_ready
 from stemsplit.errors import UsageError
 from stemsplit.machine.streams import require_output

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from stemsplit.cli.batch.run import STREAM, Talk, carry_out, describe, find
 from stemsplit.cli.flags.shared import OUTPUT_PANEL, Debug, DryRun, Force, JsonLines, Quiet, Verbose, as_path
 from stemsplit.cli.flags.stems import BitDepthOption, BitrateOption, FormatOption, MixOption, WithoutOption
 from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen
-from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find
 from stemsplit.cli.separate import parsed_bitrate
 from stemsplit.errors import UsageError
 from stemsplit.options import DEFAULT_OUTPUT, DEFAULT_TEMPLATE, PACKS, WITHOUT_TEMPLATE, SeparateOptions

@@ -11,6 +11,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stemsplit.cli.batch.many import (
+    CrewMaker,
+    EngineOption,
+    JobsOption,
+    Many,
+    RayAddressOption,
+    ShardOption,
+    crew_maker,
+    many,
+    part_of,
+)
+from stemsplit.cli.batch.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.cli.flags.shared import (
     AudioTrack,
     BatchSizeOption,
@@ -54,20 +66,8 @@ from stemsplit.cli.flags.stems import (
     WithoutOption,
 )
 from stemsplit.cli.layout.screen import Screen
-from stemsplit.cli.many import (
-    CrewMaker,
-    EngineOption,
-    JobsOption,
-    Many,
-    RayAddressOption,
-    ShardOption,
-    crew_maker,
-    many,
-    part_of,
-)
 from stemsplit.cli.quality.consent import Consent, with_way_back
 from stemsplit.cli.quality.levels import hint_for, models_for
-from stemsplit.cli.run import STREAM, Talk, carry_out, describe, find, find_one, one_job, refuse_stdin_misuse
 from stemsplit.errors import ModelError, UnknownModelError, UsageError
 from stemsplit.files.places import Address
 from stemsplit.machine.streams import ReaderGone, is_terminal, output_bytes

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stemsplit.cli.batch.run import STREAM, tell
 from stemsplit.cli.flags.shared import (
     OUTPUT_PANEL,
     RUN_PANEL,
@@ -30,7 +31,6 @@ from stemsplit.cli.layout.help import BASIC
 from stemsplit.cli.layout.screen import Screen, put, trace
 from stemsplit.cli.quality.consent import Consent
 from stemsplit.cli.quality.levels import models_for
-from stemsplit.cli.run import STREAM, tell
 from stemsplit.cli.separate import loaded
 from stemsplit.errors import UsageError, in_words
 from stemsplit.machine.streams import require_output

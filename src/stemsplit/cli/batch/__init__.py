@@ -1,0 +1,1 @@
+"""What commands that go over many songs share."""

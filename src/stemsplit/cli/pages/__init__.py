@@ -1,1 +1,0 @@
-"""Commands whose result is a page in a browser."""
