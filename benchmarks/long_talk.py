@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -69,7 +71,11 @@ def measure(two: tuple[Speaker, Speaker], minutes: float, options: argparse.Name
     talk = conversation(two, round(60 * minutes * RATE))
     mixture = talk.speakers.sum(0)
     soundfile.write(folder / "talk.wav", mixture, RATE, "FLOAT")
-    spent = run_command(folder / "talk.wav", options.model, folder, threads=options.threads)
+    # From a small process: what the system calls a command's peak is no less than that of what started it.
+    with ProcessPoolExecutor(1, get_context("spawn")) as starter:
+        spent = starter.submit(
+            run_command, folder / "talk.wav", options.model, folder, threads=options.threads
+        ).result()
     found = np.stack([soundfile.read(path, dtype="float32")[0] for path in sorted((folder / "out").rglob("*.wav"))])
     print(line(talk, mixture, found, minutes, " + ".join(one.name for one in two), spent), flush=True)
 
