@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -241,6 +243,32 @@ def test_tags_that_take_long_are_left_out(tmp_path: Path, mp3: bytes, monkeypatc
     assert said == ["a.mp3: its tags could not be read (reading takes more than 0.05 s)"]
 
 
+def test_a_bound_is_not_lost_in_a_generator_that_is_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python forgets what is raised there, and whoever watched."""
+
+    def idle() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            pass
+
+    def read_on() -> None:
+        with bounded(path):
+            thrown_away = idle()
+            next(thrown_away)
+            clock[0] = 9.0  # no call, so that nothing is looked at before the generator goes
+            del thrown_away
+            len("")
+
+    clock, path = [0.0], tmp_path / "a"
+    monkeypatch.setattr("stemsplit.machine.bounded.time", SimpleNamespace(thread_time=lambda: clock[0]))
+    path.write_bytes(b"")
+    with pytest.raises(BeyondBoundsError):
+        read_on()
+
+
 def test_tags_of_very_many_bytes_are_left_out(tmp_path: Path, mp3: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemsplit.machine.bounded._Metered.left", 50_000)
     path, said = tmp_path / "a.mp3", list[str]()
@@ -398,6 +426,7 @@ def test_the_last_packet_of_another_track_is_no_sound(tmp_path: Path) -> None:
 PROGRAM = """
 import resource, sys
 from pathlib import Path
+from types import SimpleNamespace
 import stemsplit.audio.ffmpeg, av
 from stemsplit.audio import blocks, probe, read_tags, resample
 from stemsplit.errors import StemsplitError
