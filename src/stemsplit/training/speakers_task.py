@@ -162,7 +162,9 @@ class SpeakersRecipe:
     @cached_property
     def _dev_examples(self) -> list[Example]:
         """Mixtures of two held-out speakers who talk all the time, dry and without noise, ±`level_db`."""
-        plain = replace(self.mixing, crop_seconds=DEV_SECONDS, wide=0, speed=0, turns=0, single=0, room=0, noise=0)
+        plain = replace(
+            self.mixing, crop_seconds=DEV_SECONDS, wide=0, speed=0, turns=0, talks=0, single=0, room=0, noise=0
+        )
         samples, rate = round(DEV_SECONDS * self.network.sample_rate), self.network.sample_rate
         examples = []
         for index, pair in enumerate(self._dev_pairs):

@@ -10,6 +10,7 @@ from tiny import write_song
 
 from stemsplit.errors import UsageError
 from stemsplit.training.examples.speakers import (
+    Speaker,
     SpeakerMixing,
     Voices,
     draw_example,
@@ -42,6 +43,10 @@ def voices_in(folder: Path, without: tuple[str, ...] = ()) -> Voices:
 def note_of(sound: np.ndarray) -> float:
     spectrum = np.abs(np.fft.rfft(sound, 8 * RATE))
     return float(spectrum.argmax()) / 8
+
+
+def hums(times: np.ndarray, name: str, note: float) -> Speaker:
+    return Speaker(name, (np.round(6000 * np.sin(2 * np.pi * note * times)).astype(np.int16),))
 
 
 def examples(voices: Voices, mixing: SpeakerMixing, count: int = 40) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -80,6 +85,19 @@ def test_turns_overlap_in_part(folder: Path) -> None:
               examples(voices_in(folder), mixing)]  # fmt: skip
     assert np.min(shares) > 0.2
     assert np.mean(shares) < 0.8
+
+
+def test_talks_have_one_the_other_both_and_nobody(folder: Path) -> None:
+    mixing = SpeakerMixing(**{**vars(PLAIN), "crop_seconds": 30.0, "talks": 1.0})
+    times = np.arange(30 * RATE) / RATE
+    voices = Voices(tuple(hums(times, name, note) for name, note in NOTES.items()), RATE)
+    rng = np.random.default_rng(0)
+    heard = [np.abs(draw_speakers(voices, 1, mixing, RATE, rng)[0][0, :, 0]) > 1e-3 for _ in range(8)]
+    loud = np.concatenate([speakers.reshape(2, -1, RATE // 10).any(-1) for speakers in heard], axis=1)
+    shares = {who: float((who == loud.T).all(1).mean()) for who in ((0, 0), (0, 1), (1, 0), (1, 1))}
+    assert min(shares.values()) > 0.08
+    turns = np.abs(np.diff(loud.astype(int), axis=1)).any(0).mean() * 10
+    assert 0.2 < turns < 1  # changes a second: turns last 0.5 to 4 s, and what follows may be the same
 
 
 def test_speed_rooms_and_noise_change_what_is_heard(folder: Path) -> None:

@@ -29,6 +29,11 @@ FADE_SECONDS = 0.01
 FRAME_SECONDS = 0.02
 SHORTEST_TURN = 0.25
 """Of an example, that each speaker speaks where talk overlaps only in part."""
+TURN_SECONDS = (0.5, 4.0)
+WHO = ((1, 0), (0, 1), (1, 1), (0, 0))
+"""Who is heard in a turn of a talk,"""
+OFTEN = (0.25, 0.25, 0.35, 0.15)
+"""and how often."""
 TAIL_SECONDS = 0.6
 """How much of a room's answer is used."""
 SHORTEST_SECONDS = 0.5
@@ -50,6 +55,8 @@ class SpeakerMixing:
     """Largest change of a recording's speed, and with it of its pitch."""
     turns: float = 0.3
     """Share in which one begins later and the other ends earlier, so that they overlap in part."""
+    talks: float = 0.0
+    """Share in which one speaks, the other, both or nobody, by turns: then a network learns to know a voice again."""
     single: float = 0.1
     """Share in which one of them says nothing."""
     room: float = 0.4
@@ -157,8 +164,11 @@ def draw_example(
     """Draw one example of two different people."""
     pair = rng.choice(len(voices.speakers), 2, replace=False)
     sounds = np.stack([_crop(voices, voices.speakers[index], samples, mixing, sample_rate, rng) for index in pair])
-    if rng.random() < mixing.turns:
+    kind = rng.random()
+    if kind < mixing.turns:
         _take_turns(sounds, sample_rate, rng)
+    elif kind < mixing.turns + mixing.talks:
+        _talk(sounds, sample_rate, rng)
     if rng.random() < mixing.single:
         sounds[rng.integers(2)] = 0
     for sound in sounds:
@@ -229,9 +239,25 @@ def _take_turns(sounds: np.ndarray, sample_rate: int, rng: np.random.Generator) 
     shortest = int(SHORTEST_TURN * samples)
     end, begin = int(rng.integers(shortest, samples)), int(rng.integers(0, samples - shortest))
     first = int(rng.integers(2))
-    fade = np.linspace(0, 1, max(1, round(FADE_SECONDS * sample_rate)), dtype=np.float32)
-    for sound, gate in ((sounds[first], np.arange(samples) < end), (sounds[1 - first], np.arange(samples) >= begin)):
-        sound *= np.convolve(gate, np.full(len(fade), 1 / len(fade)), mode="same").astype(np.float32)
+    _gate(sounds[first], np.arange(samples) < end, sample_rate)
+    _gate(sounds[1 - first], np.arange(samples) >= begin, sample_rate)
+
+
+def _talk(sounds: np.ndarray, sample_rate: int, rng: np.random.Generator) -> None:
+    """Let two sounds (2, samples) be heard by turns, for a few seconds each, in place."""
+    heard, at = np.zeros(sounds.shape, bool), 0
+    while at < sounds.shape[1]:
+        end = at + max(1, round(rng.uniform(*TURN_SECONDS) * sample_rate))
+        heard[:, at:end] = np.array(WHO[rng.choice(len(WHO), p=OFTEN)])[:, None]
+        at = end
+    for sound, gate in zip(sounds, heard, strict=True):
+        _gate(sound, gate, sample_rate)
+
+
+def _gate(sound: np.ndarray, heard: np.ndarray, sample_rate: int) -> None:
+    """Silence a sound (samples,) where it is not heard, with soft edges, in place."""
+    fade = max(1, round(FADE_SECONDS * sample_rate))
+    sound *= np.convolve(heard, np.full(fade, 1 / fade), mode="same")[: len(sound)].astype(np.float32)
 
 
 def _answer(sound: np.ndarray, rate: int) -> np.ndarray:
