@@ -13,9 +13,9 @@ import torch
 from seeded_sfc import noisy_audio, seeded
 from torch import Tensor
 
-from stemsplit.networks import bsmamba2
 from stemsplit.networks.bsmamba2 import BSMamba2, BSMamba2Config
 from stemsplit.networks.contract import Supervision
+from stemsplit.networks.layers import bimamba
 from stemsplit.weights.layouts import bsmamba2 as layout
 
 DATA = Path(__file__).parents[1] / "data"
@@ -76,7 +76,7 @@ def test_any_length_any_batch_and_one_channel(monkeypatch: pytest.MonkeyPatch) -
         found = network(mixtures)
         assert found.shape == (2, 2, 2, samples)
         torch.testing.assert_close(found[1:], network(mixtures[1:]))
-    monkeypatch.setattr(bsmamba2, "ROWS_AT_ONCE", 30)
+    monkeypatch.setattr(bimamba, "ROWS_AT_ONCE", 30)
     torch.testing.assert_close(network(mixtures), found)
     mono = torch.randn(1, 1, 300, dtype=torch.float64)
     torch.testing.assert_close(network(mono), network(mono.expand(1, 2, -1)).mean(2, keepdim=True))

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from stemsplit.networks.contract import Config, Pair, Supervision
 from stemsplit.networks.kernels.products import fast_products, tanh_
 from stemsplit.networks.kernels.stft import inverse_stft
-from stemsplit.networks.layers.mamba2 import Mamba2
-from stemsplit.networks.layers.norm import RMSNorm
+from stemsplit.networks.layers.bimamba import PreNormBiMamba
 from stemsplit.networks.masking import (
     at_least,
     compared_spectra,
@@ -36,8 +35,6 @@ BANDS_62 = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129
 """Widths of the paper's bands in bins, at 44.1 kHz and n_fft 2048."""
 SMALLEST_NORM = 1e-12
 """The least that a row is divided by."""
-ROWS_AT_ONCE = 4096
-"""How many rows are computed at once at inference, about: their tensors fit into the cache."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class BSMamba2(nn.Module):
         self.config = c = config
         widths = [2 * c.channels * width for width in c.bands]
         self.splits = nn.ModuleList(nn.Sequential(UnitNorm(width), nn.Linear(width, c.dim)) for width in widths)
-        self.layers = nn.ModuleList(nn.ModuleList((Block(c), Block(c))) for _ in range(c.layers))
+        self.layers = nn.ModuleList(nn.ModuleList((block(c), block(c))) for _ in range(c.layers))
         self.final_norm = UnitNorm(c.dim)
         self.masks = nn.ModuleList(
             nn.ModuleList(MaskHead(c.dim, c.hidden, width) for width in widths) for _ in range(c.estimated)
@@ -196,6 +193,12 @@ class BSMamba2(nn.Module):
         return [compared_spectra(stems, supervision, frequencies, transform, separated)]
 
 
+def block(config: BSMamba2Config) -> PreNormBiMamba:
+    """Return a block of the network, over time or over bands."""
+    c = config
+    return PreNormBiMamba(c.dim, d_state=c.d_state, d_conv=c.d_conv, expand=c.expand, headdim=c.headdim)
+
+
 class UnitNorm(nn.Module):
     """x / max(‖x‖, 1e-12) · √width · γ, over the last axis."""
 
@@ -219,43 +222,3 @@ class MaskHead(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return masks (…, width) of tokens (…, D)."""
         return F.glu(self.outer(tanh_(self.inner(rows))), dim=-1)
-
-
-class Direction(nn.Module):
-    """Mamba-2 of normalised rows, without the residual connection around it."""
-
-    def __init__(self, config: BSMamba2Config) -> None:
-        super().__init__()
-        c = config
-        self.norm = RMSNorm(c.dim)
-        self.mixer = Mamba2(c.dim, c.d_state, c.d_conv, c.expand, c.headdim)
-
-    def forward(self, rows: Tensor, *, reverse: bool) -> Tensor:
-        """Return rows (N, L, D)."""
-        return self.mixer(self.norm(rows), reverse=reverse)
-
-
-class Block(nn.Module):
-    """x + linear([x + forward(x); x + backward(x)]), along the last axis but one."""
-
-    def __init__(self, config: BSMamba2Config) -> None:
-        super().__init__()
-        self.forward_block = Direction(config)
-        self.backward_block = Direction(config)
-        self.linear = nn.Linear(2 * config.dim, config.dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return updated tokens (…, L, D). At inference a few sequences are computed at a time."""
-        rows = tokens.reshape(-1, *tokens.shape[-2:])
-        if torch.is_grad_enabled():
-            return self._updated(rows).view(tokens.shape)
-        out = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
-        step = max(1, ROWS_AT_ONCE // rows.shape[1])
-        for start in range(0, len(rows), step):
-            out[start : start + step] = self._updated(rows[start : start + step])
-        return out.view(tokens.shape)
-
-    def _updated(self, rows: Tensor) -> Tensor:
-        ahead = rows + self.forward_block(rows, reverse=False)
-        back = rows + self.backward_block(rows, reverse=True)
-        return rows + self.linear(torch.cat([ahead, back], dim=-1))

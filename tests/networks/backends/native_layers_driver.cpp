@@ -127,7 +127,7 @@ void selective(const Set& set, int64_t inner, int64_t state, int64_t low, int64_
 int main() {
     for (int32_t number = 0; number < STEMSPLIT_SETS; ++number) {
         if (!(stemsplit_supported() >> number & 1)) continue;
-        const Set set = {number, stemsplit_vector(number), stemsplit_panel(number), number == STEMSPLIT_AVX512BF16 ? 2 : 1};
+        const Set set = {number, stemsplit_vector(number), stemsplit_panel(number), number >= STEMSPLIT_AVX512BF16 ? 2 : 1};
         for (int64_t steps : {1, 2, 57, 131}) {
             split(set, 16, 2, steps), split(set, 21, 1, steps);
             heads(set, 16, 4, 2, steps, 32), heads(set, 21, 3, 1, steps, 7);

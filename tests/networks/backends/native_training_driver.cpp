@@ -135,7 +135,7 @@ int refusals() {
 }  // namespace
 
 int main() {
-    const char* names[] = {"portable", "avx2", "avx512", "avx512bf16"};
+    const char* names[] = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
     int failures = refusals();
     for (const Case& c : CASES) {
         const Inputs in(c);

@@ -24,13 +24,20 @@ from stemsplit.networks.backends.native import NativeBackend
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig, bimamba_of
 from stemsplit.networks.kernels import native_library
 from stemsplit.networks.kernels.native import build
-from stemsplit.networks.kernels.native_library import INSTRUCTION_SETS, Library, LibraryError, load_library
-from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.kernels.native_library import (
+    INSTRUCTION_SETS,
+    Library,
+    LibraryError,
+    has_bfloat16,
+    load_library,
+)
+from stemsplit.networks.layers.bimamba import PreNormBiMamba, ResidualBiMamba
 from stemsplit.weights.checkpoint import load_network, save
 
 LIBRARY = load_library()
 HERE: tuple[str, ...] = LIBRARY.instruction_sets() if isinstance(LIBRARY, Library) else ()
 needs_library = pytest.mark.skipif(not HERE, reason=f"no native kernels: {LIBRARY}")
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="no fast products in bfloat16 here")
 each_set = pytest.mark.parametrize(
     "name",
     [
@@ -38,7 +45,7 @@ each_set = pytest.mark.parametrize(
         for name in INSTRUCTION_SETS
     ],
 )
-LEAST_SNR = {"avx512bf16": 42.0}  # dB of the update; 110 with fp32 products
+LEAST_SNR = {"avx512bf16": 42.0, "amx": 42.0}  # dB of the update; 110 with fp32 products
 
 
 def config(**settings: object) -> BSMambaConfig:
@@ -58,23 +65,40 @@ def block_of(seed: int = 0, **settings: object) -> ResidualBiMamba:
     return block
 
 
-def snr(found: Tensor, rows: Tensor, block: ResidualBiMamba) -> float:
+@torch.no_grad()
+def normed_by_rows(seed: int = 0, *, dim: int = 16, **settings: int) -> PreNormBiMamba:
+    """A block of BSMamba2, likewise."""
+    torch.manual_seed(seed)
+    widths = {"d_state": 4, "d_conv": 4, "expand": 2, "headdim": 8, **settings}
+    block = PreNormBiMamba(dim, **widths).eval()
+    for name, value in block.named_parameters():
+        if value.dim() == 1 and not name.endswith(("A_log", "dt_bias")):
+            value.add_(0.2 * torch.randn_like(value))
+    return block
+
+
+def snr(found: Tensor, rows: Tensor, block: ResidualBiMamba | PreNormBiMamba) -> float:
     """dB of what the block adds to its rows, against float64."""
     with torch.inference_mode():
-        truth = copy.deepcopy(block).double().forward_unfused(rows.double())
+        exact = copy.deepcopy(block).double()
+        way = exact.forward_unfused if isinstance(exact, ResidualBiMamba) else exact.fused
+        truth = way(rows.double())
     error = (found.double() - truth).square().sum()
     return float(10 * torch.log10((truth - rows.double()).square().sum() / error))
 
 
-def run(block: ResidualBiMamba, rows: Tensor, name: str | None = None) -> Tensor:
+def run(block: ResidualBiMamba | PreNormBiMamba, rows: Tensor, name: str | None = None) -> Tensor:
     with torch.inference_mode():
         return NativeBackend(name).bind(block)(rows)
 
 
 @each_set
+@pytest.mark.parametrize("make", [block_of, normed_by_rows])
 @pytest.mark.parametrize("length", [1, 2, 3, 27, 57, 61, 130, 601])
-def test_each_instruction_set_meets_the_truth(name: str, length: int) -> None:
-    block, rows = block_of(), 2 * torch.randn(3, length, 16) + 0.5
+def test_each_instruction_set_meets_the_truth(
+    name: str, make: Callable[[], ResidualBiMamba | PreNormBiMamba], length: int
+) -> None:
+    block, rows = make(), 2 * torch.randn(3, length, 16) + 0.5
     assert snr(run(block, rows, name), rows, block) > LEAST_SNR.get(name, 110)
 
 
@@ -101,6 +125,28 @@ def test_random_shapes_meet_the_truth(name: str) -> None:
         block = block_of(seed, **widths, d_conv=dice.randint(1, 6))
         rows = torch.randn(dice.randint(1, 3), dice.randint(1, 150), dim)
         assert snr(run(block, rows, name), rows, block) > LEAST_SNR.get(name, 110), widths
+
+
+@each_set
+def test_products_longer_and_wider_than_a_tile(name: str) -> None:
+    """Of 40 and 72 inner values, 300 steps: whole tiles, a rest, and more than one sum."""
+    for make in (block_of, normed_by_rows):
+        block = make(dim=40, expand=2, headdim=20, d_state=72)
+        rows = torch.randn(2, 300, 40)
+        assert snr(run(block, rows, name), rows, block) > LEAST_SNR.get(name, 110)
+
+
+@needs_library
+def test_bfloat16_is_chosen_only_where_it_is_faster() -> None:
+    assert isinstance(LIBRARY, Library)
+    chosen = LIBRARY.bfloat16_set()
+    assert chosen in (None, "avx512bf16", "amx")
+    assert chosen is None or chosen in HERE
+    if "amx" in HERE:
+        assert chosen == "amx"
+    elif "avx512bf16" in HERE:
+        intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        assert (chosen is None) == intel
 
 
 @each_set
@@ -192,7 +238,7 @@ def test_other_types_come_back_as_they_came() -> None:
         torch.testing.assert_close(wide, block.forward_unfused(rows.double()))
 
 
-@pytest.mark.skipif("avx512bf16" not in HERE, reason="no bfloat16 instructions here")
+@needs_bfloat16
 def test_autocast_chooses_bfloat16_products_and_leaving_it_float32() -> None:
     block, rows = block_of(), torch.randn(2, 45, 16)
     with torch.inference_mode():
@@ -355,7 +401,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512bf16" not in HERE, reason="no bfloat16 instructions here")
+@needs_bfloat16
 def test_the_shipped_network_in_both_precisions() -> None:
     network = _shipped()
     torch.manual_seed(1)
@@ -378,7 +424,7 @@ def _db(found: Tensor, truth: Tensor) -> float:
     return float(10 * torch.log10(truth.square().sum() / (found.double() - truth).square().sum()))
 
 
-@pytest.mark.skipif("avx512bf16" not in HERE, reason=f"no avx512bf16 here: {LIBRARY}")
+@needs_bfloat16
 def test_weights_of_a_file_are_given_back_and_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What overflows in bfloat16 is computed in fp32, whose weights are packed only then."""
     given: list[int] = []

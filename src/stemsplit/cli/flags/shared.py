@@ -221,7 +221,7 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(
         case_sensitive=False,
-        help="Arithmetic; auto is fp32 on a CPU and bf16 on a recent GPU.",
+        help="Arithmetic; auto is what is fast here and exact enough.",
         rich_help_panel=RUN_PANEL,
     ),
 ]

@@ -19,7 +19,7 @@ from stemsplit.networks.backends.native_exchange import BoundExchange
 from stemsplit.networks.backends.native_packing import WIDE
 from stemsplit.networks.kernels.native_library import Library, LibraryError, load_library
 from stemsplit.networks.layers.bands import BandHeads, BandSplit
-from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bimamba import PreNormBiMamba, ResidualBiMamba
 from stemsplit.networks.layers.bindable import Bound
 from stemsplit.networks.layers.tac import TransformAverageConcatenate
 
@@ -70,6 +70,7 @@ class NativeBackend:
 Make = Callable[[Any, Library, str | None], Bound]
 _KERNELS: tuple[tuple[type[nn.Module], Make], ...] = (
     (ResidualBiMamba, BoundBlock),
+    (PreNormBiMamba, BoundBlock),
     (BandSplit, BoundSplit),
     (BandHeads, BoundHeads),
     (TransformAverageConcatenate, BoundExchange),

@@ -1,4 +1,4 @@
-"""The bidirectional Mamba-2 block in the native library: its call, and its weights. See kernels/native/block.h."""
+"""The bidirectional Mamba-2 blocks in the native library: their call, and their weights. See kernels/native/block.h."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stemsplit.networks.backends.native_packing import ByPrecision, Packer, check, thread_scratch
 from stemsplit.networks.kernels.native_library import BlockWeights, Direction, Library, Places, Shape
-from stemsplit.networks.layers.bimamba import ResidualBiMamba
+from stemsplit.networks.layers.bimamba import NormedMamba2, PreNormBiMamba, ResidualBiMamba
 from stemsplit.networks.layers.mamba2 import Mamba2
 
 
@@ -19,7 +19,7 @@ class BoundBlock:
 
     strided = True
 
-    def __init__(self, block: ResidualBiMamba, library: Library, instructions: str | None) -> None:
+    def __init__(self, block: ResidualBiMamba | PreNormBiMamba, library: Library, instructions: str | None) -> None:
         self.block, self.library = block, library
         self._weights = ByPrecision(library, instructions, block, pack_block)
 
@@ -72,20 +72,16 @@ def places_of(tokens: Tensor) -> tuple[int, int, int, int, int] | None:
     return groups * inner, max(1, inner), group_stride, stride, steps[1]
 
 
-def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
+def pack_block(block: ResidualBiMamba | PreNormBiMamba, packer: Packer) -> BlockWeights:
     """Pack the weights of a block."""
-    mamba = block.forward_mamba2
-    outward = [part.detach() for part in block.proj.weight.chunk(2, dim=1)]
+    return _pack_normed_by_rows(block, packer) if isinstance(block, PreNormBiMamba) else _pack_residual(block, packer)
+
+
+def _pack_residual(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
+    mamba, outward = block.forward_mamba2, [part.detach() for part in block.proj.weight.chunk(2, dim=1)]
     weights = BlockWeights(
-        shape=Shape(
-            features=block.norm_weight.numel(),
-            inner=mamba.d_inner,
-            state=packer.padded(mamba.d_state),
-            heads=mamba.heads,
-            channels=packer.padded(mamba.headdim),
-            taps=mamba.d_conv,
-            heads_padded=packer.padded(mamba.heads),
-        ),
+        shape=_shape(block.norm_weight.numel(), mamba, packer),
+        by_row=0,
         norm_weight=packer.vector(block.norm_weight),
         norm_bias=packer.vector(block.norm_bias),
         straight=packer.matrix(outward[0] + outward[1]),
@@ -93,13 +89,41 @@ def pack_block(block: ResidualBiMamba, packer: Packer) -> BlockWeights:
     )
     directions = (block.forward_mamba2, block.backward_mamba2)
     for index, (one, out) in enumerate(zip(directions, outward, strict=True)):
-        weights.direction[index] = _pack_direction(one, out, packer)
+        weights.direction[index] = _pack_direction(one, one.in_proj.weight, out, packer)
     return weights
 
 
-def _pack_direction(mamba: Mamba2, outward: Tensor, packer: Packer) -> Direction:
+def _pack_normed_by_rows(block: PreNormBiMamba, packer: Packer) -> BlockWeights:
+    outward = [part.detach() for part in block.linear.weight.chunk(2, dim=1)]
+    weights = BlockWeights(
+        shape=_shape(block.linear.out_features, block.forward_block.mixer, packer),
+        by_row=1,
+        straight=packer.matrix(outward[0] + outward[1]),
+        bias=packer.keep(block.linear.bias),
+    )
+    directions: tuple[NormedMamba2, ...] = (block.forward_block, block.backward_block)
+    for index, (one, out) in enumerate(zip(directions, outward, strict=True)):
+        inward = one.mixer.in_proj.weight * one.norm.weight
+        weights.direction[index] = _pack_direction(one.mixer, inward, out, packer)
+    return weights
+
+
+def _shape(features: int, mamba: Mamba2, packer: Packer) -> Shape:
+    return Shape(
+        features=features,
+        inner=mamba.d_inner,
+        state=packer.padded(mamba.d_state),
+        heads=mamba.heads,
+        channels=packer.padded(mamba.headdim),
+        taps=mamba.d_conv,
+        heads_padded=packer.padded(mamba.heads),
+    )
+
+
+def _pack_direction(mamba: Mamba2, inward: Tensor, outward: Tensor, packer: Packer) -> Direction:
+    """Pack a layer whose in-projection is `inward`, and after which `outward` (D, D) follows."""
     inner, state, heads = mamba.d_inner, mamba.d_state, mamba.heads
-    gate, x, b, c, dt = mamba.in_proj.weight.split([inner, inner, state, state, heads])
+    gate, x, b, c, dt = inward.split([inner, inner, state, state, heads])
     folded = outward.double() @ (mamba.out_proj.weight * mamba.norm.weight).double()
     kernel = torch.cat([mamba.conv1d.weight.squeeze(1), _bias(mamba).unsqueeze(1)], dim=1)  # (channels, taps + 1)
     kernel = torch.cat([_heads(kernel[:inner], mamba, packer), *map(packer.pad, kernel[inner:].split(state))])

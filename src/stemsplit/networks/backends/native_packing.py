@@ -18,8 +18,8 @@ from stemsplit.networks.kernels.native_library import OK, Library
 WIDE = ("avx512", "avx2")
 """Instruction sets for fp32, the best first. The portable one is not chosen, because it is no faster than PyTorch."""
 
-BF16 = "avx512bf16"
-"""The instruction set with products in bfloat16. Sums, decays and states stay in fp32."""
+BF16 = ("amx", "avx512bf16")
+"""The instruction sets with products in bfloat16. Sums, decays and states stay in fp32."""
 
 L = TypeVar("L", bound=nn.Module)
 P = TypeVar("P")
@@ -31,7 +31,7 @@ class Packer:
     def __init__(self, library: Library, name: str) -> None:
         self.name = name
         self.vector_width, self.panel = library.vector(name), library.panel(name)
-        self.pack, self.dtype = (2, torch.bfloat16) if name == BF16 else (1, torch.float32)
+        self.pack, self.dtype = (2, torch.bfloat16) if name in BF16 else (1, torch.float32)
         self._kept: list[Tensor] = []
 
     def padded(self, width: int) -> int:
@@ -116,7 +116,7 @@ class ByPrecision(Generic[L, P]):
         here = library.instruction_sets()
         self.library, self._layer, self._pack = library, layer, pack
         self.exact = instructions or next(name for name in WIDE if name in here)
-        self.fast = instructions or (BF16 if BF16 in here else self.exact)
+        self.fast = instructions or library.bfloat16_set() or self.exact
         self._made: dict[str, tuple[Packer, P]] = {}
         self._lock = threading.Lock()
 

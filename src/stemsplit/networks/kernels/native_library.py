@@ -10,9 +10,9 @@ from pathlib import Path
 
 from stemsplit.networks.kernels.native.build import LIBRARY, source_hash
 
-ABI = 5
+ABI = 6
 BUILD_COMMAND = "python -m stemsplit.networks.kernels.native.build"
-INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16")
+INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512bf16", "amx")
 """The instruction sets, in the order of the library's numbers for them."""
 
 OK = 0
@@ -43,6 +43,7 @@ class BlockWeights(Structure):
 
     _fields_ = (
         ("shape", Shape),
+        ("by_row", c_int64),
         ("norm_weight", c_void_p),
         ("norm_bias", c_void_p),
         ("straight", c_void_p),
@@ -171,6 +172,7 @@ class Library:
         library.stemsplit_abi.restype = c_int32
         library.stemsplit_source_hash.restype = c_char_p
         library.stemsplit_supported.restype = c_uint32
+        library.stemsplit_bfloat16.restype = c_int32
         for function in (library.stemsplit_vector, library.stemsplit_panel):
             function.argtypes, function.restype = (c_int32,), c_int64
         library.stemsplit_scratch.argtypes = (c_int32, POINTER(Shape), c_int64)
@@ -206,6 +208,11 @@ class Library:
         """Return the instruction sets that the library was compiled for and that this processor has."""
         bits = self._library.stemsplit_supported()
         return tuple(name for number, name in enumerate(INSTRUCTION_SETS) if bits >> number & 1)
+
+    def bfloat16_set(self) -> str | None:
+        """Return the instruction set whose products in bfloat16 are faster than those in float32, if there is one."""
+        number = int(self._library.stemsplit_bfloat16())
+        return None if number < 0 else INSTRUCTION_SETS[number]
 
     def vector(self, name: str) -> int:
         """Return the number of values in a vector of an instruction set. Widths are padded to multiples of it."""
@@ -333,6 +340,6 @@ def load_library() -> Library | LibraryError:
 
 
 def has_bfloat16() -> bool:
-    """Return whether the library multiplies in bfloat16 on this processor."""
+    """Return whether products in bfloat16 are faster than those in float32 on this processor."""
     library = load_library()
-    return isinstance(library, Library) and INSTRUCTION_SETS[-1] in library.instruction_sets()
+    return isinstance(library, Library) and library.bfloat16_set() is not None

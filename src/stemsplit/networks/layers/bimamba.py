@@ -1,4 +1,7 @@
-"""The bidirectional Mamba-2 block: every step gets information from the steps before it and from those after it."""
+"""The bidirectional Mamba-2 blocks: every step gets information from the steps before it and from those after it.
+
+`ResidualBiMamba` is that of TS-BSMamba2, `PreNormBiMamba` that of BSMamba2.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from torch import Tensor, nn
 from stemsplit.networks.kernels import native_scan
 from stemsplit.networks.layers.bindable import Bindable
 from stemsplit.networks.layers.mamba2 import Mamba2
-from stemsplit.networks.layers.norm import RMS_EPS, group_norm
+from stemsplit.networks.layers.norm import RMS_EPS, RMSNorm, group_norm
+
+ROWS_AT_ONCE = 4096
+"""How many rows `PreNormBiMamba` computes at once at inference, about: their tensors fit into the cache."""
 
 
 class ResidualBiMamba(Bindable):
@@ -72,3 +78,50 @@ class ResidualBiMamba(Bindable):
         ahead = self.forward_mamba2(normed) + normed
         back = self.backward_mamba2(normed, reverse=True) + normed
         return tokens + self.proj(torch.cat([ahead, back], dim=-1)).view(tokens.shape)
+
+
+class NormedMamba2(nn.Module):
+    """Mamba-2 of normalised rows, without the residual connection around it. Arguments as of `Mamba2`."""
+
+    def __init__(self, dim: int, d_state: int, d_conv: int, expand: int, headdim: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(dim)
+        self.mixer = Mamba2(dim, d_state, d_conv, expand, headdim)
+
+    def forward(self, rows: Tensor, *, reverse: bool) -> Tensor:
+        """Return rows (N, L, D)."""
+        return self.mixer(self.norm(rows), reverse=reverse)
+
+
+class PreNormBiMamba(Bindable):
+    """x + linear([x + forward(x) ; x + backward(x)]), along the last axis but one (arXiv 2508.14556).
+
+    Each direction has an RMSNorm of its own before it, of every row by itself. Arguments as of `ResidualBiMamba`.
+    """
+
+    def __init__(self, dim: int, *, d_state: int, d_conv: int, expand: int, headdim: int) -> None:
+        super().__init__()
+        self.forward_block = NormedMamba2(dim, d_state, d_conv, expand, headdim)
+        self.backward_block = NormedMamba2(dim, d_state, d_conv, expand, headdim)
+        self.linear = nn.Linear(2 * dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return updated tokens (…, L, D). At inference they are computed by the backend, if one is bound."""
+        bound = self.backend()
+        return self.fused(tokens) if bound is None else bound(tokens)
+
+    def fused(self, tokens: Tensor) -> Tensor:
+        """Compute the block as the paper writes it; at inference a few sequences at a time."""
+        rows = tokens.reshape(-1, *tokens.shape[-2:])
+        if torch.is_grad_enabled():
+            return self._updated(rows).view(tokens.shape)
+        out = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
+        step = max(1, ROWS_AT_ONCE // rows.shape[1])
+        for start in range(0, len(rows), step):
+            out[start : start + step] = self._updated(rows[start : start + step])
+        return out.view(tokens.shape)
+
+    def _updated(self, rows: Tensor) -> Tensor:
+        ahead = rows + self.forward_block(rows, reverse=False)
+        back = rows + self.backward_block(rows, reverse=True)
+        return rows + self.linear(torch.cat([ahead, back], dim=-1))

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define STEMSPLIT_ABI 5
+#define STEMSPLIT_ABI 6
 #if defined(_WIN32)
 #define STEMSPLIT_EXPORT __declspec(dllexport)
 #else
@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-enum { STEMSPLIT_PORTABLE = 0, STEMSPLIT_AVX2 = 1, STEMSPLIT_AVX512 = 2, STEMSPLIT_AVX512BF16 = 3, STEMSPLIT_SETS = 4 };
+enum { STEMSPLIT_PORTABLE = 0, STEMSPLIT_AVX2 = 1, STEMSPLIT_AVX512 = 2, STEMSPLIT_AVX512BF16 = 3, STEMSPLIT_AMX = 4, STEMSPLIT_SETS = 5 };
 enum { STEMSPLIT_OK = 0, STEMSPLIT_UNSUPPORTED = 1, STEMSPLIT_INVALID = 2 };
 
 typedef struct {
@@ -46,9 +46,11 @@ typedef struct {
 
 typedef struct {
     stemsplit_shape shape;
-    const float* norm_weight; // (D padded)
-    const float* norm_bias;   // (D padded)
-    const float* straight;    // packed: features → features, what the projection does to the normed input itself
+    int64_t by_row;           // 0: the sequence is normed as one group; 1: every row is divided by its own RMS
+    const float* norm_weight; // (D padded); null where normed by rows: it is in the maps after the norm
+    const float* norm_bias;   // (D padded); likewise
+    const float* straight;    // packed: features → features, what the projection does to the normed input itself, or
+                              // where normed by rows to the input
     const float* bias;        // (D)
     stemsplit_direction direction[2]; // forward, backward in time
 } stemsplit_block_weights;
@@ -170,6 +172,8 @@ STEMSPLIT_EXPORT int32_t stemsplit_abi(void);
 STEMSPLIT_EXPORT const char* stemsplit_source_hash(void);
 // Bit k: instruction set k is compiled in, and this processor has it.
 STEMSPLIT_EXPORT uint32_t stemsplit_supported(void);
+// The set whose products in bfloat16 are faster than those in float32, -1 if there is none.
+STEMSPLIT_EXPORT int32_t stemsplit_bfloat16(void);
 // Values in a vector, and outputs in a panel; 0 for an unknown instruction set.
 STEMSPLIT_EXPORT int64_t stemsplit_vector(int32_t set);
 STEMSPLIT_EXPORT int64_t stemsplit_panel(int32_t set);

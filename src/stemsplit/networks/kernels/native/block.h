@@ -142,14 +142,19 @@ INLINE const float* gather(const float* x, ptrdiff_t stride, ptrdiff_t steps, pt
 
 void sequence(const stemsplit_block_weights& weights, const float* from, float* out, ptrdiff_t step_stride, ptrdiff_t steps,
               float* scratch) {
+    const TileUse tiles;
     const stemsplit_shape& s = weights.shape;
     const Workspace w = lay_out(s, steps, scratch);
     const ptrdiff_t inner_cells = cells(s.features);
     const float* x = gather(from, step_stride, steps, s.features, w.rows);
-    group_norm(x, steps, s.features, weights.norm_weight, weights.norm_bias, w.normed, w.row_cells);
+    if (weights.by_row)
+        row_cells_of<false>(x, steps, s.features, w.normed, w.row_cells);
+    else
+        group_norm(x, steps, s.features, weights.norm_weight, weights.norm_bias, w.normed, w.row_cells);
     for (ptrdiff_t t = 0; t < steps; t += TILE_ROWS)
         multiply<false>(steps - t < TILE_ROWS ? steps - t : TILE_ROWS, w.features, inner_cells, w.normed + t * w.row_cells,
                         w.row_cells, packed(weights.straight, inner_cells), w.total + t * w.features, w.features);
+    if (weights.by_row) row_cells_of<true>(x, steps, s.features, w.normed, w.row_cells);
     run_direction(weights, false, w, steps);
     run_direction(weights, true, w, steps);
     for (ptrdiff_t t = 0; t < steps; ++t) {

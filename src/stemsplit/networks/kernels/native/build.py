@@ -31,6 +31,7 @@ SET_FLAGS = {
     "set_avx2.cpp": ("-mavx2", "-mfma"),
     "set_avx512.cpp": ("-mavx512f", "-mfma"),
     "set_avx512bf16.cpp": ("-mavx512f", "-mfma", "-mavx512bf16"),
+    "set_amx.cpp": ("-mavx512f", "-mfma", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
 }
 """Translation unit → the flags that only this unit is compiled with."""
 

@@ -8,7 +8,12 @@
 #include "kernels.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <xmmintrin.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace {
@@ -19,8 +24,35 @@ inline const stemsplit_kernels* compiled(int32_t set) {
         case STEMSPLIT_AVX2: return stemsplit_avx2();
         case STEMSPLIT_AVX512: return stemsplit_avx512();
         case STEMSPLIT_AVX512BF16: return stemsplit_avx512bf16();
+        case STEMSPLIT_AMX: return stemsplit_amx();
         default: return nullptr;
     }
+}
+
+// Whether there is a matrix unit, and the system lets this process use it. Linux has to be asked, once.
+inline bool has_matrix_unit() {
+#if defined(__x86_64__) && defined(__linux__)
+    static const bool has = [] {
+        constexpr unsigned BF16 = 1u << 22, TILES = 1u << 24;
+        constexpr long REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+        unsigned a, b, c, d;
+        return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILES) &&
+               syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+    }();
+    return has;
+#else
+    return false;
+#endif
+}
+
+// Intel's vectors multiply bfloat16 no faster than float: only its matrix unit does.
+inline bool made_by_intel() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
 }
 
 // cpuid, and whether the system saves the registers.
@@ -33,6 +65,7 @@ inline bool has_instructions(int32_t set) {
         case STEMSPLIT_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
         case STEMSPLIT_AVX512: return avx512;
         case STEMSPLIT_AVX512BF16: return avx512 && __builtin_cpu_supports("avx512bf16");
+        case STEMSPLIT_AMX: return avx512 && __builtin_cpu_supports("avx512bf16") && has_matrix_unit();
     }
 #endif
     return false;

@@ -33,6 +33,11 @@ uint32_t stemsplit_supported(void) {
     return sets;
 }
 
+int32_t stemsplit_bfloat16(void) {
+    if (usable(STEMSPLIT_AMX)) return STEMSPLIT_AMX;
+    return usable(STEMSPLIT_AVX512BF16) && !made_by_intel() ? STEMSPLIT_AVX512BF16 : -1;
+}
+
 int64_t stemsplit_vector(int32_t set) { return compiled(set) ? compiled(set)->vector : 0; }
 
 int64_t stemsplit_panel(int32_t set) { return compiled(set) ? compiled(set)->panel : 0; }

@@ -49,6 +49,7 @@ INLINE void tanh_added(const stemsplit_exchange& e, float* made, ptrdiff_t strid
 // x, out: (channels, steps, features), the channels `stride` floats apart.
 void exchange(const stemsplit_exchange& e, const float* x, float* out, ptrdiff_t channels, ptrdiff_t stride, ptrdiff_t steps,
               float* scratch) {
+    const TileUse tiles;
     const ExchangeSpace space = exchange_space(e, channels, steps, scratch);
     const ptrdiff_t row = row_cells(e.features), features = round_up(e.features, VW), hidden_cells = e.hidden / PACK;
     const ptrdiff_t inner_cells = cells(e.features);

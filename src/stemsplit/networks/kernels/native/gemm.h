@@ -4,6 +4,7 @@
 // matrix has row_stride PANEL; a plain row-major one is the same with panel_stride PANEL.
 #pragma once
 
+#include "tiles.h"
 #include "vec.h"
 
 namespace {
@@ -71,15 +72,28 @@ constexpr ptrdiff_t DEPTH = 128;  // inner cells of one sum: longer ones are sum
 
 INLINE ptrdiff_t depth_of(ptrdiff_t left) { return left < DEPTH ? left : DEPTH; }
 
+// One register tile, or the matrix unit's: `rows` (at most ROWS) against the first PANEL of `outputs`, or the last VW.
+template <bool ADD>
+INLINE void multiply_tile(ptrdiff_t rows, ptrdiff_t outputs, ptrdiff_t inner, bool more, const float* a, ptrdiff_t lda,
+                          const float* b, ptrdiff_t ldb, float* c, ptrdiff_t ldc) {
+#if defined(STEMSPLIT_SET_AMX)
+    if (outputs > VW)
+        tile_product<2>(ADD || more, rows, inner, a, lda, b, ldb, c, ldc);
+    else
+        tile_product<1>(ADD || more, rows, inner, a, lda, b, ldb, c, ldc);
+#else
+    TILE_TABLE[ADD || more][outputs > VW][rows - 1](inner, a, lda, b, ldb, c, ldc);
+#endif
+}
+
 // One block of at most ROWS rows against all outputs (a multiple of VW).
 template <bool ADD>
 INLINE void multiply_rows(ptrdiff_t rows, ptrdiff_t outputs, ptrdiff_t inner, const float* a, ptrdiff_t lda, Right b,
                           float* c, ptrdiff_t ldc) {
     for (ptrdiff_t j = 0, panel = 0; j < outputs; j += PANEL, ++panel)
         for (ptrdiff_t k = 0; k < inner; k += DEPTH)
-            TILE_TABLE[ADD || k][outputs - j > VW][rows - 1](depth_of(inner - k), a + k, lda,
-                                                             b.data + panel * b.panel_stride + k * b.row_stride,
-                                                             b.row_stride, c + j, ldc);
+            multiply_tile<ADD>(rows, outputs - j, depth_of(inner - k), k > 0, a + k, lda,
+                               b.data + panel * b.panel_stride + k * b.row_stride, b.row_stride, c + j, ldc);
 }
 
 // Rows are split into blocks that differ by at most one row: no block of one row after many of fourteen.
@@ -98,9 +112,8 @@ INLINE void multiply(ptrdiff_t rows, ptrdiff_t outputs, ptrdiff_t inner, const f
         for (ptrdiff_t k = 0; k < inner; k += DEPTH)
             for (ptrdiff_t block = 0; block < blocks.count; ++block) {
                 const ptrdiff_t first = blocks.start(block), n = blocks.start(block + 1) - first;
-                TILE_TABLE[ADD || k][outputs - j > VW][n - 1](depth_of(inner - k), a + first * lda + k, lda,
-                                                              b.data + panel * b.panel_stride + k * b.row_stride,
-                                                              b.row_stride, c + first * ldc + j, ldc);
+                multiply_tile<ADD>(n, outputs - j, depth_of(inner - k), k > 0, a + first * lda + k, lda,
+                                   b.data + panel * b.panel_stride + k * b.row_stride, b.row_stride, c + first * ldc + j, ldc);
             }
 }
 

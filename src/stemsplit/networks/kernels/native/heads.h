@@ -127,6 +127,7 @@ INLINE void last_map(const stemsplit_heads& h, const stemsplit_head& b, const st
 // tokens (steps, features) of a band → its bins.
 void head(const stemsplit_heads& h, ptrdiff_t band, const float* tokens, const stemsplit_finish& f, ptrdiff_t steps,
           float* scratch) {
+    const TileUse tiles;
     const stemsplit_head& b = h.band[band];
     const HeadSpace space = head_space(h, steps, scratch);
     const ptrdiff_t stride = row_cells(h.features), width = GROUPS * h.inner, inner_cells = cells(h.features);

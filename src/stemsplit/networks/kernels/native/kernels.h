@@ -47,3 +47,4 @@ const stemsplit_kernels* stemsplit_portable();
 const stemsplit_kernels* stemsplit_avx2();
 const stemsplit_kernels* stemsplit_avx512();
 const stemsplit_kernels* stemsplit_avx512bf16();
+const stemsplit_kernels* stemsplit_amx();

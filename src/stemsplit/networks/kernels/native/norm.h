@@ -48,6 +48,16 @@ INLINE void group_norm(const float* x, ptrdiff_t steps, ptrdiff_t features, cons
         }
 }
 
+// Rows x (steps, features) → cells, `stride` cells apart; BY_ROW: each divided by its own root mean square.
+template <bool BY_ROW>
+INLINE void row_cells_of(const float* x, ptrdiff_t steps, ptrdiff_t features, float* out, ptrdiff_t stride) {
+    for (ptrdiff_t t = 0; t < steps; ++t, x += features, out += stride) {
+        const vf scale = all(BY_ROW ? 1.0f / root(moment<2>(x, features, 0.0f) / (float)features + RMS_EPS) : 1.0f);
+        for (ptrdiff_t i = 0; i < features; i += VW)
+            store_row(out + i / PACK, (i + VW <= features ? load(x + i) : load_some(x + i, features - i)) * scale);
+    }
+}
+
 // y silu(z) / rms of a row of `width` (zeros from `inner` on) → cells; y is overwritten.
 INLINE void gated_norm(float* y, const float* z, ptrdiff_t width, ptrdiff_t inner, float* out) {
     vf total = all(0);

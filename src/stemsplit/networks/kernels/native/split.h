@@ -28,6 +28,7 @@ INLINE SplitSpace split_space(const stemsplit_split& s, ptrdiff_t steps, float* 
 
 // spectrum (channels, steps, bins, 2) → tokens (steps, features).
 void split(const stemsplit_split& s, ptrdiff_t band, const float* spectrum, float* tokens, ptrdiff_t steps, float* scratch) {
+    const TileUse tiles;
     const stemsplit_split_band& b = s.band[band];
     const SplitSpace space = split_space(s, steps, scratch);
     const ptrdiff_t values = values_of(s, b), stride = row_cells(values), part = 2 * b.width, padded = round_up(s.features, VW);
