@@ -144,6 +144,9 @@ CONFIGS = {
 class RoFormer(nn.Module):
     """Mixture (B, C, S) → stems (B, K, C, S)."""
 
+    bfloat16_on_cpu = True
+    """Trainers run it under autocast. Sums of layers, rotations and norms stay in float32."""
+
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__()
         self.config = c = config

@@ -119,7 +119,7 @@ class Transformer(nn.Module):
         out = torch.empty(rows.shape, dtype=rows.dtype)
         step = max(1, ROWS_AT_ONCE // rows.shape[1])
         for start in range(0, len(rows), step):
-            out[start : start + step] = self._updated(rows[start : start + step])
+            out[start : start + step] = self._updated(rows[start : start + step].contiguous())
         return out
 
     def _updated(self, rows: Tensor) -> Tensor:
