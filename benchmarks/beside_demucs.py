@@ -109,12 +109,17 @@ def made(folder: Path, options: argparse.Namespace) -> int:
 
 
 def noise(path: Path, seconds: float) -> Path:
-    """Write noise that comes and goes, stereo, second by second."""
+    """Write noise that comes and goes, second by second. Its channels are alike, as those of songs are mostly.
+
+    Where they are not, `separate` first tries pieces, to find out whether the voice stands at one side.
+    """
     rng, samples = np.random.default_rng(0), round(seconds * RATE)
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as file:
         for number, begin in enumerate(range(0, samples, RATE)):
             level = 0.02 + 0.03 * (number % 4)
-            file.write(level * rng.standard_normal((min(RATE, samples - begin), 2)))
+            count = min(RATE, samples - begin)
+            both, own = rng.standard_normal((count, 1)), rng.standard_normal((count, 2))
+            file.write(level * (0.9 * both + 0.4 * own))
     return path
 
 
