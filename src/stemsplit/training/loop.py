@@ -33,7 +33,7 @@ from stemsplit.training.parallel import average_gradients, followers, rank
 from stemsplit.training.schedule import Schedule
 from stemsplit.training.task import Event, Recipe, Task
 
-NO_BFLOAT16 = "bf16 is slow here: this CPU has no instructions for it that the native library knows"
+NO_BFLOAT16 = "bf16 is slow here: this CPU has no instructions for it that are faster than those for fp32"
 
 
 class State(NamedTuple):

@@ -86,7 +86,7 @@ def bind(network: nn.Module, backend: Backend | None) -> None:
 def precision_for(network: object, name: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype for autocast with which a network computes; None means plain fp32.
 
-    This is `machine.device.choose_precision`, but on a CPU auto is bf16 if the processor multiplies in bfloat16, and
+    This is `machine.device.choose_precision`, but on a CPU auto is bf16 if the processor is faster in it, and
     the native backend computes the network, or the network says by `bfloat16_on_cpu` that PyTorch should. Sums, decays,
     states and norms stay in fp32, and so does what blocks add to. So the error is far below that of the separation.
 
