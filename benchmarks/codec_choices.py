@@ -2,11 +2,14 @@
 
     python benchmarks/codec_choices.py --data DIR --minutes 60 --output runs/codecs
     python benchmarks/codec_choices.py --data DIR --steps 4780 --output runs/codecs --equal parameters --workers 2
+    python benchmarks/codec_choices.py --data shards --recipe recipes/ts-bsmamba2-mini-gpu.toml --device cuda --compile
 
 The recipe is that of the default model. DIR has the folders that recipes call data/, as recipes/README.md lays them out
 (songs/train, dev/heldout and so on; those that are missing are left out), or songs with their stems, two of which are
 kept for the scores. All codecs take the same steps on the same examples, so they see the same seconds of audio.
 --minutes is the time of the slowest: its steps are timed once, when a run begins, and the number is kept in --output.
+A DIR with the files of recipes/pack_shards.py is unpacked first. All begin with random weights, those of a recipe are
+left out.
 
 Runs go on where they were stopped, and what is done is not done again. Only the codec differs: SFC's needs fewer
 parameters. With --equal parameters the blocks of the smaller networks are widened until all have about as many.
@@ -32,6 +35,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,11 +45,15 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
+from stemsplit.machine.cores import usable_cores  # noqa: E402
+from stemsplit.machine.device import choose_device  # noqa: E402
 from stemsplit.machine.disk import write_whole  # noqa: E402
 from stemsplit.machine.memory import keep_freed_memory  # noqa: E402
 from stemsplit.networks.backends.choose import bind, choose  # noqa: E402
 from stemsplit.networks.bsmamba import BSMamba, BSMambaConfig  # noqa: E402
 from stemsplit.training import loop  # noqa: E402
+from stemsplit.training.examples.shards import unpack_all  # noqa: E402
+from stemsplit.training.pace import Pace  # noqa: E402
 from stemsplit.training.recipe import load_recipe  # noqa: E402
 from stemsplit.training.separator_task import Recipe  # noqa: E402
 from stemsplit.weights.checkpoint import load_network  # noqa: E402
@@ -75,9 +83,11 @@ def main() -> None:
         print(json.dumps(cost_of(options.measure)))
         return
     torch.set_num_threads(options.threads)
+    if any(options.data.glob("*-000.zip")):
+        unpack_all(options.data, options.data / "unpacked", threads=usable_cores())
     recipes = recipes_of(options)
     budget = budget_of(recipes, options)
-    rows = {name: row_of(recipe, budget) for name, recipe in recipes.items()}
+    rows = {name: row_of(recipe, budget, options) for name, recipe in recipes.items()}
     print(f"{budget.steps} steps, {budget.seconds / 60:.1f} minutes of audio each ({options.equal} alike)\n")
     for line in table(rows, recipes["band split"].network.stems):
         print(line)
@@ -93,6 +103,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--equal", choices=("separators", "parameters"), default="separators")
     parser.add_argument("--workers", type=int, default=1, help="processes that share a batch (1)")
     parser.add_argument("--threads", type=int, default=1, help="of each (1)")
+    parser.add_argument("--device", type=choose_device, default="cpu", help="that trains (cpu)")
+    parser.add_argument("--compile", action="store_true", help="let torch.compile have the blocks")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.measure and (options.data is None or not options.data.is_dir()):
@@ -105,7 +117,8 @@ def recipes_of(options: argparse.Namespace) -> dict[str, Recipe]:
     recipe = load_recipe(options.recipe)
     if not isinstance(recipe, Recipe) or not isinstance(recipe.network, BSMambaConfig):
         sys.exit(f"{options.recipe} trains no TS-BSMamba2")
-    recipe = replace(recipe, **folders_of(recipe, options.data), workers=options.workers, rescan_minutes=0.0)
+    folders = folders_of(recipe, options.data)
+    recipe = replace(recipe, **folders, workers=options.workers, rescan_minutes=0.0, weights="")
     if not recipe.backing:
         recipe = replace(recipe, mixing=replace(recipe.mixing, backing=0.0))
     found = {}
@@ -156,7 +169,7 @@ def budget_of(recipes: dict[str, Recipe], options: argparse.Namespace) -> Budget
     if not kept.is_file():
         steps = options.steps
         if steps is None:
-            slowest = max(seconds_of_a_step(recipe) for recipe in recipes.values())
+            slowest = max(seconds_of_a_step(recipe, options.device) for recipe in recipes.values())
             steps = max(round(60 * options.minutes / slowest), LEAST_STEPS)
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_whole(kept, json.dumps({"steps": steps, "equal": options.equal}) + "\n")
@@ -167,26 +180,27 @@ def budget_of(recipes: dict[str, Recipe], options: argparse.Namespace) -> Budget
     return Budget(decided["steps"], decided["steps"] * recipe.schedule.batch_size * recipe.crop_seconds)
 
 
-def seconds_of_a_step(recipe: Recipe) -> float:
+def seconds_of_a_step(recipe: Recipe, device: torch.device) -> float:
     """Wall seconds of one process's share of a step, the median of a few."""
-    task = loop.in_precision_of(torch.device("cpu"), recipe)
+    task = loop.in_precision_of(device, recipe)
     assert isinstance(task, Recipe)
-    state, spent = loop.start(task, torch.device("cpu")), []
+    state, spent = loop.start(task, device), []
     share = task.schedule.batch_size // task.workers
     for step in range(WARM_STEPS + TIMED_STEPS):
         began = time.monotonic()
         arrays = task.draw(share, np.random.default_rng((1, step)))
-        loop.take_step(state, task.schedule, task.loss_of(state.network, *map(torch.from_numpy, arrays)), step)
+        batch = (torch.from_numpy(array).to(device) for array in arrays)
+        loop.take_step(state, task.schedule, task.loss_of(state.network, *batch), step)  # reads the loss: it waits
         spent.append(time.monotonic() - began)
         print(f"{task.output.name}: a step takes {spent[-1]:.1f} s", file=sys.stderr, flush=True)
     return statistics.median(spent[WARM_STEPS:])
 
 
-def row_of(recipe: Recipe, budget: Budget) -> Row:
+def row_of(recipe: Recipe, budget: Budget, options: argparse.Namespace) -> Row:
     """Train, score and measure one codec, or read what was found before."""
     kept = recipe.output / "figures.json"
     if not kept.is_file():
-        minutes = trained(in_so_many(recipe, budget.steps))
+        minutes = trained(in_so_many(recipe, budget.steps), options.device, Pace(compile=options.compile))
         model = recipe.output / "model"
         scores = recipe.dev(load_network(model), torch.device("cpu"))
         row = {"SDR": {name: -value for name, value in scores.items()}, "minutes": minutes, **measured(model)}
@@ -206,13 +220,14 @@ def in_so_many(recipe: Recipe, steps: int) -> Recipe:
     return replace(recipe, schedule=schedule, dev_steps=max(1, steps // 4))
 
 
-def trained(recipe: Recipe) -> float:
+def trained(recipe: Recipe, device: torch.device, pace: Pace) -> float:
     """Train to the last step, and return the minutes that all sittings took."""
     clock = recipe.output / "minutes.json"
     before = json.loads(clock.read_text(encoding="utf-8")) if clock.is_file() else 0.0
     began = time.monotonic()
     try:
-        loop.train(recipe, on_event=lambda event: print(recipe.output.name, event, file=sys.stderr, flush=True))
+        told = partial(print, recipe.output.name, file=sys.stderr, flush=True)
+        loop.train(recipe, device=device, pace=pace, on_event=told)
     finally:
         minutes: float = before + (time.monotonic() - began) / 60
         if recipe.output.is_dir():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stemsplit.networks.bsmamba import BSMambaConfig
+from stemsplit.training.examples import shards
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RECIPE = """name = "tiny"
@@ -96,9 +97,9 @@ def test_minutes_are_those_of_the_slowest(
     script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seconds = {"band-split": 1.0, "sfc-ca": 2.0, "sfc-mamba": 4.0}
-    monkeypatch.setattr(script, "seconds_of_a_step", lambda recipe: seconds[recipe.output.name])
+    monkeypatch.setattr(script, "seconds_of_a_step", lambda recipe, device: seconds[recipe.output.name])
     seen: list[Any] = []
-    monkeypatch.setattr(script, "row_of", lambda recipe, budget: seen.append((recipe, budget)))
+    monkeypatch.setattr(script, "row_of", lambda recipe, budget, options: seen.append((recipe, budget)))
     monkeypatch.setattr(script, "table", lambda rows, stems: ())
     run(script, folder, monkeypatch, "--minutes", "2")
     assert [budget.steps for _, budget in seen] == [30, 30, 30]
@@ -106,6 +107,26 @@ def test_minutes_are_those_of_the_slowest(
     recipe = seen[0][0]
     assert recipe.dev_folder == (folder / "data" / "dev" / "heldout",)
     assert recipe.mixing.backing == 0  # there is no such folder
+
+
+def test_songs_that_were_packed_for_another_machine_are_unpacked(
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, data = folder / "shards", folder / "data"
+    for kind, songs in (("songs", [data / "songs/train/0", data / "songs/train/1"]), ("dev", [data / "dev/heldout/0"])):
+        shards.pack(songs, packed / kind, total_bytes=10**6)
+    recipe = 'weights = "ts-bsmamba2-mini"\n' + RECIPE
+    for there, here in (("songs/train", "unpacked/songs"), ("dev/heldout", "unpacked/dev")):
+        recipe = recipe.replace(f"data/{there}", f"shards/{here}")
+    (folder / "tiny.toml").write_text(recipe)
+    seen: list[Any] = []
+    monkeypatch.setattr(script, "row_of", lambda recipe, budget, options: seen.append(recipe))
+    monkeypatch.setattr(script, "table", lambda rows, stems: ())
+    run(script, folder, monkeypatch, "--data", str(packed), "--steps", "2")
+    assert seen[0].songs == (packed / "unpacked" / "songs",)
+    assert seen[0].dev_folder == (packed / "unpacked" / "dev",)
+    assert len(seen[0]._songs) == 2
+    assert not seen[0].weights  # they are those of one codec
 
 
 @pytest.mark.slow
