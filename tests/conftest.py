@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 Sound = Callable[..., np.ndarray]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script, for what tests start, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["STEMSPLIT_CONFIG"] = ""  # the config file of whoever runs the tests is not read, by what they start neither
 
 

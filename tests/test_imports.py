@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,20 @@ def modules() -> Iterator[tuple[str, Path]]:
 KNOWN = {f"stemsplit.{name}" for name, _ in modules()}
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file, parsed once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """The modules of stemsplit that a file imports, wherever in it, without those for type checkers."""
-    for node in _nodes(ast.parse(path.read_text(encoding="utf-8"))):
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in _nodes(tree(path)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -147,7 +159,7 @@ def test_functions_are_small_and_files_short() -> None:
     for name, path in modules():
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 400, f"{name} has more than 400 lines"
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree(path)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 lengths.append(lines)
@@ -160,7 +172,7 @@ def test_only_the_command_line_prints() -> None:
     for name, path in modules():
         if name.split(".")[0] in ("cli", "__main__"):
             continue
-        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
         printed = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
         assert not printed, f"{path}: print in lines {printed}"
 
