@@ -181,6 +181,7 @@ class MelodyOptions:
     output: Path = DEFAULT_MELODY_OUTPUT
     vocals: bool = False  # the input is a voice alone: it need not be separated
     separated: Path | None = None  # where `separate` may have left stems, which are used then
+    keep_stems: bool = False  # with `force`, too, which otherwise separates anew
     format: ContourFormat = "csv"
     hop_ms: float = 10.0
     fmin: float | None = None  # Hz

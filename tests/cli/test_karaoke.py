@@ -51,6 +51,18 @@ def test_its_words_are_those_beside_it(run: Run) -> None:
     assert (said.code, "song.lrc: no line of it has a time" in said.err) == (1, True)
 
 
+def test_force_replaces_somebody_elses_file_and_separates_once(run: Run) -> None:
+    Path("karaoke").mkdir()
+    Path("karaoke/song.txt").write_text("a letter")
+    said = run("karaoke", "song.wav", "-m", "tiny")
+    assert (said.code, "song.txt is there, and not made of song.wav" in said.err) == (1, True)
+    assert Path("karaoke/song.txt").read_text() == "a letter"
+    said = run("karaoke", "song.wav", "-m", "tiny", "--force", "--json")
+    assert [one["status"] for one in said.objects] == ["done", "done"]
+    assert Path("karaoke/song.txt").read_text().startswith("#")
+    assert "vocals_from" in json.loads(Path("karaoke/song.melody.json").read_text())
+
+
 @pytest.mark.parametrize("arguments", [("-",), ("song.wav", "-o", "-")])
 def test_pipes_are_refused(run: Run, arguments: tuple[str, ...]) -> None:
     said = run("karaoke", *arguments)

@@ -75,7 +75,8 @@ def karaoke(
     )
     code = write_stems(inputs, stems, [model], screen, dry_run=dry_run, json=json, debug=debug)
     notes = MelodyOptions(
-        output=output, separated=output, midi=True, bends=False, ultrastar=True, device=device, salvage=salvage
-    )
+        output=output, separated=output, keep_stems=True, midi=True, bends=False, ultrastar=True,
+        device=device, force=force, salvage=salvage,
+    )  # fmt: skip
     talk, models = Talk(screen, json=json, debug=debug, figures=FIGURES), (DEFAULT_MELODY_MODEL, model)
     return max(code, write_melodies(inputs, notes, models, None, dry_run, talk, Many()))

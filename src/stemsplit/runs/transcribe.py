@@ -131,7 +131,8 @@ class Transcribing:
         spectrogram = Spectrogram() if self.options.plot else None
         rate = self.reader.model.network.config.sample_rate
         drums = Drums(rate) if self.options.tempo == "auto" else None
-        derived = None if self.options.force else self._derived(job, record)
+        anew = self.options.force and not self.options.keep_stems
+        derived = None if anew else self._derived(job, record)
         reading = listen(
             self.reader,
             file_source(record.info),
