@@ -144,10 +144,7 @@ class CrossAttention(nn.Module):
         k, v = self.kv_proj(rows).unflatten(-1, (self.heads, 2, -1)).permute(3, 0, 2, 1, 4)
         q = self.q_proj(query).unflatten(-1, (self.heads, -1)).transpose(-2, -3)
         q = q.expand(len(rows), -1, -1, -1) if query.dim() == 2 else q.flatten(0, 1)
-        bias = self.pos_bias.to(q.dtype)
-        if not torch.is_grad_enabled():
-            bias = bias.detach()  # PyTorch's fast way on a CPU takes no bias that wants a gradient
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=self.pos_bias.to(q.dtype))
         return self.aggregate_heads(found.transpose(1, 2).flatten(2)).unflatten(0, (batch, frames))
 
 
