@@ -19,7 +19,7 @@ demo: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile  # a process per core, with a thread each
 
-# Which lines the tests run. To count them makes the tests 1.4 times as slow.
+# The same, and which lines the tests run. To count them takes time.
 coverage: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto --dist loadfile
 

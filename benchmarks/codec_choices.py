@@ -8,8 +8,8 @@ The recipe is that of the default model. DIR has the folders that recipes call d
 (songs/train, dev/heldout and so on; those that are missing are left out), or songs with their stems, two of which are
 kept for the scores. All codecs take the same steps on the same examples, so they see the same seconds of audio.
 --minutes is the time of the slowest: its steps are timed once, when a run begins, and the number is kept in --output.
-A DIR with the files of recipes/pack_shards.py is unpacked first. All begin with random weights, those of a recipe are
-left out.
+A DIR with the files of recipes/pack_shards.py is unpacked first. All begin with random weights, also where
+the recipe names some.
 
 Runs go on where they were stopped, and what is done is not done again. Only the codec differs: SFC's needs fewer
 parameters. With --equal parameters the blocks of the smaller networks are widened until all have about as many.
@@ -190,7 +190,7 @@ def seconds_of_a_step(recipe: Recipe, device: torch.device) -> float:
         began = time.monotonic()
         arrays = task.draw(share, np.random.default_rng((1, step)))
         batch = (torch.from_numpy(array).to(device) for array in arrays)
-        loop.take_step(state, task.schedule, task.loss_of(state.network, *batch), step)  # reads the loss: it waits
+        loop.take_step(state, task.schedule, task.loss_of(state.network, *batch), step)  # and wait for its loss
         spent.append(time.monotonic() - began)
         print(f"{task.output.name}: a step takes {spent[-1]:.1f} s", file=sys.stderr, flush=True)
     return statistics.median(spent[WARM_STEPS:])

@@ -241,7 +241,7 @@ def render(place: Place, options: argparse.Namespace) -> None:
     limit = 1e9 * place.settings["gigabytes"]
     done = int(place.rounds.read_text()) if place.rounds.is_file() else 0
     while _bytes_of(place.songs) < limit and shutil.disk_usage(place.folder).free > SPARE_BYTES:
-        environment = {**place.environment(), "SONGS": str(SONGS_A_ROUND * (done + 1))}
+        environment = {**place.environment(), "SONGS": str(SONGS_A_ROUND * (done + 1)), "ROUND": str(done + 1)}
         subprocess.run(["sh", str(place.folder / "render.sh")], cwd=place.folder, env=environment, check=True)
         done += 1
         place.rounds.write_text(str(done))

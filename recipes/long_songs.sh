@@ -1,7 +1,8 @@
 #!/bin/sh
 # What is rendered for the long run: long_run.py calls this again and again, from the run's folder, while there is room.
-# SONGS is how many songs of a kind there are to be by now; what is there already is kept. DATA is the folder with the
-# sources that recipes/README.md names, PACKAGES that of unpacked packages, PYTHON the interpreter, RECIPES this folder.
+# SONGS is how many songs of a kind there are to be by now; what is there already is kept. ROUND is the number of the call.
+# DATA is the folder with the sources that recipes/README.md names, PACKAGES that of unpacked packages, PYTHON the
+# interpreter, RECIPES this folder.
 set -eu
 : "${SONGS:?}" "${DATA:?}" "${PYTHON:?}" "${RECIPES:?}"
 FONTS=${FONTS:-/usr/share/sounds/sf2}
@@ -41,5 +42,5 @@ render various --split train --seed 3 --speech "$DATA/speech" --more-soundfonts 
 plain plain --split train --seed 2 --soundfont "$FONTS/FluidR3_GM.sf2" --songs "$SONGS"
 
 # Hours of music, which take long: not in the first round, for which the training waits.
-[ -z "${PACKAGES:-}" ] || [ "$SONGS" -le 16 ] || recorded backing --packages "$PACKAGES" --out songs/real/backing ||
+[ -z "${PACKAGES:-}" ] || [ "${ROUND:-2}" -eq 1 ] || recorded backing --packages "$PACKAGES" --out songs/real/backing ||
     echo "some tracks cannot be read: the others will do" >&2

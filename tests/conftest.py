@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 Sound = Callable[..., np.ndarray]
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script, for what tests start, too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script that runs the tests in the background makes them ignore Ctrl-C, and the processes that tests start, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["STEMSPLIT_CONFIG"] = ""  # the config file of whoever runs the tests is not read, by what they start neither
 
