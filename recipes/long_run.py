@@ -267,7 +267,7 @@ def set_up(place: Place, options: argparse.Namespace) -> None:
     pip = [str(place.python), "-m", "pip", "install", "--quiet"]
     if options.torch_index:
         _call(*pip, "torch", "--index-url", options.torch_index)
-    _call(*pip, f"{place.code}[train,plot]")
+    _call(*pip, f"{place.code}[train,plot]", "--constraint", str(place.code / "constraints.txt"))
     if options.render:
         shutil.copyfile(options.render, place.folder / "render.sh")
     chosen = {
