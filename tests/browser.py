@@ -41,6 +41,10 @@ os.execv(sys.argv[3], sys.argv[3:])
 PATIENCE = 60  # seconds
 
 
+class PageLeftError(Exception):
+    """The page went to another address before it answered."""
+
+
 class Browser:
     """One page of a browser; a context manager. `complaints` are what its console said and its errors."""
 
@@ -94,6 +98,8 @@ class Browser:
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while (answer := self._next()).get("id") != self._number:
             pass
+        if "error" in answer and "navigated" in answer["error"]["message"]:
+            raise PageLeftError(answer["error"]["message"])
         assert "error" not in answer, f"{method}: {answer['error']}"
         return dict(answer["result"])
 
@@ -124,7 +130,7 @@ class Browser:
         address = address.absolute().as_uri() if isinstance(address, Path) else address
         self.call("Page.navigate", url=address)
         until = time.monotonic() + PATIENCE
-        while self.run("location.href === 'about:blank' || document.readyState !== 'complete'"):
+        while not self.holds("location.href !== 'about:blank' && document.readyState === 'complete'"):
             assert time.monotonic() < until, f"{address} does not load"
             time.sleep(0.05)
 
@@ -134,6 +140,13 @@ class Browser:
         answer = self.call("Runtime.evaluate", **parameters)
         assert "exceptionDetails" not in answer, json.dumps(answer["exceptionDetails"])[:3000]
         return answer["result"].get("value")
+
+    def holds(self, condition: str) -> bool:
+        """Return whether a condition is true of the page; false while it goes to another address."""
+        try:
+            return bool(self.run(f"Boolean({condition})"))
+        except PageLeftError:
+            return False
 
     def press(self, key: str, code: str = "", *, shift: bool = False) -> None:
         """Press a key and let it go."""

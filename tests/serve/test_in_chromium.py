@@ -38,7 +38,7 @@ def drop(browser: Browser, name: str, song: bytes) -> None:
 
 
 def shown(browser: Browser, condition: str) -> None:
-    wait(lambda: browser.run(f"Boolean({condition})"))
+    wait(lambda: browser.holds(condition))
 
 
 def opened(browser: Browser, client: Client) -> None:
