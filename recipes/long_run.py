@@ -267,7 +267,7 @@ def set_up(place: Place, options: argparse.Namespace) -> None:
     pip = [str(place.python), "-m", "pip", "install", "--quiet"]
     if options.torch_index:
         _call(*pip, "torch", "--index-url", options.torch_index)
-    _call(*pip, f"{place.code}[train,plot]", "--constraint", str(place.code / "constraints.txt"))
+    _call(*pip, f"{place.code}[train,plot]", _tested_torch(place.code))
     if options.render:
         shutil.copyfile(options.render, place.folder / "render.sh")
     chosen = {
@@ -280,6 +280,12 @@ def set_up(place: Place, options: argparse.Namespace) -> None:
     script.write_text(START.format(**{name: shlex.quote(str(path)) for name, path in words.items()}))
     script.chmod(0o755)
     script.rename(place.folder / "start")
+
+
+def _tested_torch(code: Path) -> str:
+    """Return PyTorch in the version that the checkout is tested with, which may be here already, not the newest."""
+    lines = (code / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return next((line.split()[0] for line in lines if line.startswith("torch==")), "torch")
 
 
 def _call(*command: str) -> None:

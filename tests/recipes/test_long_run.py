@@ -75,3 +75,10 @@ def test_rendering_goes_on_until_there_is_no_room_and_then_stays(
         long_run.render(place, long_run._parse(["render"]))
         assert sorted(int(path.name) for path in place.songs.iterdir()) == [16, 32, 48]
         assert len(trained) == 3
+
+
+def test_its_pytorch_is_the_one_that_the_checkout_is_tested_with(tmp_path: Path) -> None:
+    known = (long_run.CHECKOUT / "constraints.txt").read_text(encoding="utf-8")
+    assert long_run._tested_torch(long_run.CHECKOUT) + "\n" in known
+    (tmp_path / "constraints.txt").write_text("numpy==2.0\ntorch==2.9.1 ; python_version < '4'\n    # via x\n")
+    assert long_run._tested_torch(tmp_path) == "torch==2.9.1"
