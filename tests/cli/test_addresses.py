@@ -142,11 +142,21 @@ def test_a_song_at_an_address_goes_through_a_pipe(run: Run, tiny: str, tmp_path:
     assert said.code == 0, said.err
 
 
+def test_a_list_names_a_song_at_an_address(run: Run, tiny: str, tmp_path: Path) -> None:
+    emptied()
+    put_songs(tmp_path, "counted://songs", ["one.wav"])
+    (tmp_path / "mix.m3u").write_text("counted://songs/one.wav\n")
+    for command, made in (("separate", "vocals.wav"), ("analyse", "analysis.json")):
+        said = run(command, tmp_path / "mix.m3u", "-m", tiny, "-o", tmp_path / "out")
+        assert said.code == 0, said.err
+        assert (tmp_path / "out" / "one" / made).is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("separate", "a.wav", "-o", "s3://b/c", "--player"), "--player and --daw write beside stems on this machine"),
-        (("analyse", "s3://b/a.wav"), "s3://b/a.wav is an address: download it first"),
+        (("mix", "s3://b/a.wav", "--without", "vocals"), "s3://b/a.wav is an address: download it first"),
         (("separate", "nowhere://b/a.wav"), "nowhere://b/a.wav: no such kind of address"),
         (("melody", "a.wav", "--separated", "s3://b/c"), "s3://b/c is an address: download it first"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from stemsplit.errors import UsageError
 from stemsplit.files.inputs import Input, find_inputs
+from stemsplit.files.places import Address
 
 
 def found(path: Path, **how: str) -> tuple[Input, ...]:
@@ -62,8 +63,17 @@ def test_what_is_missing_is_that_line_s_failure(songs: Path) -> None:
     assert "gone.wav: no such file or folder" in errors["gone.wav"]
     assert "a list in a list is not followed" in errors["other.m3u"]
     assert "a list in a list is not followed" in errors["mix.m3u"]  # itself, too: nothing goes in circles
-    assert any("an address: a list names files" in error for error in errors.values())
+    assert "address of the web: download it first" in errors["https://example.org/x.mp3"]
     assert len(items) == 5
+
+
+def test_addresses_in_a_list_are_those_on_the_command_line(songs: Path) -> None:
+    pytest.importorskip("fsspec")
+    store = f"local://{songs.as_posix()}"
+    items = found(listed(songs, "a.wav", f"{store}/disc", f"{store}/gone.wav"))
+    assert [item.track for item in items if not item.error] == ["a", "b", "c"]
+    assert [isinstance(item.path, Address) for item in items] == [False, True, True, True]
+    assert [item.name for item in items if item.error] == [f"{store}/gone.wav"]
 
 
 @pytest.mark.parametrize(

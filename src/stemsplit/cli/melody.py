@@ -31,7 +31,7 @@ from stemsplit.cli.flags.shared import (
     Device,
     DryRun,
     Force,
-    InputsAnywhere,
+    Inputs,
     JsonLines,
     ModelReference,
     Quiet,
@@ -191,7 +191,7 @@ SeparatorOption = Annotated[
 
 
 def melody(
-    inputs: InputsAnywhere,
+    inputs: Inputs,
     output: OutputOption = DEFAULT_MELODY_OUTPUT,
     vocals: VocalsOption = False,
     format: FormatOption = "csv",

@@ -30,7 +30,7 @@ from stemsplit.cli.flags.shared import (
     Device,
     DryRun,
     Force,
-    InputsAnywhere,
+    Inputs,
     JsonLines,
     OverlapOption,
     PrecisionOption,
@@ -93,7 +93,7 @@ MOST_DIGITS = 9
 
 def separate(
     context: typer.Context,
-    inputs: InputsAnywhere,
+    inputs: Inputs,
     output: OutputOption = DEFAULT_OUTPUT,
     preset: PresetOption = None,
     model: ModelsOption = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -28,8 +27,6 @@ from stemsplit.machine.disk import identity
 _MANIFESTS = (MANIFEST_NAME, ANALYSIS_MANIFEST)
 """Those that list audio."""
 _LISTS = (".m3u", ".m3u8")
-_ADDRESS = re.compile(r"(^|[\\/])[A-Za-z][A-Za-z0-9+.-]+:[\\/]")
-"""As in a path that was made of https://example.org, and unlike that of a drive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +93,21 @@ def _expand(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
 
 def _listed(path: Path, output: Path, stem: str | None, made: _Made) -> list[Input]:
     """Return what a list names. Raises: OSError."""
-    from stemsplit.files.lists import listed_songs  # few runs want it
+    from stemsplit.files.lists import listed_songs, place_of  # few runs want it
 
     try:
         songs = listed_songs(path)
     except UsageError as error:
         return [Input(path, path.name, str(path), error)]
     found: list[Input] = []
-    for song in songs:
+    for line in songs:
+        try:
+            song = place_of(line, path.parent)
+        except UsageError as error:
+            found.append(Input(Path(line), line, line, error))
+            continue
         if song.suffix.lower() in _LISTS:
             found.append(_failed(song, "a list in a list is not followed: name it"))
-        elif _ADDRESS.search(str(song)):
-            found.append(_failed(song, "an address: a list names files of this machine only"))
         else:
             found += _expand(song, output, stem, made)
     return found or [_failed(path, "no songs in this list")]

@@ -1,4 +1,7 @@
-"""Lists of songs, M3U: a path on every line, counted from where the list lies; lines with # say something else."""
+"""Lists of songs, M3U: a path or an address on every line. Paths are counted from where the list lies.
+
+Lines with # say something else.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from stemsplit.errors import UsageError
+from stemsplit.files.places import as_address
 
 MOST_BYTES = 16 << 20
 _STREAM = "#EXT-X-"  # such lines stand in what looks like a list, and is a stream in pieces
 
 
-def listed_songs(path: Path) -> list[Path]:
-    """Return the paths in a list, in its order. Whether anything is there is not looked at.
+def listed_songs(path: Path) -> list[str]:
+    """Return the lines of a list that name songs, in its order.
 
     Raises: UsageError for what is no list of songs; OSError.
     """
@@ -29,13 +33,20 @@ def listed_songs(path: Path) -> list[Path]:
     lines = [line.strip() for line in text.splitlines()]
     if any(line.startswith(_STREAM) for line in lines):
         raise UsageError(f"{path}: a stream in pieces, not a list of songs: name its address to a downloader first")
-    return [_path_of(line, path.parent) for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-def _path_of(line: str, folder: Path) -> Path:
-    """Return the path that a line names; one with backslashes is that of Windows if there is no such file here."""
+def place_of(line: str, folder: Path) -> Path:
+    """Return the path or the address that a line of a list in `folder` names; nothing may be there.
+
+    A path with backslashes is that of Windows if there is no such file here.
+
+    Raises: UsageError for an address that cannot be reached.
+    """
     if line.lower().startswith("file://"):
         line = url2pathname(urlsplit(line).path)
+    elif (address := as_address(line)) is not None:
+        return address
     path = folder / line
     if os.sep == "/" and "\\" in line and not os.path.lexists(path):
         return folder / line.replace("\\", "/")

@@ -114,12 +114,6 @@ Force = Annotated[
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT", parser=as_path, help="Files, folders (all audio in them), lists (.m3u), or - (stdin)."
-    ),
-]
-InputsAnywhere = Annotated[
-    list[Path],
-    typer.Argument(
         metavar="INPUT", parser=as_place, help="Files, folders, lists (.m3u), s3:// and the like, or - (stdin)."
     ),
 ]
