@@ -49,13 +49,15 @@ def test_what_is_wrong_with_one_input_is_told_and_the_rest_is_done(run: Run, tin
 def test_a_dry_run_foresees_what_is_refused(run: Run, tiny: str) -> None:
     Path("separated/a").mkdir(parents=True)
     Path("separated/a/bass.wav").write_bytes(b"mine")
+    Path("in/words.wav").write_text("no song")
     said = run("separate", "in", "nope.wav", "-m", tiny, "--stems", "bass", "--dry-run")
     assert said.code == 1
     assert said.out.splitlines() == [f"would write  separated/{name}/bass.wav" for name in "bc"]
     assert "separated/a/bass.wav is there, and not made of in/a.wav" in said.err
     assert "nope.wav: no such file" in said.err
+    assert "in/words.wav: not audio" in said.err
     statuses = [one["status"] for one in run("separate", "in", "-m", tiny, "--dry-run", "--json").objects]
-    assert statuses == ["failed", "planned", "planned"]
+    assert statuses == ["failed", "planned", "planned", "failed"]
 
 
 @pytest.mark.parametrize("command", ["separate", "melody"])

@@ -222,7 +222,8 @@ def _separated(
         from stemsplit.evaluation.folders import find_songs
         from stemsplit.evaluation.separator import about, published_sdr, score_separator
         from stemsplit.evaluation.sheet import key_of
-        from stemsplit.runs.jobs import Outcome, known_seconds
+        from stemsplit.runs.jobs import Outcome
+        from stemsplit.runs.pace import known_seconds
     if not reference.is_dir():
         raise UsageError(f"{reference}: no such folder; give MUSDB18-HQ, or a folder with a folder of stems per song")
     if not (folders := find_songs(reference, subset)):

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stemsplit import __version__
-from stemsplit.audio import probe
+from stemsplit.audio import AudioInfo, probe
 from stemsplit.audio.findings import SALVAGED
 from stemsplit.audio.info import Warn
-from stemsplit.errors import AudioError, DamagedError, OutputError, StemsplitError, TargetCollisionError, in_words
+from stemsplit.errors import DamagedError, OutputError, StemsplitError, TargetCollisionError, in_words
 from stemsplit.files.leftovers import claim_path, clear_for
 from stemsplit.files.manifest import (
     earlier_selections,
@@ -31,11 +31,11 @@ from stemsplit.files.manifest import (
     selection_for,
     write_manifest,
 )
-from stemsplit.files.places import Address
 from stemsplit.machine.claims import claimed
 from stemsplit.machine.disk import POLL_SECONDS
 from stemsplit.machine.together import Together
 from stemsplit.options import TimeRange
+from stemsplit.runs.pace import known_seconds
 
 STDIN_NAME = "standard input"
 
@@ -265,6 +265,7 @@ def _is_since(path: Path, began: float) -> bool:
 def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
     """Return what would become of a job: "planned", "skipped" or "failed". Nothing is written.
 
+    Of a source on this machine the header is read, so that what is no audio shows.
     `known`: the source is there, and not still to come from a pipe.
     """
     try:
@@ -274,9 +275,16 @@ def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
             return skipped(job)
         if known:
             check_targets(job, force=work.options.force)
+            if job.mark is None:
+                _info(job, work.options)
     except Exception as error:
         return failed(job, error)
     return Outcome(job, "planned")
+
+
+def _info(job: Job, options: RunOptions) -> AudioInfo:
+    """Read the header of a job's source. Raises: AudioError."""
+    return probe(job.source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
 
 
 def check_targets(job: Job, *, force: bool) -> None:
@@ -340,7 +348,7 @@ class Record:
 
     def __init__(self, job: Job, options: RunOptions, on_warning: Warn) -> None:
         self.job = job
-        self.info = probe(job.source, track=options.audio_track, salvage=options.salvage, time_range=options.time_range)
+        self.info = _info(job, options)
         self._started, self._on_warning = time.monotonic(), on_warning
         self._warnings: list[str] = []
         self._source = input_record(job.source, job.name, job.location, self.info, job.mark)
@@ -383,13 +391,3 @@ def skipped(job: Job) -> Outcome:
         return Outcome(job, "skipped", warnings=("a stem of an earlier run: left out; named alone it is done",))
     manifest = selection_for(job.manifest, job.targets) or read_manifest(job.manifest) or {}
     return Outcome(job, "skipped", output_paths(job.manifest, manifest) if manifest else {}, manifest)
-
-
-def known_seconds(source: Path, time_range: TimeRange | None = None) -> float | None:
-    """Length of a file or a part of it: None if it does not say, 0 if it cannot be read, which shows later."""
-    if isinstance(source, Address):  # nothing is fetched before its turn
-        return None
-    try:
-        return probe(source, time_range=time_range).seconds
-    except (AudioError, OSError):
-        return 0.0

@@ -5,6 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from stemsplit.audio import probe
+from stemsplit.errors import AudioError
+from stemsplit.files.places import Address
+from stemsplit.options import TimeRange
 
 TRIAL_SECONDS = 10.0
 """So much audio is encoded in any case, to learn what it costs."""
@@ -95,3 +101,13 @@ class Pace:
         if self._network > done:
             return max(0.0, self._network_at - at - self._interrupted) / (self._network - done)
         return (self._network_at - self._began) / self._network if self._network else 0.0
+
+
+def known_seconds(source: Path, time_range: TimeRange | None = None) -> float | None:
+    """Length of a file or a part of it: None if it does not say, 0 if it cannot be read, which shows later."""
+    if isinstance(source, Address):  # nothing is fetched before its turn
+        return None
+    try:
+        return probe(source, time_range=time_range).seconds
+    except (AudioError, OSError):
+        return 0.0

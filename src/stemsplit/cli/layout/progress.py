@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from stemsplit.cli.layout.screen import Lines, Screen, speed
 from stemsplit.machine.streams import one_line
-from stemsplit.runs.jobs import Job, Outcome, known_seconds
+from stemsplit.runs.jobs import Job, Outcome
+from stemsplit.runs.pace import known_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

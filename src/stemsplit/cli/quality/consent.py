@@ -97,7 +97,7 @@ def with_way_back(error: StemsplitError) -> StemsplitError:
 
 def _length(inputs: Sequence[Input]) -> tuple[float, str]:
     """Return the seconds of all songs, and what they are called."""
-    from stemsplit.runs.jobs import known_seconds
+    from stemsplit.runs.pace import known_seconds
 
     songs = [item for item in inputs if item.error is None and not item.made]
     known = [known_seconds(item.path) for item in songs[:MOST_PROBED] if item.name != "-"]
