@@ -1,13 +1,14 @@
 """Score a model on songs that it has not seen, beside a classical baseline, an oracle and no separation at all.
 
-    python benchmarks/separation_quality.py --songs DIR --model REF [--json OUT] [--threads N] [--device NAME]
-        [--chunk-seconds S] [--overlap F] [--limit N] [--without vocals] [--expander DB]
+    python benchmarks/separation_quality.py --songs DIR --model REF [REF ...] [--json OUT] [--threads N] [--device NAME]
+        [--chunk-seconds S] [--overlap F] [--limit N] [--without vocals] [--expander DB] [--alone]
 
 DIR holds one folder per song with drums, bass, other and vocals as .npy (int16, (samples, 2), 44.1 kHz) or as audio
 files; a `mixture` beside them is the mixture (MUSDB), else their sum is. Where only vocals and accompaniment are known,
 the accompaniment is compared with the sum of the other estimates. The table goes to stdout, progress to stderr.
 Every figure is the median over the songs in which the stem sounds; leakage is the median over those in which it does
-not; with --without a stem is taken out of every song. Without --model only the other three are scored.
+not; with --without a stem is taken out of every song. Without --model only the other three are scored, with --alone
+only the models.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -63,13 +64,12 @@ class Result:
 def main() -> None:
     options = parse_options()
     torch.set_num_threads(options.threads)
-    methods = comparison()
-    if options.model:
-        methods = {"model": model_method(options), **methods}
+    models = {reference: model_method(reference, options) for reference in options.model}
+    methods = {**models, **({} if options.alone else comparison())}
     results = run(methods, song_folders(options.songs)[: options.limit], options.without)
     report = report_of(results, options)
     print(", ".join(f"{name} {value}" for name, value in report.items() if name != "methods"))
-    print_results(results)
+    print_results(results, options.model)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
 
@@ -77,7 +77,10 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=Path, required=True, help="folder with one folder per song")
-    parser.add_argument("--model", help="any model reference that `stemsplit separate --model` takes")
+    parser.add_argument(
+        "--model", nargs="+", default=[], help="any references to models that `stemsplit separate --model` takes"
+    )
+    parser.add_argument("--alone", action="store_true", help="score the models only")
     parser.add_argument("--json", type=Path, help="also write every song's scores here")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network (1)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, auto (cpu)")
@@ -86,7 +89,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="only the first N songs")
     parser.add_argument("--expander", help="its threshold in dB, or none, instead of the model's own")
     parser.add_argument("--without", choices=STEMS, help="take this stem out of the songs: what goes there leaks")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.alone and not options.model:
+        parser.error("--alone leaves nothing to score: add --model")
+    return options
 
 
 # --- songs
@@ -147,11 +153,11 @@ def comparison() -> dict[str, Method]:
     }
 
 
-def model_method(options: argparse.Namespace) -> Method:
-    """The model as a method, with its own chunking where no other is given."""
-    network = load_network(options.model)
+def model_method(reference: str, options: argparse.Namespace) -> Method:
+    """A model as a method, with its own chunking where no other is given."""
+    network = load_network(reference)
     if network.config.sample_rate != RATE:
-        sys.exit(f"{options.model}: works at {network.config.sample_rate} Hz; this benchmark's songs are at {RATE}")
+        sys.exit(f"{reference}: works at {network.config.sample_rate} Hz; this benchmark's songs are at {RATE}")
     if options.expander is not None:
         threshold = None if options.expander == "none" else float(options.expander)
         network.config = replace(network.config, expander_db=threshold)
@@ -207,13 +213,13 @@ def progress_of(scores: dict[str, list[SongScore]]) -> str:
 # --- report
 
 
-def print_results(results: dict[str, Result]) -> None:
+def print_results(results: dict[str, Result], models: Sequence[str]) -> None:
     """One table per metric, stems across, methods down."""
     stems = [stem for stem in (*STEMS[:3], *PAIR) if all(stem in by_stem(result) for result in results.values())]
     for metric, title in METRICS.items():
         print_table(f"median {title}, dB", stems, {name: row(result, metric) for name, result in results.items()})
-        if "model" in results and metric != "si_sdr_improvement_db":
-            print_row("over the baseline", [f"{value:+.2f}" for value in margins(results, metric, stems)])
+        if len(models) == 1 and "baseline" in results and metric != "si_sdr_improvement_db":
+            print_row("over the baseline", [f"{value:+.2f}" for value in margins(results, models[0], metric, stems)])
     if any(value is not None for result in results.values() for value in row(result, "leakage_db").values()):
         print_table(
             "median leakage where the stem is silent, dB of the mixture", stems,
@@ -249,9 +255,9 @@ def row(result: Result, metric: str) -> dict[str, float | None]:
     return {stem: getattr(score, metric) for stem, score in by_stem(result).items()}
 
 
-def margins(results: dict[str, Result], metric: str, stems: list[str]) -> list[float]:
-    """How far the model's medians lie over the baseline's, dB; nan where there is nothing to compare."""
-    model, baseline = (row(results[name], metric) for name in ("model", "baseline"))
+def margins(results: dict[str, Result], reference: str, metric: str, stems: list[str]) -> list[float]:
+    """How far a model's medians lie over the baseline's, dB; nan where there is nothing to compare."""
+    model, baseline = (row(results[name], metric) for name in (reference, "baseline"))
     return [difference(model[stem], baseline[stem]) for stem in stems]
 
 
@@ -265,7 +271,7 @@ def report_of(results: dict[str, Result], options: argparse.Namespace) -> dict[s
         "stemsplit": __version__,
         "torch": torch.__version__,
         "machine": platform.machine(),
-        "model": options.model,
+        "models": options.model,
         "device": options.device,
         "without": options.without,
         "expander": options.expander,

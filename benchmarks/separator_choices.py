@@ -119,9 +119,8 @@ def timed(recipe: Recipe) -> float:
 
 def scores(songs: Path, options: argparse.Namespace, model: Path) -> dict[str, Any]:
     """Median SDR by stem."""
-    method = model_method(
-        argparse.Namespace(model=str(model), device="cpu", chunk_seconds=None, overlap=0.25, expander=None)
-    )
+    chunking = argparse.Namespace(device="cpu", chunk_seconds=None, overlap=0.25, expander=None)
+    method = model_method(str(model), chunking)
     result = run({"model": method}, song_folders(songs)[: options.limit])["model"]
     return {score.stem: round(score.sdr_db, 2) for score in result.medians if score.sdr_db is not None}
 
