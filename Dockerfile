@@ -29,7 +29,7 @@ RUN pip install ".[${EXTRAS}]" --constraint constraints.txt \
 FROM python:${PYTHON}-slim
 ARG TORCH=cpu
 LABEL org.opencontainers.image.title="stemsplit" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Triton compiles what starts its kernels.
 RUN if [ "$TORCH" != cpu ]; then \

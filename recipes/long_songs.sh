@@ -6,6 +6,7 @@
 set -eu
 : "${SONGS:?}" "${DATA:?}" "${PYTHON:?}" "${RECIPES:?}"
 FONTS=${FONTS:-/usr/share/sounds/sf2}
+HELDOUT_FONT=${HELDOUT_FONT:-/usr/share/sounds/sf3/MuseScore_General_Full.sf3}
 
 plain() {
     kind=$1
@@ -20,7 +21,8 @@ render() {
 }
 
 development() {
-    render dev --split heldout --seed 8 --kits "$FONTS/Black_Pearl_4_LV2.sf2" "$FONTS/Red_Zeppelin_4_LV2.sf2" "$@"
+    render dev --split heldout --seed 8 --soundfont "$HELDOUT_FONT" \
+        --kits "$FONTS/Black_Pearl_4_LV2.sf2" "$FONTS/Red_Zeppelin_4_LV2.sf2" "$@"
 }
 
 recorded() {

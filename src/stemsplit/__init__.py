@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from stemsplit.runs.jobs import Outcome
     from stemsplit.weights.catalog import DEFAULT_MELODY_MODEL, DEFAULT_MODEL, list_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DEFAULT_MELODY_MODEL",
