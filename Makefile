@@ -16,12 +16,15 @@ install: .venv/installed
 demo: install
 	$(BIN)/stemsplit demo --output demo
 
+# A process per core, with a thread each. Left to itself, xdist takes files of few tests last, which are the long ones.
+SPREAD = -n auto --dist loadfile --no-loadscope-reorder
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile  # a process per core, with a thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 # The same, and which lines the tests run. To count them takes time.
 coverage: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov $(SPREAD)
 
 torture: install
 	PYTHONPATH=tests $(BIN)/python -m torture
