@@ -265,9 +265,10 @@ def set_up(place: Place, options: argparse.Namespace) -> None:
     if not place.python.is_file():
         _call(sys.executable, "-m", "venv", str(place.code / ".venv"))
     pip = [str(place.python), "-m", "pip", "install", "--quiet"]
+    torch = _tested_torch(place.code)
     if options.torch_index:
-        _call(*pip, "torch", "--index-url", options.torch_index)
-    _call(*pip, f"{place.code}[train,plot]", _tested_torch(place.code))
+        _call(*pip, torch, "--index-url", options.torch_index)
+    _call(*pip, f"{place.code}[train,plot]", torch)
     if options.render:
         shutil.copyfile(options.render, place.folder / "render.sh")
     chosen = {
@@ -283,7 +284,7 @@ def set_up(place: Place, options: argparse.Namespace) -> None:
 
 
 def _tested_torch(code: Path) -> str:
-    """Return PyTorch in the version that the checkout is tested with, which may be here already, not the newest."""
+    """Return the requirement of PyTorch that constraints.txt has: the newest may come with gigabytes of CUDA."""
     lines = (code / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return next((line.split()[0] for line in lines if line.startswith("torch==")), "torch")
 

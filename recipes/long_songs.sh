@@ -5,6 +5,7 @@
 # interpreter, RECIPES this folder.
 set -eu
 : "${SONGS:?}" "${DATA:?}" "${PYTHON:?}" "${RECIPES:?}"
+# Debian: timgm6mb-soundfont, fluid-soundfont-gm, avldrums.lv2-soundfont, and for development musescore-general-soundfont.
 FONTS=${FONTS:-/usr/share/sounds/sf2}
 HELDOUT_FONT=${HELDOUT_FONT:-/usr/share/sounds/sf3/MuseScore_General_Full.sf3}
 

@@ -146,10 +146,14 @@ def test_a_list_names_a_song_at_an_address(run: Run, tiny: str, tmp_path: Path) 
     emptied()
     put_songs(tmp_path, "counted://songs", ["one.wav"])
     (tmp_path / "mix.m3u").write_text("counted://songs/one.wav\n")
-    for command, made in (("separate", "vocals.wav"), ("analyse", "analysis.json")):
-        said = run(command, tmp_path / "mix.m3u", "-m", tiny, "-o", tmp_path / "out")
+    for command, made in (
+        ("separate", "one/vocals.wav"),
+        ("analyse", "one/analysis.json"),
+        ("karaoke", "one/no_vocals.flac"),
+    ):
+        said = run(command, tmp_path / "mix.m3u", "-m", tiny, "-o", tmp_path / command)
         assert said.code == 0, said.err
-        assert (tmp_path / "out" / "one" / made).is_file()
+        assert (tmp_path / command / made).is_file()
 
 
 @pytest.mark.parametrize(

@@ -96,15 +96,15 @@ def _listed(path: Path, output: Path, stem: str | None, made: _Made) -> list[Inp
     from stemsplit.files.lists import listed_songs, place_of  # few runs want it
 
     try:
-        songs = listed_songs(path)
+        lines = listed_songs(path)
     except UsageError as error:
         return [Input(path, path.name, str(path), error)]
     found: list[Input] = []
-    for line in songs:
+    for line in lines:
         try:
             song = place_of(line, path.parent)
         except UsageError as error:
-            found.append(Input(Path(line), line, line, error))
+            found.append(Input(Path(line), Path(line).name, line, error))
             continue
         if song.suffix.lower() in _LISTS:
             found.append(_failed(song, "a list in a list is not followed: name it"))

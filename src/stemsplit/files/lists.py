@@ -37,9 +37,10 @@ def listed_songs(path: Path) -> list[str]:
 
 
 def place_of(line: str, folder: Path) -> Path:
-    """Return the path or the address that a line of a list in `folder` names; nothing may be there.
+    """Return the path or the address that a line of a list in `folder` names.
 
-    A path with backslashes is that of Windows if there is no such file here.
+    Whether anything is there is not looked at, but for a path with backslashes: if there is no such file, it is one of
+    Windows.
 
     Raises: UsageError for an address that cannot be reached.
     """

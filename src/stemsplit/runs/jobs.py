@@ -275,7 +275,7 @@ def foreseen(job: Job, work: Work, *, known: bool = True) -> Outcome:
             return skipped(job)
         if known:
             check_targets(job, force=work.options.force)
-            if job.mark is None:
+            if job.mark is None:  # what is at an address is not fetched for this
                 _info(job, work.options)
     except Exception as error:
         return failed(job, error)
