@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from fsspec.registry import _registry
 from stores import emptied, put_songs
 
 from stemsplit.errors import PlaceError, UsageError
@@ -141,6 +142,7 @@ def test_what_stores_say_is_told_in_a_line(error: Exception, told: str, tmp_path
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(_registry, "s3", raising=False)  # where another test has used it
     with pytest.raises(UsageError, match=r"pip install 'stemsplit-mamba\[remote\]'"):
         fetch("s3://bucket/song.wav", tmp_path / "x")
     with pytest.raises(UsageError, match="no such kind of address; there are s3://"):
